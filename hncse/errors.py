@@ -1,0 +1,29 @@
+"""Errors written for the person who reads them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["HncseError", "unknown"]
+
+
+class HncseError(ValueError):
+    """Something the caller can put right; the message says what was wrong, what was seen, what would be right."""
+
+
+def unknown(kind: str, name: object, valid: Iterable[str]) -> HncseError:
+    """Build the error for a name that does not exist, naming the nearest one that does.
+
+    Args:
+        kind: What the name stands for, for example ``"loss preset"``.
+        name: The name that was given.
+        valid: The names that exist.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    names = sorted(valid)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return HncseError(f"unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}.")

@@ -1,0 +1,233 @@
+"""Two dropout views of a batch → the loss to minimise, and what the batch looked like.
+
+    loss = hncse.losses.build("hnm-no-replacement", k=10)
+    out = loss(z1, z2)
+    out.loss.backward()
+    out.diagnostics["case_a"]
+
+One class computes every preset of `hncse.presets`: SimCSE's cross-entropy over an N × (N+s) matrix of cosines, of
+which PM rewrites the N positive columns and HNM adds the s synthetic ones. See `hncse.mixing` for how.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hncse import presets
+from hncse.errors import HncseError
+from hncse.miner import CASE_A, CASE_B, CASE_C, Mined, excluded_pairs, mine_in_batch
+from hncse.mixing import Gram, gram, hard_negative_mixes, mixed_positives, mixing_weights, search_weights
+from hncse.presets import PRESETS
+
+__all__ = ["PRESETS", "ContrastiveLoss", "LossOutput", "build", "gather_batch"]
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """A loss and what the batch looked like.
+
+    Attributes:
+        loss: 0-dimensional, differentiable, float32 (float64 for float64 input).
+        diagnostics: Name → 0-dimensional tensor without gradient: ``positive_similarity``,
+            ``hardest_negative_similarity``, ``margin_p10``/``_p50``/``_p90`` (quantiles of p-n), ``case_a``/``_b``/
+            ``_c`` (fractions of anchors), ``ranked_first`` (share of anchors with p > n); with HNM
+            ``mix_hardness`` (mean cosine of anchors and mixes); with PM ``mix_angle`` (atan2(w2, w1), degrees).
+    """
+
+    loss: Tensor
+    diagnostics: dict[str, Tensor]
+
+
+def build(preset: str, **options: Any) -> ContrastiveLoss:
+    """Build a loss by name.
+
+    Args:
+        preset: One of `PRESETS`.
+        **options: Changes to the preset; see `hncse.presets.OPTIONS`.
+
+    Raises:
+        HncseError: Unknown name (the nearest is given) or a value out of range.
+    """
+    return ContrastiveLoss(**presets.resolve(preset, **options))
+
+
+class ContrastiveLoss(nn.Module):
+    """InfoNCE over two dropout views, with HNCSE's positive and hard-negative mixing where asked.
+
+    Inputs: z1, z2 (N, d), one row a sentence, any float dtype; computed in float32 (float64 stays) also under
+    autocast. Only directions matter to plain columns; HNM and PM mix unnormalised vectors, as released. Under
+    ``torch.distributed`` every process computes the loss of the whole gathered batch, and gradients averaged over
+    processes (what DDP does) equal those of one process with the whole batch.
+
+    Relations: SimCSE is MultipleNegativesRankingLoss with two dropout views and scale 1/τ. PM equals SimCSE when
+    every anchor is in case B. HNM with s mixes of equal negatives adds log((N-1+s)/(N-1)) to each denominator.
+
+    Citation: HNCSE, arXiv:2411.12156; SimCSE, arXiv:2104.08821, equation 4.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of `hncse.presets.OPTIONS`; missing ones have SimCSE's values."""
+        super().__init__()
+        self.options = presets.resolve("simcse", **options)
+        self.views: int = self.options["views"]
+        self.step = 0  # random draws depend on (seed, step) alone, so a resumed run draws as an unbroken one
+
+    def forward(self, z1: Tensor, z2: Tensor, z3: Tensor | None = None, *, groups: Tensor | None = None) -> LossOutput:
+        """Compute the loss.
+
+        Args:
+            z1: (N, d) first view, the anchors.
+            z2: (N, d) second view, the positives; z2_j is a negative of anchor i ≠ j.
+            z3: (N, d) third view, for ``views=3`` only.
+            groups: (N,) integers, equal where rows hold the same sentence: copies are no negatives of each other.
+
+        Raises:
+            HncseError: Shapes that do not fit, an empty batch, NaN or infinite embeddings.
+        """
+        views = self._check([z1, z2] if z3 is None else [z1, z2, z3], groups)
+        with torch.autocast(z1.device.type, enabled=False):
+            full = [gather_batch(z if z.dtype == torch.float64 else z.float()) for z in views]  # (N, d) each
+            if groups is not None:
+                groups = gather_batch(groups)
+            out = self._loss(full[0], full[1], groups)
+            if self.views == 3:
+                second = self._loss(full[1], full[2], groups)
+                out = LossOutput(out.loss + second.loss, out.diagnostics)
+        self.step += 1
+        return out
+
+    def extra_repr(self) -> str:
+        """Show the options that differ from SimCSE's."""
+        changed = {k: v for k, v in self.options.items() if v != presets.OPTIONS[k][0]}
+        return ", ".join(f"{k}={v!r}" for k, v in changed.items()) or "simcse"
+
+    def _loss(self, z1: Tensor, z2: Tensor, groups: Tensor | None) -> LossOutput:
+        o = self.options
+        pm, hnm = o["positive_mixing"], o["hard_negative_mixing"]
+        g = gram(z1, z2, mixes=bool(pm or hnm), detach_negatives=o["detach_negatives"])
+        excluded = excluded_pairs(len(z1), groups, z1.device)  # (N, N)
+        similarity = g.cosine  # (N, N)
+        mined = mine_in_batch(similarity, excluded, o["band"])
+        diagnostics = _diagnose(mined)
+        logits = similarity
+        if pm:
+            w = self._weights(pm, g, mined, excluded)
+            logits = self._mix_positives(g, mined, w, similarity)
+            diagnostics["mix_angle"] = torch.rad2deg(torch.atan2(w[1], w[0]))
+        if groups is not None:  # copies of the anchor's sentence leave the denominator
+            own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
+            logits = logits.masked_fill(excluded & ~own, -torch.inf)
+        if hnm:
+            options = {name: o[name] for name in ("k", "s", "alpha", "replacement")}
+            mixes = hard_negative_mixes(g, similarity, excluded, self._generator(), **options)  # (N, s)
+            diagnostics["mix_hardness"] = _finite_mean(mixes.detach())
+            logits = torch.cat([logits, mixes], dim=1)  # (N, N+s)
+        label = torch.arange(len(z1), device=z1.device)
+        return LossOutput(F.cross_entropy(logits / o["temperature"], label), diagnostics)
+
+    def _mix_positives(self, g: Gram, mined: Mined, w: tuple[Tensor, Tensor], similarity: Tensor) -> Tensor:
+        a, b = mixing_weights(mined, w, detach=self.options["detach_coefficients"])
+        mixed = mixed_positives(g, mined.index, a, b)  # (N, N)
+        if self.options["columns"] == "replace":
+            return mixed
+        own = torch.eye(len(mixed), dtype=torch.bool, device=mixed.device)
+        return torch.where(own, mixed, similarity)
+
+    def _weights(self, how: str, g: Gram, mined: Mined, excluded: Tensor) -> tuple[Tensor, Tensor]:
+        o = self.options
+        like = g.norm1.detach()
+        if how == "search":
+            keys = ("objective", "candidates", "temperature")
+            return search_weights(g, mined, excluded, **{key: o[key] for key in keys})
+        if how == "random":  # one pair a batch, uniform on [0, 2]²
+            w = (2 * torch.rand(2, generator=self._generator())).to(like)
+            return w[0], w[1]
+        return like.new_tensor(1.0), like.new_tensor(float(o["ratio"]))
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.options["seed"] * 1_000_003 + self.step)
+
+    def _check(self, views: list[Tensor], groups: Tensor | None) -> list[Tensor]:
+        if len(views) != self.views:
+            raise HncseError(f"this loss takes {self.views} views, {len(views)} were given")
+        shape = views[0].shape
+        for name, z in zip(("z1", "z2", "z3"), views, strict=False):
+            if z.ndim != 2 or z.shape != shape or 0 in z.shape:
+                raise HncseError(
+                    f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, z1 is {tuple(shape)}"
+                )
+            bad = ~torch.isfinite(z.detach()).all(dim=1)  # (N,)
+            if bool(bad.any()):
+                raise HncseError(
+                    f"{int(bad.sum())} of {len(z)} rows of {name} hold NaN or infinity, first row "
+                    f"{int(bad.nonzero()[0])}: lower the learning rate, or train in bf16 or fp32"
+                )
+        if groups is not None and groups.shape != shape[:1]:
+            raise HncseError(f"groups has shape {tuple(groups.shape)}; it must be ({shape[0]},), one entry a sentence")
+        return views
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' rows, in rank order; the backward pass sums what every process sends back."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.rows = rows.shape[0]
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].contiguous()
+        dist.all_reduce(grad)
+        start = dist.get_rank() * ctx.rows
+        return grad[start : start + ctx.rows]
+
+
+def gather_batch(rows: Tensor) -> Tensor:
+    """Join the batches of all processes, differentiably.
+
+    Each process then computes the same full-batch loss. Summing gradients in the backward pass and averaging
+    parameters' gradients afterwards (DDP) gives exactly the gradient of one process holding the whole batch.
+
+    Args:
+        rows: (B, …), the same B on every process (drop the last, short batch).
+
+    Returns:
+        (B · world size, …); ``rows`` itself where there is one process.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    return _Gather.apply(rows)
+
+
+@torch.no_grad()
+def _diagnose(mined: Mined) -> dict[str, Tensor]:
+    p, n, case = mined.positive.detach(), mined.hardest.detach(), mined.case
+    margin = p - n  # (N,); +inf for an anchor without negatives
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=margin.dtype, device=margin.device)
+    p10, p50, p90 = torch.quantile(margin, levels)
+    fraction = [(case == c).to(p.dtype).mean() for c in (CASE_A, CASE_B, CASE_C)]
+    return {
+        "positive_similarity": p.mean(),
+        "hardest_negative_similarity": _finite_mean(n),
+        "margin_p10": p10,
+        "margin_p50": p50,
+        "margin_p90": p90,
+        "case_a": fraction[0],
+        "case_b": fraction[1],
+        "case_c": fraction[2],
+        "ranked_first": (p > n).to(p.dtype).mean(),
+    }
+
+
+def _finite_mean(x: Tensor) -> Tensor:
+    """Mean over finite entries; NaN if there are none (an anchor alone has no negatives)."""
+    return torch.where(x.isfinite(), x, torch.nan).nanmean()
