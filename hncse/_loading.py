@@ -7,14 +7,14 @@ import hashlib
 import importlib.util
 import inspect
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hncse import hub
 from hncse.errors import HncseError, unknown
 
-__all__ = ["KIT", "MINILM_SHA256", "load", "resolve"]
+__all__ = ["KIT", "MINILM_SHA256", "load", "quiet", "resolve"]
 
 KIT = Path(__file__).parent / "kit" / "encoder"
 # all-MiniLM-L6-v2's published model.safetensors; anything else under that name is refused
@@ -42,8 +42,8 @@ def load(name: str, dropout: float | None = None) -> tuple[Any, Any, dict[str, A
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     local = Path(source).is_dir()
-    offline = {"local_files_only": True} if local else {}
-    with _readable_errors(name, local), _quiet():
+    offline = {"local_files_only": True} if local or not hub.reachable() else {}
+    with _readable_errors(name, local), quiet():
         config = AutoConfig.from_pretrained(source, **offline)
         for field in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if dropout is not None and hasattr(config, field):
@@ -65,9 +65,9 @@ def resolve(name: str) -> str:
     if name == "minilm":
         return str(_minilm())
     path = Path(name)
-    if path.is_dir():
+    if name and path.is_dir():
         return str(path)
-    if path.exists():
+    if name and path.exists():
         raise HncseError(f"encoder {name!r} is a file; give the folder that holds config.json and model.safetensors")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
         raise HncseError(f"there is no encoder folder {name!r}; give a folder, a Hugging Face name, 'kit' or 'minilm'")
@@ -118,8 +118,8 @@ def _has_own_pooler(config: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence reports of weights that the kit leaves out on purpose (pooler, MLM head)."""
+def quiet() -> Iterator[None]:
+    """Silence progress bars of small files, and reports of weights left out on purpose (pooler, MLM head)."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()
@@ -147,8 +147,7 @@ def _readable_errors(name: str, local: bool) -> Iterator[None]:
                 f"encoder folder {name!r} could not be loaded: {first} (it needs config.json, tokenizer.json and "
                 "an intact model.safetensors; pickled weights are refused)"
             ) from error
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         raise HncseError(
-            f"encoder {name!r} is no folder here and could not be fetched from {endpoint}: {first} "
+            f"encoder {name!r} is no folder here and could not be fetched from {hub.endpoint()}: {first} "
             f"Check the name and the network, or use an encoder that needs none: 'kit', 'minilm'."
         ) from error

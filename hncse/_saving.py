@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
+from hncse._loading import quiet
 from hncse.errors import HncseError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def _write(encoder: SentenceEncoder, folder: Path) -> None:
     before = config.output_hidden_states
     config.output_hidden_states = layered  # sentence-transformers' layer pooling reads this
     try:
-        encoder.backbone.save_pretrained(folder)
+        with quiet():
+            encoder.backbone.save_pretrained(folder)
     finally:
         config.output_hidden_states = before
     encoder.tokenizer.save_pretrained(folder)

@@ -6,6 +6,7 @@ import dataclasses
 import platform
 import shutil
 import time
+from collections.abc import Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from hncse import losses
+from hncse import __version__, losses
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.runs import Run
@@ -79,9 +80,9 @@ class Contrastive(nn.Module):
 class _HncseTrainer(Trainer):
     """`Trainer` that logs the loss's diagnostics, averaged over the logged steps, into history.jsonl."""
 
-    def __init__(self, run: Run, **kwargs: Any) -> None:
+    def __init__(self, run: Run, on_log: Callable[[Run], None], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.run = run
+        self.run, self.on_log = run, on_log
         self.model_accepts_loss_kwargs = False
         self._sums: dict[str, Tensor] = {}
         self._count = 0
@@ -99,6 +100,7 @@ class _HncseTrainer(Trainer):
             self._sums, self._count = {}, 0
             if self.is_world_process_zero():
                 self.run.log({"step": self.state.global_step} | logs)
+                self.on_log(self.run)
         super().log(logs, *args, **kwargs)
 
 
@@ -143,10 +145,12 @@ class _Watch(TrainerCallback):
 
     def _scores(self) -> dict[str, float]:
         from hncse.data import senteval
-        from hncse.evaluation import probe, sts
+        from hncse.evaluation import probe
 
         scores = {"probe": round(float(probe.evaluate(self.encoder, bootstrap=0)["spearman"]), 4)}
         if senteval.sts_present():
+            from hncse.evaluation import sts
+
             scores["stsb_dev"] = round(float(sts.evaluate(self.encoder, ["STSB"], split="dev")["STSB"]), 4)
         return scores
 
@@ -185,8 +189,8 @@ def facts(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder) -> d
     data = {"source": corpus.source, "sentences": len(corpus.sentences), "fingerprint": corpus.fingerprint}
     weights = encoder.fingerprint()
     selects = _selects_on_dev(config)
-    key = key_of(deciding | {"data": corpus.fingerprint, "encoder": weights, "selects": selects})
-    packages = ("hncse", "torch", "transformers", "accelerate", "tokenizers", "numpy")
+    key = key_of(deciding | {"data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__})
+    packages = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
     return {
         "key": key,
         "parameters": dataclasses.asdict(config),
@@ -195,25 +199,40 @@ def facts(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder) -> d
         "encoder_fingerprint": weights,
         "selection": "stsb-dev" if selects else "last",
         "seed": config.seed,
-        "versions": {name: metadata.version(name) for name in packages} | {"python": platform.python_version()},
+        "versions": {"hncse": __version__, "python": platform.python_version()}
+        | {name: metadata.version(name) for name in packages},
     }
 
 
-def fit(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, run: Run, described: dict[str, Any]) -> None:
+def fit(
+    config: TrainingConfig,
+    corpus: Corpus,
+    encoder: SentenceEncoder,
+    run: Run,
+    described: dict[str, Any],
+    on_log: Callable[[Run], None] | None = None,
+) -> None:
     """Train into ``run``, resuming from its last checkpoint if there is one.
 
     Raises:
         HncseError: The batch does not divide among the processes, or the disk refuses.
     """
     try:
-        _fit(config, corpus, encoder, run, described)
+        _fit(config, corpus, encoder, run, described, on_log or (lambda run: None))
     except OSError as error:
         raise HncseError(
             f"run folder {run.path}: {error.strerror or error}; training can be resumed from there"
         ) from error
 
 
-def _fit(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, run: Run, described: dict[str, Any]) -> None:
+def _fit(
+    config: TrainingConfig,
+    corpus: Corpus,
+    encoder: SentenceEncoder,
+    run: Run,
+    described: dict[str, Any],
+    on_log: Callable[[Run], None],
+) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
     arguments = _arguments(config, run, encoder.device.type)
     encoder.to(arguments.device)
@@ -230,12 +249,14 @@ def _fit(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, run: 
 
     trainer = _HncseTrainer(
         run,
+        on_log,
         model=Contrastive(encoder, loss, groups),
         args=arguments,
         train_dataset=data,
         data_collator=collate,
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)  # stdout is the caller's
     if trainer.is_world_process_zero():
         run.write("config", described)
     checkpoint = _last_checkpoint(run, trainer.is_world_process_zero())

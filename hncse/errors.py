@@ -11,6 +11,10 @@ __all__ = ["HncseError", "unknown"]
 class HncseError(ValueError):
     """Something the caller can put right; the message says what was wrong, what was seen, what would be right."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Lines a notebook shows; IPython calls this in place of printing its own, long traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def unknown(kind: str, name: object, valid: Iterable[str]) -> HncseError:
     """Build the error for a name that does not exist, naming the nearest one that does.

@@ -120,7 +120,7 @@ class ContrastiveLoss(nn.Module):
             w = self._weights(pm, g, mined, excluded)
             logits = self._mix_positives(g, mined, w, similarity)
             diagnostics["mix_angle"] = torch.rad2deg(torch.atan2(w[1], w[0]))
-        if groups is not None:  # copies of the anchor's sentence leave the denominator
+        if groups is not None and int(excluded.sum()) > len(z1):  # copies of a sentence leave the denominator
             own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
             logits = logits.masked_fill(excluded & ~own, -torch.inf)
         if hnm:
@@ -162,6 +162,8 @@ class ContrastiveLoss(nn.Module):
                 raise HncseError(
                     f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, z1 is {tuple(shape)}"
                 )
+            if bool(z.detach().sum().isfinite()):  # one quick pass; only a bad sum needs the row by row look
+                continue
             bad = ~torch.isfinite(z.detach()).all(dim=1)  # (N,)
             if bool(bad.any()):
                 raise HncseError(
@@ -210,11 +212,9 @@ def gather_batch(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _diagnose(mined: Mined) -> dict[str, Tensor]:
-    p, n, case = mined.positive.detach(), mined.hardest.detach(), mined.case
-    margin = p - n  # (N,); +inf for an anchor without negatives
-    levels = torch.tensor([0.1, 0.5, 0.9], dtype=margin.dtype, device=margin.device)
-    p10, p50, p90 = torch.quantile(margin, levels)
-    fraction = [(case == c).to(p.dtype).mean() for c in (CASE_A, CASE_B, CASE_C)]
+    p, n = mined.positive.detach(), mined.hardest.detach()
+    p10, p50, p90 = _quantiles(p - n, (0.1, 0.5, 0.9))  # of (N,); +inf for an anchor without negatives
+    fraction = torch.stack([mined.case == c for c in (CASE_A, CASE_B, CASE_C)]).to(p.dtype).mean(dim=1)  # (3,)
     return {
         "positive_similarity": p.mean(),
         "hardest_negative_similarity": _finite_mean(n),
@@ -224,10 +224,16 @@ def _diagnose(mined: Mined) -> dict[str, Tensor]:
         "case_a": fraction[0],
         "case_b": fraction[1],
         "case_c": fraction[2],
-        "ranked_first": (p > n).to(p.dtype).mean(),
+        "ranked_first": 1 - fraction[2],  # case C is p ≤ n
     }
 
 
+def _quantiles(x: Tensor, levels: tuple[float, ...]) -> list[Tensor]:
+    """`torch.quantile` (linear interpolation), several times quicker on a short vector."""
+    ordered, last = x.sort().values, len(x) - 1
+    return [torch.lerp(ordered[int(last * q)], ordered[min(int(last * q) + 1, last)], last * q % 1) for q in levels]
+
+
 def _finite_mean(x: Tensor) -> Tensor:
-    """Mean over finite entries; NaN if there are none (an anchor alone has no negatives)."""
-    return torch.where(x.isfinite(), x, torch.nan).nanmean()
+    """Mean over entries above -inf; NaN if there are none (an anchor alone has no negatives)."""
+    return x.nan_to_num(neginf=0.0).sum() / (x > -torch.inf).sum()

@@ -108,4 +108,4 @@ def hardest_k(similarity: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Ten
     k = min(k, similarity.shape[0] - 1)
     with torch.no_grad():
         values, columns = similarity.masked_fill(excluded, -torch.inf).topk(k, dim=1)  # (N, k')
-    return columns, values.isfinite()
+    return columns, values > -torch.inf

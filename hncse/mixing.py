@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,6 +58,35 @@ class Gram:
         return self.z1_z2 / (self.norm1[:, None] * self.norm2)
 
 
+class _Products(torch.autograd.Function):
+    """<z1_i,z2_j>, both norms and, where asked, <z2_i,z2_j>.
+
+    By hand, because the backward pass is then two or three matrix products: the norms' gradients ride along as a
+    diagonal, where autograd would add up five (N, d) tensors.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z1: Tensor, z2: Tensor, mixes: bool) -> tuple[Tensor, ...]:
+        norm1, norm2 = (torch.linalg.vector_norm(z, dim=1).clamp_min_(EPS) for z in (z1, z2))  # (N,)
+        ctx.save_for_backward(z1, z2, norm1, norm2)
+        ctx.mixes = mixes
+        products = (z1 @ z2.T, norm1, norm2)  # (N, N), (N,), (N,)
+        return (*products, z2 @ z2.T) if mixes else products
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        z1, z2, norm1, norm2 = ctx.saved_tensors
+        scale1, scale2 = (torch.where(n > EPS, g / n, 0.0) for n, g in ((norm1, grads[1]), (norm2, grads[2])))  # (N,)
+        with torch.autocast(z1.device.type, enabled=False):
+            grad1 = (grads[0] @ z2).addcmul_(z1, scale1[:, None])  # (N, d)
+            grad2 = grads[0].T @ z1  # (N, d)
+            if not ctx.mixes:
+                return grad1, grad2.addcmul_(z2, scale2[:, None]), None
+            inner = grads[3] + grads[3].T  # (N, N)
+            inner.diagonal().add_(scale2)
+            return grad1, grad2.addmm_(inner, z2), None
+
+
 def gram(z1: Tensor, z2: Tensor, *, mixes: bool, detach_negatives: bool = False) -> Gram:
     """Take every inner product the losses need: one matrix product without mixes, two with them.
 
@@ -66,14 +96,12 @@ def gram(z1: Tensor, z2: Tensor, *, mixes: bool, detach_negatives: bool = False)
         mixes: Whether products among second views are needed.
         detach_negatives: Stop the gradient through negatives inside mixes.
     """
-    z1_z2 = z1 @ z2.T  # (N, N)
-    norm1 = torch.linalg.vector_norm(z1, dim=1).clamp_min(EPS)  # (N,)
-    norm2 = torch.linalg.vector_norm(z2, dim=1).clamp_min(EPS)  # (N,)
+    if mixes and not detach_negatives:
+        z1_z2, norm1, norm2, z2_z2 = _Products.apply(z1, z2, True)
+        return Gram(z1_z2, z1_z2, z2_z2, z2_z2, norm1, norm2)
+    z1_z2, norm1, norm2 = _Products.apply(z1, z2, False)
     if not mixes:
         return Gram(z1_z2, z1_z2, z1_z2, z1_z2, norm1, norm2)
-    if not detach_negatives:
-        z2_z2 = z2 @ z2.T  # (N, N)
-        return Gram(z1_z2, z1_z2, z2_z2, z2_z2, norm1, norm2)
     x = z2.detach()
     return Gram(z1_z2, z1 @ x.T, z2 @ x.T, x @ x.T, norm1, norm2)
 
@@ -122,10 +150,11 @@ def hard_negative_mixes(
     a = columns.gather(1, first[drawn].to(device))  # (N, s')
     b = columns.gather(1, slot_b)  # (N, s')
     rest = 1 - weight
-    square = g.x_x.diagonal()  # (N,)
-    top = weight * g.z1_x.gather(1, a) + rest * g.z1_x.gather(1, b)  # (N, s')
-    norm = weight**2 * square[a] + rest**2 * square[b] + 2 * weight * rest * g.x_x[a, b]  # (N, s')
-    cosine = top / (g.norm1[:, None] * norm.clamp_min(EPS**2).sqrt())
+    z1_a, z1_b = g.z1_x.gather(1, torch.cat([a, b], dim=1)).chunk(2, dim=1)  # (N, s')
+    entries = torch.stack([a * (n + 1), b * (n + 1), a * n + b])  # (3, N, s') of the flattened x_x: aa, bb, ab
+    aa, bb, ab = g.x_x.reshape(-1).index_select(0, entries.view(-1)).view(3, *a.shape)  # (N, s')
+    norm = weight**2 * aa + rest**2 * bb + 2 * weight * rest * ab  # (N, s')
+    cosine = (weight * z1_a + rest * z1_b) / (g.norm1[:, None] * norm.clamp_min(EPS**2).sqrt())
     return cosine if bool(valid.all()) else cosine.masked_fill(~valid.gather(1, slot_b), -torch.inf)
 
 
@@ -170,7 +199,7 @@ def mixed_positives(g: Gram, index: Tensor, a: Tensor, b: Tensor) -> Tensor:
     own = torch.arange(index.numel(), device=index.device)
     square2, square_x = g.norm2**2, g.x_x.diagonal()[index]  # (N,)
     norm = a**2 * square2 + b**2 * square_x + 2 * a * b * g.z2_x[own, index]  # (N,)
-    top = a * g.z1_z2 + b * g.z1_x[:, index]  # (N, N)
+    top = a * g.z1_z2 + b * g.z1_x.index_select(1, index)  # (N, N)
     return top / (g.norm1[:, None] * norm.clamp_min(EPS**2).sqrt())
 
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,9 @@ class TrainingConfig:
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("name", "output", "log_every")}
 
 
-def train(config: TrainingConfig, sentences: Sequence[str] | None = None) -> Run:
+def train(
+    config: TrainingConfig, sentences: Sequence[str] | None = None, on_log: Callable[[Run], None] | None = None
+) -> Run:
     """Train an encoder, or return the run that already did exactly this.
 
     A run is known by a key over parameters, sentences, encoder weights and package version. A finished run with the
@@ -112,6 +114,7 @@ def train(config: TrainingConfig, sentences: Sequence[str] | None = None) -> Run
     Args:
         config: What to do.
         sentences: The corpus, in place of ``config.corpus``.
+        on_log: Called with the run after every line of its history, for a live picture (process 0 only).
 
     Returns:
         The finished run.
@@ -143,7 +146,7 @@ def train(config: TrainingConfig, sentences: Sequence[str] | None = None) -> Run
         )
     if run.finished:
         return run
-    _trainer.fit(config, corpus, encoder, run, facts)
+    _trainer.fit(config, corpus, encoder, run, facts, on_log)
     return run
 
 
@@ -178,13 +181,17 @@ def _check(c: TrainingConfig) -> None:
         _share("dropout", c.dropout, "it must lie in [0, 1) (SimCSE uses 0.1)")
     if not _number(c.weight_decay) or c.weight_decay < 0:
         raise HncseError(f"weight_decay is {c.weight_decay!r}; it must be 0 or more")
-    for name, valid in _CHOICES.items():
-        if getattr(c, name) not in valid:
-            raise unknown(name, getattr(c, name), [str(v) for v in valid if v is not None])
+    _choices(c)
     if not isinstance(c.loss_options, dict):
         raise HncseError(f"loss_options is {c.loss_options!r}; give a dictionary such as {{'k': 5}}")
     if c.name is not None and (not c.name or Path(c.name).name != c.name):
         raise HncseError(f"name is {c.name!r}; it names one folder and must hold no slashes")
+
+
+def _choices(c: TrainingConfig) -> None:
+    for name, valid in _CHOICES.items():
+        if getattr(c, name) not in valid:
+            raise unknown(name, getattr(c, name), [str(v) for v in valid if v is not None])
 
 
 def _share(name: str, value: object, right: str) -> None:
@@ -231,6 +238,13 @@ def _value(name: str, text: str) -> Any:
         return text
 
 
+def _report(run: Run) -> None:
+    """Tell a log file how training goes; a terminal has a progress bar instead."""
+    line = run.history[-1]
+    shown = ("step", "loss", "positive_similarity", "hardest_negative_similarity", "stsb_dev", "probe")
+    sys.stderr.write("  ".join(f"{name} {line[name]:.5g}" for name in shown if name in line) + "\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     given = vars(_parser().parse_args(arguments))
@@ -239,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
             pairs = [word.partition("=") for word in given["loss_options"]]
             given["loss_options"] = {name: _value("", value) for name, _, value in pairs}
         values = {name: _value(name, value) if isinstance(value, str) else value for name, value in given.items()}
-        run = train(TrainingConfig.from_dict(values))
+        run = train(TrainingConfig.from_dict(values), on_log=None if sys.stderr.isatty() else _report)
     except HncseError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -1,0 +1,77 @@
+# Two commands on a fresh machine: `make train` and `make test`. Each sets up .venv first, once.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+RUNS := $(or $(HNCSE_RUNS),runs)
+# Longest a single notebook cell may take, in seconds. A run that is cut off resumes where it was.
+TIMEOUT ?= 14400
+NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
+
+# Only what stands on make's command line is a parameter: a shell that happens to export SEED changes nothing.
+given = $(if $(filter command,$(origin $(1))),-p $(2) '$($(1))')
+PARAMETERS = $(call given,LOSS,loss) $(call given,CORPUS,corpus) $(call given,LIMIT,limit) \
+	$(call given,ENCODER,encoder) $(call given,EPOCHS,epochs) $(call given,SEED,seed)
+
+# The kernel is the one inside .venv, whatever is installed under the user's home.
+export JUPYTER_PREFER_ENV_PATH := 1
+export JUPYTER_PLATFORM_DIRS := 1
+export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
+PAPERMILL = $(PY) -m papermill --kernel python3 --log-level WARNING --execution-timeout $(TIMEOUT) \
+	$(if $(CI),--no-progress-bar)
+
+.PHONY: help setup train test test-real notebooks lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.stamp ## make .venv with the tested versions (2 to 4 minutes, once; PYTHON=python3.12 picks a Python)
+
+# .unfinished marks a first installation that was interrupted: the next one starts from nothing.
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "error: Python 3.10 to 3.13 is needed; $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>/dev/null || echo not there). Name one: make setup PYTHON=python3.12" >&2; exit 2; }
+	@if [ -e $(VENV)/.unfinished ] || ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	  echo "setting up $(VENV) (2 to 4 minutes the first time)"; \
+	  $(PYTHON) -m venv --clear $(VENV) && touch $(VENV)/.unfinished || { \
+	    echo "error: $(PYTHON) could not make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 2; }; \
+	else echo "bringing $(VENV) up to date"; fi
+	@echo "  1/2 PyTorch, the largest download"
+	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt torch
+	@echo "  2/2 everything else"
+	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@rm -f $(VENV)/.unfinished
+	@touch $@
+
+train: setup ## train an encoder and print its table; LOSS= CORPUS= LIMIT= ENCODER= EPOCHS= SEED= change the run
+	@mkdir -p "$(RUNS)"
+	@$(PAPERMILL) notebooks/03_train.ipynb "$(RUNS)/03_train.ipynb" $(PARAMETERS)
+	@$(PY) -m hncse.runs latest
+
+test: setup ## run the tests that need no files from outside
+	@$(PY) -m pytest -m "not real"
+
+test-real: setup ## run the tests on the real benchmark files in HNCSE_DATA
+	@test -d "$$HNCSE_DATA" || { \
+	  echo "error: HNCSE_DATA is '$$HNCSE_DATA', not a folder; it names the one that holds senteval/ and wikipedia/:" \
+	    "make test-real HNCSE_DATA=/path/to/data" >&2; exit 2; }
+	@$(PY) -m pytest -m real
+
+notebooks: setup ## run every notebook from top to bottom, into runs/notebooks/; NOTEBOOKS= picks some
+	@mkdir -p "$(RUNS)/notebooks"
+	@set -e; for notebook in $(NOTEBOOKS); do \
+	  echo "$$notebook"; $(PAPERMILL) "$$notebook" "$(RUNS)/notebooks/$${notebook##*/}"; done
+
+lint: setup ## check style, formatting and types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+bench: setup ## measure speed and memory against the plain forms and sentence-transformers, as ratios
+	@$(PY) -m benchmarks
+
+clean: ## remove .venv and caches; runs/ stays
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find hncse tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -1,0 +1,286 @@
+"""Where training sentences come from: one function, one name.
+
+corpora.load("docstrings")                              # from the installed packages: on every machine
+corpora.load("wikipedia", limit=100_000)                # home()/wikipedia/*.txt(.xz), shuffled files
+corpora.load("wiki1m")                                  # the paper's million sentences, fetched once
+corpora.load("reviews.csv", column="text")              # your own .txt, .csv, .tsv, .jsonl or .parquet
+corpora.load("hf:stanfordnlp/sst2:sentence", limit=50_000)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from hncse import data, hub
+from hncse.data import docstrings, readers, remote
+from hncse.data.readers import Bad, Value
+from hncse.errors import HncseError, unknown
+
+__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_sentences", "load"]
+
+_LOG = logging.getLogger(__name__)
+
+#: Names of sources; a file's path and ``hf:<dataset>:<column>`` are sources too.
+SOURCES: tuple[str, ...] = ("docstrings", "wikipedia", "wiki1m")
+#: A line beyond either is no sentence (a whole document, or data) and is left out.
+MAX_WORDS, MAX_CHARACTERS = 2_000, 20_000
+
+_WIKI1M = "wiki1m_for_simcse.txt"
+_WIKI1M_LINES = range(999_000, 1_001_001)  # a million; readers differ by a few in what they call a line
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sentences and where they come from.
+
+    Attributes:
+        sentences: The sentences, words separated by single spaces.
+        source: What was asked for.
+        fingerprint: sha256 over the sentences: the same sentences in the same order have the same one.
+        skipped: Lines left out, by reason.
+        first_skipped: The first of them, by reason: a line number (a record's number, where there are no lines).
+    """
+
+    sentences: list[str]
+    source: str
+    fingerprint: str
+    skipped: dict[str, int] = field(default_factory=dict)
+    first_skipped: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of sentences."""
+        return len(self.sentences)
+
+    def describe(self) -> str:
+        """Say in one line how many sentences there are, and what was left out and where that begins."""
+        text = f"{len(self):,} sentences from {self.source}"
+        return f"{text}; left out: {_listed(self.skipped, self.first_skipped)}" if self.skipped else text
+
+
+def load(source: str | Path, *, limit: int | None = None, seed: int = 0, column: str | None = None) -> Corpus:
+    """Load sentences.
+
+    Blank lines, lines beyond :data:`MAX_WORDS` or :data:`MAX_CHARACTERS`, lines that are not UTF-8 and records
+    without text are left out, counted and, but for blank ones, reported in a warning.
+
+    Args:
+        source: ``docstrings``, ``wikipedia``, ``wiki1m``, a file, or ``hf:<dataset>:<column>``; a dataset of several
+            configurations is named ``<dataset>@<configuration>``.
+        limit: At most so many sentences, a sample: the first of ``wikipedia`` (its files are shuffled, and only what
+            is needed is read), a seeded draw of the others. None takes all.
+        seed: Seed of that draw, and of the order of ``docstrings``.
+        column: Column or key of a .csv, .tsv, .jsonl or .parquet file.
+
+    Returns:
+        The corpus, at least two of its sentences different.
+
+    Raises:
+        HncseError: Unknown source or column, a missing or damaged file, no network, or fewer than two different
+            sentences. The message says what is there instead.
+    """
+    _check(limit, seed)
+    name = str(source)
+    if column is not None and (name in SOURCES or name.startswith("hf:")):
+        raise HncseError(f"source {name!r} takes no column (got {column!r}); only files of your own do")
+    if name == "docstrings":
+        return _corpus(enumerate(docstrings.harvest(seed), 1), name, limit)
+    if name == "wikipedia":
+        return _corpus(_wikipedia(), name, limit)
+    if name == "wiki1m":
+        return _corpus(_wiki1m(), name, limit, seed, draw=True)
+    if name.startswith("hf:"):
+        return _corpus(_hugging_face(name, limit, seed), name, limit)
+    return _corpus(readers.read(_existing(name), column), name, limit, seed, draw=True)
+
+
+def from_sentences(
+    sentences: Iterable[str], *, limit: int | None = None, seed: int = 0, source: str = "given sentences"
+) -> Corpus:
+    """Make a corpus of sentences already in memory, cleaned and checked as :func:`load` does.
+
+    Args:
+        sentences: The sentences.
+        limit: At most so many of them, drawn with ``seed``; None takes all.
+        seed: Seed of the draw.
+        source: What to call them.
+
+    Raises:
+        HncseError: One of them is no string, or fewer than two are different.
+    """
+    _check(limit, seed)
+    if isinstance(sentences, str):
+        raise HncseError("sentences is one string; give a list of them, or a file's path to corpora.load")
+    return _corpus(enumerate(sentences, 1), source, limit, seed, draw=True)
+
+
+def _check(limit: int | None, seed: int) -> None:
+    whole = isinstance(limit, int) and not isinstance(limit, bool)
+    if limit is not None and (not whole or limit < 2):
+        raise HncseError(f"limit is {limit!r}; it must be a whole number of at least 2, or None for all sentences")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise HncseError(f"seed is {seed!r}; it must be a whole number of at least 0")
+
+
+def _corpus(
+    rows: Iterable[tuple[int, Value]], source: str, limit: int | None, seed: int = 0, draw: bool = False
+) -> Corpus:
+    """Keep the good sentences, all of them or a sample: the first ``limit``, or a draw that keeps their order."""
+    skipped: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    good = _good(rows, skipped, first)
+    if limit is None:
+        sentences = list(good)
+    elif not draw:
+        sentences = list(islice(good, limit))
+    else:
+        sentences = list(good)
+        if len(sentences) > limit:
+            chosen = np.random.default_rng(seed).choice(len(sentences), limit, replace=False)
+            sentences = [sentences[place] for place in sorted(chosen.tolist())]
+    _check_distinct(sentences, source, skipped, first)
+    loud = {reason: count for reason, count in skipped.items() if reason != "blank"}
+    if loud:
+        _LOG.warning("%s: left out %s", source, _listed(loud, first))
+    digest = hashlib.sha256()
+    for sentence in sentences:
+        digest.update(sentence.encode() + b"\n")
+    return Corpus(sentences, source, digest.hexdigest(), dict(skipped), first)
+
+
+def _good(rows: Iterable[tuple[int, Value]], skipped: Counter[str], first: dict[str, int]) -> Iterator[str]:
+    """Yield the sentences among the rows; count the rest by reason."""
+    for number, value in rows:
+        sentence = _cleaned(value)
+        if isinstance(sentence, str):
+            yield sentence
+        else:
+            skipped[sentence.reason] += 1
+            first.setdefault(sentence.reason, number)
+
+
+def _cleaned(value: Value) -> str | Bad:
+    """Return a sentence with single spaces between its words, or why this is none."""
+    if isinstance(value, Bad):
+        return value
+    if not isinstance(value, str | bytes):
+        raise HncseError(f"sentences must be strings; one is {type(value).__name__}: {value!r:.80}")
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+        if not text.isascii():
+            text.encode()  # fails on lone surrogates, which stand for bytes that were not UTF-8
+    except UnicodeError:
+        return Bad("not UTF-8")
+    words = text.split()
+    if not words:
+        return Bad("blank")
+    if len(text) > MAX_CHARACTERS or len(words) > MAX_WORDS:
+        return Bad(f"over {MAX_WORDS:,} words or {MAX_CHARACTERS:,} characters")
+    if "\0" in text:
+        return Bad("zero bytes (UTF-16?)")
+    return " ".join(words)
+
+
+def _check_distinct(sentences: list[str], source: str, skipped: Counter[str], first: dict[str, int]) -> None:
+    why = f" (left out: {_listed(skipped, first)})" if skipped else ""
+    need = "contrastive training needs at least two different ones, since each is a negative of the others"
+    if not sentences:
+        raise HncseError(f"{source} has no sentences{why}; {need}")
+    if len(sentences) == 1:
+        raise HncseError(f"{source} has only one sentence{why}; {need}")
+    if all(sentence == sentences[0] for sentence in sentences):
+        raise HncseError(f"the {len(sentences)} sentences of {source} are all equal{why}; {need}")
+
+
+def _listed(skipped: dict[str, int], first: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason} (first at {first[reason]:,})" for reason, count in skipped.items())
+
+
+def _wikipedia() -> Iterator[tuple[int, Value]]:
+    """Read the sentence files of home()/wikipedia one after the other, without wiki1m, a source of its own."""
+    folder = data.home() / "wikipedia"
+    found = folder.glob("*") if folder.is_dir() else iter(())
+    files = {path.name.split(".")[0]: path for path in sorted(found, reverse=True) if _is_wikipedia(path)}
+    if not files:
+        raise HncseError(
+            f"there are no Wikipedia sentences in {folder}: put .txt, .txt.xz or .txt.gz files there, one sentence a "
+            "line, shuffled (HNCSE_DATA names another data folder), or take 'wiki1m' (fetched once) or 'docstrings'"
+        )
+    for _, path in sorted(files.items()):  # of sentences.txt and sentences.txt.xz, the first: they are the same
+        yield from readers.read(path)
+
+
+def _is_wikipedia(path: Path) -> bool:
+    return readers.format_of(path) == ".txt" and not path.name.startswith(("wiki1m", "."))
+
+
+def _wiki1m() -> Iterator[tuple[int, Value]]:
+    """Read SimCSE's training sentences; fetch them first where they are not there yet."""
+    path = data.home() / "wikipedia" / _WIKI1M
+    if not path.is_file():
+        _fetch_wiki1m(path)
+    number = 0
+    for number, line in readers.read(path):
+        yield number, line
+    if number not in _WIKI1M_LINES:
+        raise HncseError(
+            f"{path} has {number:,} lines, SimCSE's file has 1,000,000: it is cut off or another one. Remove it to "
+            "fetch it again, or load it by its path"
+        )
+
+
+def _fetch_wiki1m(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as work:
+            fresh = remote.download(_WIKI1M, Path(work))
+            lines = sum(1 for _ in readers.read(fresh))
+            if lines not in _WIKI1M_LINES:
+                raise remote.Unavailable(f"the file at {hub.endpoint()} has {lines:,} lines instead of 1,000,000")
+            fresh.replace(path)
+    except remote.Unavailable as error:
+        raise HncseError(
+            f"{_WIKI1M} is not in {path.parent}, and {error}. Two ways to get it: run this again with a network (it is "
+            f"fetched once, from {remote.REPOSITORY}), or put the file there yourself (HNCSE_DATA names another data "
+            "folder). Without it: 'wikipedia' or 'docstrings'"
+        ) from error
+    except OSError as error:
+        raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+def _hugging_face(source: str, limit: int | None, seed: int) -> Iterator[tuple[int, Value]]:
+    """Read ``hf:<dataset>:<column>``; with a limit it is streamed in a shuffled order, not downloaded whole."""
+    name, _, column = source.removeprefix("hf:").rpartition(":")
+    if not name or not column:
+        raise HncseError(f"source {source!r} must read hf:<dataset>:<column>, for example hf:stanfordnlp/sst2:sentence")
+    for number, row in enumerate(remote.rows(name, streamed=limit is not None, seed=seed), 1):
+        value = row[readers.pick_column(list(row), column, f"dataset {name}")]
+        yield number, value if isinstance(value, str) else Bad("no text in the record")
+
+
+def _existing(name: str) -> Path:
+    """Return the path of a file that exists; say what is there instead where it does not."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise HncseError(f"{path} is a folder; name one of its files{_neighbours(path)}")
+    if readers.format_of(path) is None and path.name == name:
+        raise unknown("source of sentences", name, [*SOURCES, "hf:<dataset>:<column>", "a file's path"])
+    raise HncseError(f"there is no file {path}{_neighbours(path.parent)}")
+
+
+def _neighbours(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"; there is no folder {folder} either"
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and readers.format_of(path))
+    shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+    return f"; {folder.absolute()} holds: {shown}" if names else f"; {folder.absolute()} holds no file of sentences"

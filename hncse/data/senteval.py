@@ -1,0 +1,303 @@
+"""Where the STS benchmark files come from: found, fetched once, and checked by count before anything is scored.
+
+The files lie in ``home()/senteval/downstream``, exactly as SimCSE's ``senteval.tar`` unpacks. Protocol and counts
+are SimCSE's (its ``SentEval/senteval/sts.py``), which every later paper follows. ``python -m hncse.data.senteval``
+fetches what is missing and prints what was counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hncse import data
+from hncse.data import remote
+from hncse.errors import HncseError, unknown
+
+__all__ = ["STS_PAIRS", "STS_TASKS", "StsSubset", "downstream", "fetch", "load_sts", "present", "splits", "sts_present"]
+
+#: Labelled pairs of every subset, by task. STS13's SMT subset has no freely available input and is never scored.
+STS_PAIRS: dict[str, dict[str, int]] = {
+    "STS12": {"MSRpar": 750, "MSRvid": 750, "SMTeuroparl": 459, "surprise.OnWN": 750, "surprise.SMTnews": 399},
+    "STS13": {"FNWN": 189, "headlines": 750, "OnWN": 561},
+    "STS14": {"deft-forum": 450, "deft-news": 300, "headlines": 750, "images": 750, "OnWN": 750, "tweet-news": 750},
+    "STS15": {"answers-forums": 375, "answers-students": 750, "belief": 375, "headlines": 750, "images": 750},
+    "STS16": {"answer-answer": 254, "headlines": 249, "plagiarism": 230, "postediting": 244, "question-question": 209},
+}
+_TABLES = {  # task → split → (file, pairs)
+    "STSB": {
+        "train": ("STS/STSBenchmark/sts-train.csv", 5749),
+        "dev": ("STS/STSBenchmark/sts-dev.csv", 1500),
+        "test": ("STS/STSBenchmark/sts-test.csv", 1379),
+    },
+    "SICKR": {
+        "train": ("SICK/SICK_train.txt", 4500),
+        "dev": ("SICK/SICK_trial.txt", 500),
+        "test": ("SICK/SICK_test_annotated.txt", 4927),
+    },
+}
+#: The seven tasks in the order of every published table.
+STS_TASKS: tuple[str, ...] = (*STS_PAIRS, *_TABLES)
+
+_COLUMNS = {"STSB": (4, 5, 6), "SICKR": (3, 1, 2)}  # score, first, second; what follows them differs by line
+_ARCHIVE = "senteval.tar"
+
+
+@dataclass(frozen=True)
+class StsSubset:
+    """Labelled sentence pairs that were collected together.
+
+    Attributes:
+        name: Subset of STS12 to STS16; the split's name for STS-B and SICK-R, which have no subsets.
+        first: n sentences, words joined by single spaces.
+        second: The n sentences they are compared with.
+        gold: Human similarity, float64 (n,), from 0 to 5.
+    """
+
+    name: str
+    first: list[str]
+    second: list[str]
+    gold: NDArray[np.float64]
+
+
+def downstream(root: Path | None = None) -> Path:
+    """Return the folder of the benchmark files, ``home()/senteval/downstream``; ``root`` stands in for home()."""
+    return (root or data.home()) / "senteval" / "downstream"
+
+
+def splits(task: str) -> tuple[str, ...]:
+    """Return the splits of a task: ``test``, and for STS-B and SICK-R also ``train`` and ``dev``.
+
+    Raises:
+        HncseError: There is no such task; the nearest is named.
+    """
+    if task not in STS_TASKS:
+        raise unknown("STS task", task, STS_TASKS)
+    return tuple(_TABLES[task]) if task in _TABLES else ("test",)
+
+
+def present(task: str, split: str = "test") -> bool:
+    """Say whether the files of one task are there; their counts are checked when they are read.
+
+    Raises:
+        HncseError: Unknown task or split.
+    """
+    return all(path.is_file() for path in _files(task, split, downstream()))
+
+
+def sts_present() -> bool:
+    """Say whether the files of the seven test sets and of STS-B dev are there; counts are checked on reading."""
+    return present("STSB", "dev") and all(map(present, STS_TASKS))
+
+
+def load_sts(task: str, split: str = "test", folder: Path | None = None) -> list[StsSubset]:
+    """Read one task, SimCSE's protocol to the letter: its subsets, pairs without a gold score dropped.
+
+    Args:
+        task: One of :data:`STS_TASKS`.
+        split: ``test``; for STSB and SICKR also ``train`` or ``dev`` (SICK's "trial").
+        folder: Where ``STS`` and ``SICK`` lie; default :func:`downstream`.
+
+    Returns:
+        The subsets, in SimCSE's order.
+
+    Raises:
+        HncseError: Unknown task or split; a file that is missing, cut or not what its name says. The message names
+            the file, what was seen and what was expected.
+    """
+    files = _files(task, split, folder or downstream())
+    if task in _TABLES:
+        return [_table(task, split, files[0], _TABLES[task][split][1])]
+    pairs = zip(files[::2], files[1::2], strict=True)
+    return [_subset(*both, name, STS_PAIRS[task][name]) for both, name in zip(pairs, STS_PAIRS[task], strict=True)]
+
+
+def fetch() -> Path:
+    """Download and unpack ``senteval.tar`` once; nothing happens where the STS files are already there.
+
+    The archive is downloaded, unpacked and counted in a temporary folder beside its destination and moved there
+    when all of it is right, so a failure at any point leaves the data folder as it was.
+
+    Returns:
+        The folder of the benchmark files.
+
+    Raises:
+        HncseError: No network, a damaged or cut archive, a disk that is full or read-only. The message names the
+            file, the place, and the ways to get it.
+    """
+    target = downstream()
+    if sts_present():
+        return target
+    try:
+        data.home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data.home(), prefix=".fetch-") as work:
+            try:
+                archive = remote.download(_ARCHIVE, Path(work))
+                unpacked = _unpack(archive, Path(work) / "unpacked")
+            except remote.Unavailable as error:
+                raise HncseError(f"{_ARCHIVE} is not in {data.home()}, and {error}. {_WAYS}") from error
+            _install(unpacked, target)
+    except OSError as error:
+        raise HncseError(
+            f"{data.home()} could not be written ({error.strerror or error}): make room there, or set HNCSE_DATA to "
+            "a folder that can be written"
+        ) from error
+    return target
+
+
+_WAYS = (
+    f"Two ways to get it: `python -m hncse.data.senteval` with a network (fetched once, from {remote.REPOSITORY}), or "
+    f"unpack {_ARCHIVE} yourself into senteval/downstream of the data folder, so that senteval/downstream/STS is "
+    "there; HNCSE_DATA names the data folder."
+)
+
+
+def _files(task: str, split: str, folder: Path) -> list[Path]:
+    """Return the files of a task: one for STS-B and SICK-R, an input and a gold file for each subset of the others."""
+    if split not in splits(task):
+        raise HncseError(f"{task} has no split {split!r}; it has: {', '.join(splits(task))}")
+    if task in _TABLES:
+        return [folder / _TABLES[task][split][0]]
+    place = folder / "STS" / f"{task}-en-test"
+    return [place / f"STS.{kind}.{name}.txt" for name in STS_PAIRS[task] for kind in ("input", "gs")]
+
+
+def _unpack(archive: Path, work: Path) -> Path:
+    """Unpack an archive into an empty folder and return the folder in it that holds ``STS``, all counts right."""
+    if not hasattr(tarfile, "data_filter"):
+        raise HncseError("this Python is too old to unpack archives safely; use 3.10.12, 3.11.4 or any later one")
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(work, filter="data")  # refuses links and paths that lead out of the folder
+    except tarfile.FilterError as error:
+        raise remote.Unavailable(f"{archive.name} was not unpacked: {error}") from error
+    except (tarfile.TarError, EOFError) as error:
+        raise remote.Unavailable(f"{archive.name} is cut off or damaged: {error}") from error
+    found = min(work.rglob("STS"), key=lambda path: len(path.parts), default=None)
+    if found is None:
+        raise remote.Unavailable(f"{archive.name} holds no folder STS")
+    for task in STS_TASKS:
+        for split in splits(task):
+            try:
+                load_sts(task, split, found.parent)
+            except HncseError as error:
+                raise remote.Unavailable(f"{archive.name} is not SimCSE's: {error}") from error
+    return found.parent
+
+
+def _install(source: Path, target: Path) -> None:
+    """Move a checked folder into place: whole where nothing is there yet, else file by file, each of them at once."""
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        return
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+
+
+def _subset(inputs: Path, golds: Path, name: str, pairs: int) -> StsSubset:
+    """Read one subset of STS12 to STS16: tab-separated pairs in one file, their gold scores in the other."""
+    rows, scores = _lines(inputs), _lines(golds)
+    if len(rows) != len(scores):
+        raise HncseError(
+            f"{inputs} has {len(rows)} lines, {golds.name} beside it has {len(scores)}: one of them is cut"
+        )
+    kept = [number for number, score in enumerate(scores) if score]  # STS15 and STS16 label a part of their input
+    _check_count(golds, len(kept), pairs)
+    cells = [_cells(inputs, number, rows[number], (0, 1)) for number in kept]
+    return StsSubset(
+        name,
+        [_joined(cell[0]) for cell in cells],
+        [_joined(cell[1]) for cell in cells],
+        np.array([_score(golds, number, scores[number]) for number in kept]),
+    )
+
+
+def _table(task: str, split: str, path: Path, pairs: int) -> StsSubset:
+    """Read STS-B or SICK-R, whose scores and sentences share a line; quotes in them mean nothing."""
+    rows = list(enumerate(_lines(path)))
+    if task == "SICKR":  # its first line names the columns
+        rows = rows[1:]
+    _check_count(path, len(rows), pairs)
+    cells = [(number, _cells(path, number, row, _COLUMNS[task])) for number, row in rows]
+    return StsSubset(
+        split,
+        [_joined(cell[1]) for _, cell in cells],
+        [_joined(cell[2]) for _, cell in cells],
+        np.array([_score(path, number, cell[0]) for number, cell in cells]),
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    """Return a UTF-8 file's lines; only line feeds end one (SICK's test file has carriage returns before them)."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError as error:
+        raise HncseError(f"there is no benchmark file {path}. {_WAYS}") from error
+    except OSError as error:
+        raise HncseError(f"{path} could not be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise HncseError(f"{path} is not the benchmark's file: byte {error.start} is not UTF-8") from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _check_count(path: Path, seen: int, expected: int) -> None:
+    if seen != expected:
+        raise HncseError(f"{path} has {seen} labelled pairs, SimCSE's has {expected}: the file is cut or another one")
+
+
+def _cells(path: Path, number: int, line: str, columns: tuple[int, ...]) -> list[str]:
+    cells = line.split("\t")
+    if len(cells) <= max(columns):
+        raise HncseError(
+            f"{path}, line {number + 1}: {len(cells)} tab-separated fields, at least {max(columns) + 1} needed"
+        )
+    return [cells[column] for column in columns]
+
+
+def _score(path: Path, number: int, text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = float("nan")
+    if not 0 <= score <= 5:
+        raise HncseError(f"{path}, line {number + 1}: the gold score is {text!r}; it must be a number from 0 to 5")
+    return score
+
+
+def _joined(sentence: str) -> str:
+    return " ".join(sentence.split())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hncse.data.senteval",
+        description="Fetch the STS benchmark files once, count them, and print the counts.",
+    )
+    parser.parse_args(arguments)
+    try:
+        sys.stdout.write(f"{fetch()}\n")
+        for task in STS_TASKS:
+            for split in splits(task):
+                pairs = sum(len(subset.gold) for subset in load_sts(task, split))
+                sys.stdout.write(f"{task:6} {split:5} {pairs:5} pairs\n")
+    except HncseError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

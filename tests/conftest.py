@@ -1,0 +1,59 @@
+"""What holds for every test: no network, no file of the user's, one thread a process, real data only where marked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Set before torch or huggingface_hub is imported, which read these once. pytest-xdist's workers inherit what the first
+# process set here, so that all share one empty data folder, and what is cached there is made once.
+_REAL, _SCRATCH = "HNCSE_TESTS_REAL_DATA", "HNCSE_TESTS_SCRATCH"
+_OWNER = _SCRATCH not in os.environ
+if _OWNER:
+    os.environ[_REAL] = os.environ.get("HNCSE_DATA", "")
+    os.environ[_SCRATCH] = tempfile.mkdtemp(prefix="hncse-tests-")
+    for name in ("data", "runs", "hub"):
+        (Path(os.environ[_SCRATCH]) / name).mkdir()
+    os.environ.update(
+        HNCSE_DATA=f"{os.environ[_SCRATCH]}/data",
+        HNCSE_RUNS=f"{os.environ[_SCRATCH]}/runs",
+        HF_HOME=f"{os.environ[_SCRATCH]}/hub",
+        HF_HUB_OFFLINE="1",  # a call that should not be made fails at once
+        HF_ENDPOINT="http://127.0.0.1:9",  # and where a test lifts that, it meets a closed port
+        HF_HUB_DISABLE_TELEMETRY="1",
+        TOKENIZERS_PARALLELISM="false",
+        OMP_NUM_THREADS="1",
+        MPLBACKEND="Agg",
+    )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _OWNER:
+        shutil.rmtree(os.environ[_SCRATCH], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Point HNCSE_DATA at the real files for tests marked real, at an empty folder for all others."""
+    if item.get_closest_marker("real") is None:
+        os.environ["HNCSE_DATA"] = f"{os.environ[_SCRATCH]}/data"
+        return
+    if not Path(os.environ[_REAL] or "/nonexistent").is_dir():
+        pytest.fail(
+            f"this test needs real benchmark files: set HNCSE_DATA (now {os.environ[_REAL]!r}) to their folder, or "
+            "leave such tests out with `make test` (-m 'not real')",
+            pytrace=False,
+        )
+    os.environ["HNCSE_DATA"] = str(Path(os.environ[_REAL]).resolve())
+
+
+@pytest.fixture(scope="session")
+def kit():
+    """The embedded encoder, untrained by any test; tests that change it load their own."""
+    from hncse import SentenceEncoder
+
+    return SentenceEncoder.from_pretrained("kit", device="cpu")

@@ -1,0 +1,16 @@
+"""The probe holds no sentence of the STS and SICK files, exactly or nearly."""
+
+from __future__ import annotations
+
+import pytest
+
+from hncse.data import home, probe, probe_card
+
+
+@pytest.mark.real
+def test_no_probe_sentence_stands_in_the_sts_files():
+    corpus = set(probe_card.sts_sentences(home() / "senteval" / "downstream"))
+    assert len(corpus) > 40_000
+    known = sorted(corpus)[20_000]
+    assert probe_card.leaks(probe.load()[:1], [known]) == []
+    assert probe_card.leaks(probe.load(), corpus) == []

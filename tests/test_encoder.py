@@ -1,0 +1,290 @@
+"""The encoder: poolings, order, views, saving for others, and what bad input says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hncse import SentenceEncoder, _loading
+from hncse.encoder import POOLINGS
+from hncse.errors import HncseError
+from tests import tiny
+
+TEXTS = [
+    "The cat sat on the mat.",
+    "A dog.",
+    "the old bird sees the river and the house , not the tree .",
+    "",
+    "A dog.",
+]
+
+
+def by_hand(encoder: SentenceEncoder, text: str) -> np.ndarray:
+    """One sentence at a time, without padding, pooling written out token by token."""
+    ids = torch.tensor([encoder.tokenizer(text)["input_ids"]])
+    with torch.no_grad():
+        hidden = encoder.backbone(ids, output_hidden_states=True).hidden_states
+    layers = {"cls": [-1], "mean": [-1], "first_last": [1, -1], "last_two": [-2, -1]}[encoder.pooling]
+    states = sum(hidden[i][0] for i in layers) / len(layers)  # (L, d)
+    rows = [states[0]] if encoder.pooling == "cls" else list(states)
+    return (sum(rows) / len(rows)).numpy()
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_encode_equals_one_sentence_at_a_time(pooling: str) -> None:
+    encoder = tiny.encoder(pooling, layers=3)
+    z = encoder.encode(TEXTS, batch_size=2)
+    assert z.shape == (5, 16) and z.dtype == np.float32
+    for row, text in zip(z, TEXTS, strict=True):
+        np.testing.assert_allclose(row, by_hand(encoder, text), atol=2e-6)
+
+
+def test_encode_runs_each_distinct_sentence_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, seen = tiny.encoder(), []
+    inner = encoder.forward
+    monkeypatch.setattr(encoder, "forward", lambda **kw: seen.append(len(kw["input_ids"])) or inner(**kw))
+    texts = tiny.sentences(7) * 3
+    z = encoder.encode(texts, batch_size=4)
+    assert sum(seen) == 7
+    np.testing.assert_array_equal(z[:7], z[14:])
+
+
+def test_encode_sorts_by_length_so_that_little_is_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, cells, real = tiny.encoder(), 0, 0
+    inner = encoder.forward
+
+    def spy(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        nonlocal cells, real
+        cells, real = cells + input_ids.numel(), real + int(attention_mask.sum())
+        return inner(input_ids, attention_mask)
+
+    monkeypatch.setattr(encoder, "forward", spy)
+    encoder.encode(tiny.sentences(400), batch_size=20)
+    assert real / cells > 0.97
+
+
+def test_encode_leaves_the_training_mode_and_ignores_the_head() -> None:
+    encoder = tiny.encoder()
+    before = encoder.encode(TEXTS)
+    encoder.add_head().train()
+    np.testing.assert_array_equal(encoder.encode(TEXTS), before)
+    assert encoder.training
+
+
+def test_encode_normalizes_and_takes_half_precision() -> None:
+    encoder = tiny.encoder()
+    np.testing.assert_allclose(np.linalg.norm(encoder.encode(TEXTS, normalize=True), axis=1), 1, atol=1e-6)
+    half = encoder.encode(TEXTS, precision="bf16")
+    assert half.dtype == np.float32
+    exact = encoder.encode(TEXTS)
+    assert 0 < np.abs(half - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_encode_of_nothing_is_empty() -> None:
+    assert tiny.encoder().encode([]).shape == (0, 16)
+
+
+def test_a_long_line_is_cut_at_max_length() -> None:
+    encoder = tiny.encoder("mean")
+    long = "cat " * 10_000
+    np.testing.assert_allclose(encoder.encode([long])[0], encoder.encode(["cat " * 22])[0], atol=1e-6)
+    assert len(encoder.tokenize([long], 8)[0]) == 8
+    assert len(encoder.tokenize([long], 999)[0]) == 24  # never above the backbone's positions
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_views_in_length_groups_equal_one_padded_pass(pooling: str) -> None:
+    encoder = tiny.encoder(pooling).add_head()
+    batch = encoder.pad(encoder.tokenize(tiny.sentences(13)))
+    whole = encoder.views(**batch)
+    for groups in (2, 4, 13, 50):
+        split = encoder.views(**batch, length_groups=groups)
+        for a, b in zip(whole, split, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
+
+
+def test_views_differ_by_dropout_only_while_training() -> None:
+    encoder = tiny.encoder()
+    batch = encoder.pad(encoder.tokenize(tiny.sentences(6)))
+    z1, z2 = encoder.views(**batch)
+    torch.testing.assert_close(z1, z2)
+    encoder.train()
+    z1, z2, z3 = encoder.views(**batch, n=3)
+    assert z1.shape == (6, 16)
+    assert (z1 - z2).abs().max() > 1e-3 and (z2 - z3).abs().max() > 1e-3
+
+
+def test_the_head_is_linear_then_tanh_and_seeded() -> None:
+    encoder = tiny.encoder()
+    batch = encoder.pad(encoder.tokenize(tiny.sentences(3)))
+    plain = encoder.views(**batch, n=1)[0]
+    linear = encoder.add_head(seed=3).head[0]
+    torch.testing.assert_close(encoder.views(**batch, n=1)[0], torch.tanh(plain @ linear.weight.T + linear.bias))
+    torch.testing.assert_close(tiny.encoder().add_head(seed=3).head[0].weight, linear.weight)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_saved_encoders_load_elsewhere_with_the_same_vectors(pooling: str, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModel, AutoTokenizer
+
+    encoder = tiny.encoder(pooling)
+    folder = encoder.add_head().save(tmp_path / "saved")
+    expected = encoder.encode(TEXTS)
+    again = SentenceEncoder.from_pretrained(folder)
+    assert again.pooling == pooling and again.head is None
+    np.testing.assert_allclose(again.encode(TEXTS), expected, atol=1e-6)
+    other = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(other, expected, atol=1e-5)
+    model, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        hidden = model.eval()(**tokenizer(TEXTS[:1], return_tensors="pt")).last_hidden_state[0]
+    np.testing.assert_allclose(
+        hidden[0].numpy() if pooling == "cls" else hidden.mean(0).numpy(),
+        expected[0] if pooling in ("cls", "mean") else tiny.encoder("mean").encode(TEXTS)[0],
+        atol=1e-5,
+    )
+    assert not list(folder.rglob("*.bin")) and not list(folder.rglob("*.pt"))
+
+
+def test_saving_over_an_encoder_replaces_it_whole(tmp_path: Path) -> None:
+    folder = tiny.encoder(seed=0).save(tmp_path / "e")
+    (folder / "stale.txt").write_text("old")
+    tiny.encoder(seed=1).save(folder)
+    assert not (folder / "stale.txt").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["e"]  # no temporary folder left
+    np.testing.assert_allclose(
+        SentenceEncoder.from_pretrained(folder).encode(TEXTS), tiny.encoder(seed=1).encode(TEXTS), atol=1e-6
+    )
+
+
+def test_a_full_disk_leaves_the_old_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny.encoder(seed=0).save(tmp_path / "e")
+    encoder = tiny.encoder(seed=1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(encoder.tokenizer, "save_pretrained", full)
+    with pytest.raises(HncseError, match="No space left on device"):
+        encoder.save(folder)
+    np.testing.assert_allclose(
+        SentenceEncoder.from_pretrained(folder).encode(TEXTS), tiny.encoder(seed=0).encode(TEXTS), atol=1e-6
+    )
+
+
+def test_fingerprint_knows_weights_pooling_and_tokenizer() -> None:
+    one = tiny.encoder()
+    key = one.fingerprint()
+    assert tiny.encoder().fingerprint() == key
+    assert tiny.encoder("mean").fingerprint() != key
+    with torch.no_grad():
+        one.backbone.embeddings.word_embeddings.weight[9, 3] += 1e-4
+    assert one.fingerprint() != key
+
+
+def test_dropout_can_be_set(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path)
+    encoder = SentenceEncoder.from_pretrained(folder, dropout=0.0).train()
+    batch = encoder.pad(encoder.tokenize(tiny.sentences(4)))
+    z1, z2 = encoder.views(**batch)
+    torch.testing.assert_close(z1, z2)
+
+
+def test_the_embedded_encoder_tells_topics_apart() -> None:
+    encoder = SentenceEncoder.from_pretrained("kit", "mean")
+    z = encoder.encode(
+        ["The river flooded the village.", "Water covered the town after the river rose.", "He bought a new guitar."],
+        normalize=True,
+    )
+    assert z[0] @ z[1] > z[0] @ z[2] + 0.05
+
+
+def test_a_sentence_transformers_folder_keeps_its_pooling(tmp_path: Path) -> None:
+    folder = tiny.encoder("mean").save(tmp_path / "e")
+    (folder / "hncse.json").unlink()
+    assert SentenceEncoder.from_pretrained(folder).pooling == "mean"
+    config = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({**config, "pooling_mode_mean_tokens": False}))
+    with pytest.raises(HncseError, match="pass pooling="):
+        SentenceEncoder.from_pretrained(folder)
+
+
+# --- bad input --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("kitt", "Did you mean 'kit'"),
+        ("miniml", "Did you mean 'minilm'"),
+        ("./nowhere", "no encoder folder"),
+        ("", "no encoder folder"),
+    ],
+)
+def test_unknown_encoders(name: str, message: str) -> None:
+    with pytest.raises(HncseError, match=message):
+        SentenceEncoder.from_pretrained(name)
+
+
+def test_no_network_says_so_and_what_works_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HncseError, match="could not be fetched .*'kit', 'minilm'"):
+        SentenceEncoder.from_pretrained("bert-base-uncased")
+
+
+def test_a_folder_without_weights_or_with_cut_ones(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path)
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(HncseError, match="could not be loaded.*intact model.safetensors"):
+        SentenceEncoder.from_pretrained(folder)
+    weights.unlink()
+    with pytest.raises(HncseError, match="could not be loaded"):
+        SentenceEncoder.from_pretrained(folder)
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path)
+    torch.save(tiny.encoder().backbone.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(HncseError, match="pickled weights are refused"):
+        SentenceEncoder.from_pretrained(folder)
+
+
+def test_minilm_is_refused_when_it_is_not_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_loading, "MINILM_SHA256", "0" * 64)
+    with pytest.raises(HncseError, match="not the published ones"):
+        SentenceEncoder.from_pretrained("minilm")
+    monkeypatch.setattr(_loading.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(HncseError, match="pip install"):
+        SentenceEncoder.from_pretrained("minilm")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.encode("one sentence"), "takes a list"),
+        (lambda e: e.encode(["a", None]), "sentence 1 is None"),
+        (lambda e: e.encode(["a"], batch_size=0), "at least 1"),
+        (lambda e: e.encode(["a"], precision="fp8"), "unknown precision"),
+        (lambda e: SentenceEncoder(e.backbone, e.tokenizer, "men"), "Did you mean 'mean'"),
+    ],
+)
+def test_bad_requests(call: object, message: str) -> None:
+    with pytest.raises(HncseError, match=message):
+        call(tiny.encoder())
+
+
+def test_bad_dropout_and_a_file_for_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(HncseError, match="dropout is 1.5"):
+        SentenceEncoder.from_pretrained("kit", dropout=1.5)
+    file = tmp_path / "weights.safetensors"
+    shutil.copy(_loading.KIT / "model.safetensors", file)
+    with pytest.raises(HncseError, match="is a file"):
+        SentenceEncoder.from_pretrained(file)

@@ -1,0 +1,271 @@
+"""The repository holds together: versions, pins, notebooks, links, what a wheel carries, what an import costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from shutil import copy, copytree, ignore_patterns
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+import hncse
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "sentence_transformers",
+    "matplotlib",
+    "umap",
+    "faiss",
+    "sklearn",
+    "scipy",
+)
+
+
+def tracked() -> list[Path]:
+    """Files that are in git or would be added, and still exist."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    names = done.stdout.split("\0")
+    if done.returncode != 0:  # an unpacked archive, or a checkout that belongs to another user
+        folders = ("hncse", "tests", "benchmarks", "notebooks")
+        inside = [path for folder in folders for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts]
+        names = [path.relative_to(ROOT).as_posix() for path in [*inside, *ROOT.glob("*.*")]]
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def pins() -> dict[str, Requirement]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert len({canonicalize_name(r.name) for r in requirements}) == len(requirements), "a name is pinned twice"
+    return {canonicalize_name(r.name): r for r in requirements}
+
+
+def asked_for() -> list[Requirement]:
+    """Every dependency pyproject.toml names, extras included, without the package's own extras."""
+    extras = PROJECT["optional-dependencies"].values()
+    texts = [*PROJECT["dependencies"], *(text for extra in extras for text in extra)]
+    return [r for r in map(Requirement, texts) if r.name != PROJECT["name"]]
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a fresh process, from the root, as a user would."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+# Versions
+
+
+def test_every_dependency_has_an_exact_pin_within_its_bounds():
+    pinned = pins()
+    for requirement in asked_for():
+        pin = pinned.get(canonicalize_name(requirement.name))
+        assert pin is not None, f"{requirement.name} has no pin in constraints.txt"
+        (exact,) = pin.specifier
+        assert exact.operator == "==", f"{pin} is no exact pin"
+        assert requirement.specifier.contains(exact.version), f"{pin} does not satisfy {requirement}"
+
+
+def test_pins_name_no_build():
+    local = [str(pin) for pin in pins().values() if "+" in str(pin.specifier)]
+    assert not local, f"{local} exist on one machine's index only"
+
+
+def test_conda_environment_installs_the_same_with_the_same_constraints():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["-c constraints.txt", "-e .[dev]"]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    assert "pip" in conda
+    (python,) = [entry.partition("=")[2] for entry in conda if entry.startswith("python")]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(f"{python}.0")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert '-c constraints.txt -e ".[dev]"' in makefile, "make setup installs something else than environment.yml"
+
+
+def test_makefile_accepts_the_pythons_the_package_does():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    low, high = (f"3.{minor}" for minor in re.search(r"\(3, (\d+)\) <= .* <= \(3, (\d+)\)", makefile).groups())
+    assert SpecifierSet(PROJECT["requires-python"]) == SpecifierSet(f">={low}")
+    assert f"Python {low} to {high} is needed" in makefile
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    tried = workflow["jobs"]["ci"]["strategy"]["matrix"]["python"]
+    assert all(SpecifierSet(f">={low},<={high}").contains(version) for version in tried)
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert hncse.__version__ == PROJECT["version"] == citation["version"]
+    assert citation["repository-code"] == PROJECT["urls"]["Repository"]
+
+
+# Files
+
+
+def test_no_file_names_a_place_on_one_machine():
+    place = re.compile(r"(?<![\w./$}-])/(?:work|root|home|Users|tmp/venv)/[\w.-]")
+    found = []
+    for path in tracked():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue  # weights and pictures
+        found += [
+            f"{path.relative_to(ROOT)}:{n}: {line.strip()[:90]}"
+            for n, line in enumerate(lines, 1)
+            if place.search(line)
+        ]
+    assert not found
+
+
+def test_links_between_documents_lead_somewhere():
+    documents = [path for path in tracked() if path.suffix == ".md"]
+    assert ROOT / "CONTRIBUTING.md" in documents
+    missing = []
+    for document in documents:
+        text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+        targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+        for target in targets:
+            if not re.match(r"[a-z]+:|#", target) and not (document.parent / target.partition("#")[0]).exists():
+                missing.append(f"{document.relative_to(ROOT)} → {target}")
+    assert not missing
+
+
+def test_nothing_that_unpickles_is_shipped():
+    pickles = [path.name for path in tracked() if path.suffix in {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt"}]
+    assert not pickles
+
+
+def test_make_help_names_every_target():
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert re.findall(r"^make ([a-z-]+) +\S", shown, flags=re.MULTILINE) == phony.split()
+
+
+# Notebooks
+
+
+def notebook(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_notebooks_make_train_and_the_table_are_there():
+    assert {"03_train.ipynb", "05_sts_table.ipynb"} <= {path.name for path in NOTEBOOKS}
+
+
+def test_each_notebook_has_one_cell_tagged_parameters():
+    for path in NOTEBOOKS:
+        cells = notebook(path)["cells"]
+        tagged = [i for i, cell in enumerate(cells) if "parameters" in cell["metadata"].get("tags", [])]
+        assert len(tagged) == 1, f"{path.name}: cells {tagged} are tagged parameters; papermill needs exactly one"
+        assert cells[tagged[0]]["cell_type"] == "code", path.name
+
+
+def test_notebooks_store_no_outputs_and_no_widget_state():
+    for path in NOTEBOOKS:
+        content = notebook(path)
+        code = [cell for cell in content["cells"] if cell["cell_type"] == "code"]
+        stored = [i for i, cell in enumerate(code) if cell["outputs"] or cell["execution_count"] is not None]
+        assert not stored, (
+            f"{path.name}: code cells {stored} hold outputs; `python -m hncse.notebook clean` removes them"
+        )
+        assert "widgets" not in content["metadata"], f"{path.name}: GitHub calls this an invalid notebook"
+
+
+def test_notebooks_begin_with_a_title_and_a_badge_to_this_repository():
+    slug = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
+    for path in NOTEBOOKS:
+        first, second = notebook(path)["cells"][:2]
+        title = "".join(first["source"])
+        assert first["cell_type"] == "markdown" and title.startswith("# "), f"{path.name}: the title comes first"
+        assert f"colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name}" in title, path.name
+        assert second["cell_type"] == "code", f"{path.name}: the setup line comes second"
+
+
+# Imports and commands
+
+
+def commands() -> list[str]:
+    """Every module that can be run with ``python -m``."""
+    files = [*(ROOT / "hncse").rglob("*.py"), *(ROOT / "benchmarks").glob("__main__.py")]
+    mains = [path for path in files if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")]
+    return sorted(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__") for path in mains)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    done = run(f"import sys, hncse; print([name for name in {HEAVY} if name in sys.modules])")
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+def test_the_commands_are_found():
+    assert {"hncse.training", "hncse.runs", "hncse.data.probe"} <= set(commands())
+
+
+@pytest.mark.parametrize("module", commands())
+def test_help_of_a_command_is_cheap(module):
+    runner = (
+        "import runpy, sys\n"
+        "module, *sys.argv[1:] = sys.argv[1:]\n"
+        "try:\n"
+        "    runpy.run_module(module, run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as end:\n"
+        "    code = end.code\n"
+        f"sys.stderr.write(repr((code, [name for name in {HEAVY} if name in sys.modules])))\n"
+    )
+    done = run(runner, module, "--help")
+    assert done.stderr.splitlines()[-1] == "(0, [])", f"exit code and heavy imports: {done.stderr[-2000:]}"
+    assert done.stdout.startswith("usage: python -m ")
+
+
+# The wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> list[str]:
+    """Names inside a wheel built from the files of the repository, in a copy, so that no old build/ can help."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        copy(ROOT / name, source)
+    copytree(ROOT / "hncse", source / "hncse", ignore=ignore_patterns("__pycache__"))
+    build = "-m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist .".split()
+    done = subprocess.run([sys.executable, *build], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (file,) = (source / "dist").glob("hncse-*.whl")
+    return zipfile.ZipFile(file).namelist()
+
+
+def test_the_wheel_carries_the_encoder_the_data_and_the_types(wheel):
+    expected = ["hncse/py.typed", "hncse/data/probe.jsonl", "hncse/kit/encoder/model.safetensors"]
+    expected += [
+        "hncse/kit/encoder/config.json",
+        "hncse/kit/encoder/tokenizer.json",
+        "hncse/evaluation/literature/sts.csv",
+    ]
+    assert [name for name in expected if name not in wheel] == []
+    package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hncse").rglob("*.py")}
+    assert package <= set(wheel)
+
+
+def test_the_wheel_carries_nothing_else(wheel):
+    assert {name.split("/")[0] for name in wheel} == {"hncse", f"hncse-{hncse.__version__}.dist-info"}
