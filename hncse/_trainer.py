@@ -136,6 +136,7 @@ class _Watch(TrainerCallback):
         if step % self.config.eval_every == 0 or last:
             scores = self._scores()
             self.run.log({"step": step} | scores)
+            self.on_log(self.run)
             if self.select and scores["stsb_dev"] > self._best()[0]:
                 state = {k: v.detach().cpu().contiguous() for k, v in self.encoder.backbone.state_dict().items()}
                 fresh = self.best_path.with_suffix(".new")
@@ -241,7 +242,7 @@ def _fit(
         encoder.add_head(config.seed)
     loss = losses.build(config.loss, **{"temperature": config.temperature, "seed": config.seed, **config.loss_options})
     groups = config.length_groups or (4 if arguments.device.type == "cpu" else 1)
-    watch = _Watch(config, encoder, loss, run)
+    watch = _Watch(config, encoder, loss, run, on_log)
     data = Sentences(encoder, corpus.sentences, config.max_length)
 
     def collate(rows: list[tuple[int, np.ndarray]]) -> dict[str, Tensor]:

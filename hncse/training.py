@@ -25,7 +25,7 @@ from hncse.errors import HncseError, unknown
 if TYPE_CHECKING:
     from hncse.runs import Run
 
-__all__ = ["TrainingConfig", "train"]
+__all__ = ["TrainingConfig", "parse_value", "train"]
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "precision": ("auto", "fp32", "bf16", "fp16"),
@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _value(name: str, text: str) -> Any:
+def parse_value(name: str, text: str) -> Any:
     """Read a command-line word as the field's type; words that do not fit are left for the check to refuse."""
     kind = str({f.name: f.type for f in dataclasses.fields(TrainingConfig)}.get(name, "Any"))
     if kind.startswith("str"):
@@ -251,8 +251,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if "loss_options" in given:
             pairs = [word.partition("=") for word in given["loss_options"]]
-            given["loss_options"] = {name: _value("", value) for name, _, value in pairs}
-        values = {name: _value(name, value) if isinstance(value, str) else value for name, value in given.items()}
+            given["loss_options"] = {name: parse_value("", value) for name, _, value in pairs}
+        values = {name: parse_value(name, value) if isinstance(value, str) else value for name, value in given.items()}
         run = train(TrainingConfig.from_dict(values), on_log=None if sys.stderr.isatty() else _report)
     except HncseError as error:
         sys.stderr.write(f"error: {error}\n")

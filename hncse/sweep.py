@@ -1,0 +1,96 @@
+"""A grid of runs: presets × seeds on one corpus, each trained and measured, then one table.
+
+    python -m hncse.sweep --losses simcse pm-intended hnm-no-replacement --seeds 0 1 2 --corpus wikipedia
+
+Finished runs are found by their key and not trained again, so a sweep that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hncse.errors import HncseError
+
+if TYPE_CHECKING:
+    from hncse.runs import Run
+    from hncse.training import TrainingConfig
+
+__all__ = ["grid", "sweep"]
+
+LOSSES = ("simcse", "pm-intended", "hnm-no-replacement")
+
+
+def grid(losses: Sequence[str], seeds: Sequence[int], **settings: Any) -> list[TrainingConfig]:
+    """Every preset with every seed, seeds outermost, so that an unfinished sweep still compares all presets.
+
+    Args:
+        losses: Presets.
+        seeds: Training seeds.
+        **settings: Other fields of `hncse.training.TrainingConfig`, the same for all.
+    """
+    from hncse.training import TrainingConfig
+
+    return [TrainingConfig.from_dict({**settings, "loss": loss, "seed": seed}) for seed in seeds for loss in losses]
+
+
+def sweep(configs: Sequence[TrainingConfig]) -> Iterator[Run]:
+    """Train and measure one run after the other; yields each when its results lie in its folder."""
+    from hncse.evaluation.measure import measure
+    from hncse.training import train
+
+    for config in configs:
+        run = train(config)
+        measure(run)
+        yield run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hncse.sweep",
+        description="Train presets × seeds, measure STS and the probe, print one table with intervals over seeds.",
+    )
+    parser.add_argument(
+        "--losses", nargs="+", default=list(LOSSES), metavar="PRESET", help=f"default {' '.join(LOSSES)}"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="default 0 1 2")
+    parser.add_argument("--encoder", default="kit", help="default kit")
+    parser.add_argument("--corpus", default="wikipedia", help="default wikipedia (needs HNCSE_DATA)")
+    parser.add_argument("--limit", default="20000", help="sentences, or None (default 20000)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other training parameters")
+    parser.add_argument("--csv", help="write the table there as well")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    from hncse.evaluation import tables
+    from hncse.training import parse_value
+
+    pairs = [f"encoder={options.encoder}", f"corpus={options.corpus}", f"limit={options.limit}", *options.set]
+    done = []
+    try:
+        settings = {name: parse_value(name, value) for name, _, value in (pair.partition("=") for pair in pairs)}
+        configs = grid(options.losses, options.seeds, **settings)
+        for i, run in enumerate(sweep(configs), 1):
+            sys.stderr.write(f"{i} of {len(configs)}: {run.name}\n")
+            done.append(run)
+        table = tables.sts_table(done, published=False)
+        sys.stdout.write(tables.to_markdown(table) + "\n")
+        if options.csv:
+            from pathlib import Path
+
+            from hncse.runs import write_text
+
+            write_text(Path(options.csv), table.to_csv(index=False))
+    except HncseError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
