@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 RUNS := $(or $(HNCSE_RUNS),runs)
+# --no-compile: Python compiles what it imports; compiling every package at once doubles the installation's work.
+INSTALL := pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
 # Longest a single notebook cell may take, in seconds. A run that is cut off resumes where it was.
 TIMEOUT ?= 14400
-NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb))
+NOTEBOOKS ?=
 
 # Only what stands on make's command line is a parameter: a shell that happens to export SEED changes nothing.
 given = $(if $(filter command,$(origin $(1))),-p $(2) '$($(1))')
@@ -17,7 +19,7 @@ PARAMETERS = $(call given,LOSS,loss) $(call given,CORPUS,corpus) $(call given,LI
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PLATFORM_DIRS := 1
 export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
-PAPERMILL = $(PY) -m papermill --kernel python3 --log-level WARNING --execution-timeout $(TIMEOUT) \
+PAPERMILL = $(PY) -m papermill --kernel python3 --language python --log-level WARNING --execution-timeout $(TIMEOUT) \
 	$(if $(CI),--no-progress-bar)
 
 .PHONY: help setup train test test-real notebooks lint bench clean
@@ -27,6 +29,7 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.stamp ## make .venv with the tested versions (2 to 4 minutes, once; PYTHON=python3.12 picks a Python)
+	@:
 
 # .unfinished marks a first installation that was interrupted: the next one starts from nothing.
 $(VENV)/.stamp: pyproject.toml constraints.txt
@@ -39,9 +42,12 @@ $(VENV)/.stamp: pyproject.toml constraints.txt
 	    echo "error: $(PYTHON) could not make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 2; }; \
 	else echo "bringing $(VENV) up to date"; fi
 	@echo "  1/2 PyTorch, the largest download"
-	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt torch
+	@$(PY) -m $(INSTALL) torch
 	@echo "  2/2 everything else"
-	@$(PY) -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(PY) -m $(INSTALL) -e ".[dev]"
+	@# A kernel here talks over the loopback alone; without this it warns of eavesdropping at every start.
+	@mkdir -p $(VENV)/etc/ipython
+	@echo 'get_config().IPKernelApp.log_level = "ERROR"' > $(VENV)/etc/ipython/ipython_kernel_config.py
 	@rm -f $(VENV)/.unfinished
 	@touch $@
 
@@ -59,15 +65,14 @@ test-real: setup ## run the tests on the real benchmark files in HNCSE_DATA
 	    "make test-real HNCSE_DATA=/path/to/data" >&2; exit 2; }
 	@$(PY) -m pytest -m real
 
-notebooks: setup ## run every notebook from top to bottom, into runs/notebooks/; NOTEBOOKS= picks some
-	@mkdir -p "$(RUNS)/notebooks"
-	@set -e; for notebook in $(NOTEBOOKS); do \
-	  echo "$$notebook"; $(PAPERMILL) "$$notebook" "$(RUNS)/notebooks/$${notebook##*/}"; done
+notebooks: setup ## run every notebook from top to bottom, into runs/notebooks/; NOTEBOOKS="03_train" picks some
+	@$(PY) -m hncse.notebook run $(NOTEBOOKS)
 
-lint: setup ## check style, formatting and types
+lint: setup ## check style, formatting, types and what notebooks promise
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(PY) -m hncse.notebook check
 
 bench: setup ## measure speed and memory against the plain forms and sentence-transformers, as ratios
 	@$(PY) -m benchmarks

@@ -125,8 +125,8 @@ def _parameters(code: Sequence[Any]) -> Iterator[str]:
         yield "the parameters cell must be the second code cell"
     if not tagged[0].source.startswith(support.DEFAULTS + "\n"):
         yield f"the parameters cell must begin with the line {support.DEFAULTS!r}"
-    if "check_parameters(In, globals())" not in code[2].source:
-        yield "the cell after the parameters must call check_parameters(In, globals())"
+    if "check_parameters(In, globals()" not in code[2].source:
+        yield "the cell after the parameters must call check_parameters(In, globals(), …)"
     try:
         defaults = support.read_defaults(tagged[0].source)
     except HncseError as error:
@@ -174,7 +174,6 @@ def strip(notebook: Any) -> Any:
         cell.metadata = {key: cell.metadata[key] for key in _KEPT if key in cell.metadata}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        cell.pop("attachments", None) if not cell.get("attachments") else None
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

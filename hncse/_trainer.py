@@ -108,9 +108,14 @@ class _Watch(TrainerCallback):
     """Between steps: evaluate, keep the best weights, take snapshots; only process 0 does."""
 
     def __init__(
-        self, config: TrainingConfig, encoder: SentenceEncoder, loss: losses.ContrastiveLoss, run: Run
+        self,
+        config: TrainingConfig,
+        encoder: SentenceEncoder,
+        loss: losses.ContrastiveLoss,
+        run: Run,
+        on_log: Callable[[Run], None],
     ) -> None:
-        self.config, self.encoder, self.loss, self.run = config, encoder, loss, run
+        self.config, self.encoder, self.loss, self.run, self.tell = config, encoder, loss, run, on_log
         self.select = _selects_on_dev(config)
         self.best_path = run.path / "checkpoints" / "best.safetensors"
         self.moments: set[int] = set()
@@ -136,7 +141,7 @@ class _Watch(TrainerCallback):
         if step % self.config.eval_every == 0 or last:
             scores = self._scores()
             self.run.log({"step": step} | scores)
-            self.on_log(self.run)
+            self.tell(self.run)
             if self.select and scores["stsb_dev"] > self._best()[0]:
                 state = {k: v.detach().cpu().contiguous() for k, v in self.encoder.backbone.state_dict().items()}
                 fresh = self.best_path.with_suffix(".new")

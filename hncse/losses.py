@@ -11,6 +11,7 @@ which PM rewrites the N positive columns and HNM adds the s synthetic ones. See 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,17 +163,21 @@ class ContrastiveLoss(nn.Module):
                 raise HncseError(
                     f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, z1 is {tuple(shape)}"
                 )
-            if bool(z.detach().sum().isfinite()):  # one quick pass; only a bad sum needs the row by row look
-                continue
-            bad = ~torch.isfinite(z.detach()).all(dim=1)  # (N,)
-            if bool(bad.any()):
-                raise HncseError(
-                    f"{int(bad.sum())} of {len(z)} rows of {name} hold NaN or infinity, first row "
-                    f"{int(bad.nonzero()[0])}: lower the learning rate, or train in bf16 or fp32"
-                )
+        if not math.isfinite(sum(z.detach().sum() for z in views)):  # one quick look; rows only when it is bad
+            _refuse_bad_rows(views)
         if groups is not None and groups.shape != shape[:1]:
             raise HncseError(f"groups has shape {tuple(groups.shape)}; it must be ({shape[0]},), one entry a sentence")
         return views
+
+
+def _refuse_bad_rows(views: list[Tensor]) -> None:
+    for name, z in zip(("z1", "z2", "z3"), views, strict=False):
+        bad = ~torch.isfinite(z.detach()).all(dim=1)  # (N,)
+        if bool(bad.any()):
+            raise HncseError(
+                f"{int(bad.sum())} of {len(z)} rows of {name} hold NaN or infinity, first row "
+                f"{int(bad.nonzero()[0])}: lower the learning rate, or train in bf16 or fp32"
+            )
 
 
 class _Gather(torch.autograd.Function):
@@ -214,7 +219,8 @@ def gather_batch(rows: Tensor) -> Tensor:
 def _diagnose(mined: Mined) -> dict[str, Tensor]:
     p, n = mined.positive.detach(), mined.hardest.detach()
     p10, p50, p90 = _quantiles(p - n, (0.1, 0.5, 0.9))  # of (N,); +inf for an anchor without negatives
-    fraction = torch.stack([mined.case == c for c in (CASE_A, CASE_B, CASE_C)]).to(p.dtype).mean(dim=1)  # (3,)
+    kinds = torch.tensor([[CASE_A], [CASE_B], [CASE_C]], device=p.device)
+    fraction = (mined.case == kinds).to(p.dtype).mean(dim=1)  # (3,)
     return {
         "positive_similarity": p.mean(),
         "hardest_negative_similarity": _finite_mean(n),

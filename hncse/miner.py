@@ -88,9 +88,7 @@ def mine_in_batch(similarity: Tensor, excluded: Tensor | None = None, band: floa
         excluded = excluded_pairs(n, device=similarity.device)
     positive = similarity.diagonal()  # (N,)
     hardest, index = similarity.masked_fill(excluded, -torch.inf).max(dim=1)  # (N,)
-    if n == 1 or bool(excluded.all(dim=1).any()):
-        own = torch.arange(n, device=similarity.device)
-        index = torch.where(hardest.isneginf(), own, index)
+    index = torch.where(hardest > -torch.inf, index, torch.arange(n, device=similarity.device))
     return Mined(positive, hardest, index, cases(positive.detach(), hardest.detach(), band))
 
 

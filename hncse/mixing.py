@@ -10,8 +10,9 @@ Loss and gradients equal the plain loop's (tests/oracles/, to 1e-10 in float64).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 EPS = 1e-8  # the norm below which a vector counts as zero, as in torch.nn.functional.cosine_similarity
-_CHUNK = 1 << 21  # elements of the search's largest tensor: 8 MiB in float32
+_CHUNK = 1 << 18  # elements of the search's largest tensor: 1 MiB in float32, so that it stays in cache
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,8 @@ def hard_negative_mixes(
     """
     n, device = similarity.shape[0], similarity.device
     columns, valid = hardest_k(similarity, excluded, k)  # (N, k')
-    first, second = torch.triu_indices(columns.shape[1], columns.shape[1], offset=1)  # (P,) a < b
-    n_pairs = first.numel()
+    pairs = torch.triu_indices(columns.shape[1], columns.shape[1], offset=1)  # (2, P) a < b
+    n_pairs = pairs.shape[1]
     if n_pairs == 0:
         return similarity.new_empty(n, 0)
     if replacement:
@@ -146,16 +147,17 @@ def hard_negative_mixes(
     weight: float | Tensor = alpha  # type: ignore[assignment]
     if alpha == "uniform":
         weight = torch.rand(drawn.shape, generator=generator).to(similarity)
-    slot_b = second[drawn].to(device)  # negatives are sorted, so a pair is whole if its easier half exists
-    a = columns.gather(1, first[drawn].to(device))  # (N, s')
-    b = columns.gather(1, slot_b)  # (N, s')
-    rest = 1 - weight
+    slots = pairs[:, drawn].to(device)  # (2, N, s')
+    a, b = columns.expand(2, -1, -1).gather(2, slots)  # (N, s') columns of z2
     z1_a, z1_b = g.z1_x.gather(1, torch.cat([a, b], dim=1)).chunk(2, dim=1)  # (N, s')
-    entries = torch.stack([a * (n + 1), b * (n + 1), a * n + b])  # (3, N, s') of the flattened x_x: aa, bb, ab
-    aa, bb, ab = g.x_x.reshape(-1).index_select(0, entries.view(-1)).view(3, *a.shape)  # (N, s')
-    norm = weight**2 * aa + rest**2 * bb + 2 * weight * rest * ab  # (N, s')
-    cosine = (weight * z1_a + rest * z1_b) / (g.norm1[:, None] * norm.clamp_min(EPS**2).sqrt())
-    return cosine if bool(valid.all()) else cosine.masked_fill(~valid.gather(1, slot_b), -torch.inf)
+    entries = torch.stack([a * (n + 1), b * (n + 1), a * n + b])  # (3, N, s') into the flattened x_x
+    aa, bb, ab = g.x_x.reshape(-1).index_select(0, entries.view(-1)).view(3, *a.shape)  # (N, s') <x_a,x_a> …
+    norm = torch.lerp(torch.lerp(bb, ab, weight), torch.lerp(ab, aa, weight), weight)  # (N, s') α²aa + … + (1-α)²bb
+    cosine = torch.lerp(z1_b, z1_a, weight) / (g.norm1[:, None] * norm.clamp_min(EPS**2).sqrt())
+    if bool(valid.all()):
+        return cosine
+    # Negatives are sorted, so a pair is whole if its easier half exists.
+    return cosine.masked_fill(~valid.gather(1, slots[1]), -torch.inf)
 
 
 def mixing_weights(
@@ -230,47 +232,64 @@ def search_weights(
     theta[-1:].clamp_(max=math.pi / 2)
     if not bool((mined.case == CASE_A).any()):
         return torch.ones_like(theta[0]), torch.zeros_like(theta[0])  # nothing to choose
-    step = max(1, _CHUNK // like.numel())
     score = {"released": _released, "cross-entropy": _cross_entropy, "margin": _margin}[objective]
-    values = [
-        score(_candidate_cosines(g, mined, part), excluded, temperature) for part in theta.split(step)
-    ]  # each (t,)
-    best = theta[torch.cat(values).argmin()]
+    best = theta[score(_candidates(g, mined, theta), excluded, temperature).argmin()]
     return best.cos(), best.sin()
 
 
-def _candidate_cosines(g: Gram, mined: Mined, theta: Tensor) -> Tensor:
-    """(t, N, N) cosines with the mixed positives of every candidate angle."""
-    n = mined.index.numel()
+class _Candidates(NamedTuple):
+    """What every candidate's cosines are made of: cos(z1_i, z3_j) = a_j · base_ij + b_j · partner_ij."""
+
+    a: Tensor  # (T, N), over the norm of the vector it mixes
+    b: Tensor  # (T, N), likewise
+    base: Tensor  # (N, N) <z1_i, z2_j> / ‖z1_i‖
+    partner: Tensor  # (N, N) <z1_i, z2_j*> / ‖z1_i‖
+
+    def chunks(self) -> Iterator[Tensor]:
+        """Cosines (t, N, N) of t candidates at a time, to be used up."""
+        step = max(1, _CHUNK // self.base.numel())
+        for a, b in zip(self.a.split(step), self.b.split(step), strict=True):
+            yield (a[:, None, :] * self.base).addcmul_(b[:, None, :], self.partner)
+
+
+def _candidates(g: Gram, mined: Mined, theta: Tensor) -> _Candidates:
     near = mined.case == CASE_A
     a, b = mixing_weights(mined, (1.0, 0.0), detach=True)
-    a = torch.where(near, theta.cos()[:, None], a)  # (t, N)
-    b = torch.where(near, theta.sin()[:, None], b)  # (t, N)
-    own = torch.arange(n, device=theta.device)
+    a = torch.where(near, theta.cos()[:, None], a)  # (T, N)
+    b = torch.where(near, theta.sin()[:, None], b)  # (T, N)
+    own = torch.arange(near.numel(), device=theta.device)
     square2, square_x = g.norm2**2, g.x_x.diagonal()[mined.index]  # (N,)
-    norm = a**2 * square2 + b**2 * square_x + 2 * a * b * g.z2_x[own, mined.index]  # (t, N)
+    norm = a**2 * square2 + b**2 * square_x + 2 * a * b * g.z2_x[own, mined.index]  # (T, N)
     norm = norm.clamp_min(EPS**2).sqrt()
-    base = g.z1_z2 / g.norm1[:, None]  # (N, N)
-    partner = g.z1_x[:, mined.index] / g.norm1[:, None]  # (N, N)
-    cosine = (a / norm)[:, None, :] * base  # (t, N, N)
-    return cosine.addcmul_((b / norm)[:, None, :], partner)
+    base, partner = g.z1_z2, g.z1_x.index_select(1, mined.index)  # (N, N)
+    return _Candidates(a / norm, b / norm, base / g.norm1[:, None], partner / g.norm1[:, None])
 
 
-def _released(cosine: Tensor, excluded: Tensor, temperature: float) -> Tensor:
-    positive = cosine.diagonal(dim1=1, dim2=2)  # (t, N)
-    allowed = (~excluded).to(cosine.dtype)  # (N, N)
-    others = torch.einsum("tij,ij->ti", cosine, allowed) / allowed.sum(1).clamp_min(1)  # (t, N)
-    above = torch.einsum("tij,ij->ti", (cosine > positive[:, :, None]).to(cosine.dtype), allowed)  # (t, N)
-    return (positive - others).mean(1) / temperature + (1 + above).mean(1)
+def _released(c: _Candidates, excluded: Tensor, temperature: float) -> Tensor:
+    n = len(excluded)
+    allowed = (~excluded).to(c.base.dtype)  # (N, N)
+    share = allowed / allowed.sum(1, keepdim=True).clamp_min(1)
+    share.diagonal().sub_(1)  # (N, N): the mean of a row's others less its positive, linear in the cosines
+    gap = -(c.a @ (share * c.base).sum(0) + c.b @ (share * c.partner).sum(0)) / n  # (T,)
+    above = []
+    for cosine in c.chunks():
+        positive = cosine.diagonal(dim1=1, dim2=2).clone()  # (t, N)
+        above.append(cosine.gt_(positive[:, :, None]).flatten(1) @ allowed.flatten())  # (t,)
+    return gap / temperature + 1 + torch.cat(above) / n
 
 
-def _cross_entropy(cosine: Tensor, excluded: Tensor, temperature: float) -> Tensor:
-    positive = cosine.diagonal(dim1=1, dim2=2)  # (t, N)
+def _cross_entropy(c: _Candidates, excluded: Tensor, temperature: float) -> Tensor:
     hidden = excluded ^ torch.eye(len(excluded), dtype=torch.bool, device=excluded.device)
-    total = torch.logsumexp(cosine.masked_fill(hidden, -torch.inf) / temperature, dim=2)  # (t, N)
-    return (total - positive / temperature).mean(1)
+    parts = []
+    for cosine in c.chunks():
+        logits = cosine.masked_fill_(hidden, -torch.inf).div_(temperature)  # (t, N, N)
+        parts.append((torch.logsumexp(logits, dim=2) - logits.diagonal(dim1=1, dim2=2)).mean(1))  # (t,)
+    return torch.cat(parts)
 
 
-def _margin(cosine: Tensor, excluded: Tensor, temperature: float) -> Tensor:
-    positive = cosine.diagonal(dim1=1, dim2=2)  # (t, N)
-    return -(positive - cosine.masked_fill(excluded, -torch.inf).amax(2)).mean(1)
+def _margin(c: _Candidates, excluded: Tensor, temperature: float) -> Tensor:
+    parts = []
+    for cosine in c.chunks():
+        positive = cosine.diagonal(dim1=1, dim2=2).clone()  # (t, N)
+        parts.append((cosine.masked_fill_(excluded, -torch.inf).amax(2) - positive).mean(1))  # (t,)
+    return torch.cat(parts)

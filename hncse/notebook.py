@@ -73,7 +73,9 @@ class Parameter:
         return isinstance(value, kinds) and isinstance(value, bool) == isinstance(self.default, bool)
 
 
-def check_parameters(cells: Sequence[str], namespace: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def check_parameters(
+    cells: Sequence[str], namespace: Mapping[str, Any] | None = None, **choices: Sequence[Any]
+) -> dict[str, Any]:
     """Stop a notebook at once when it was given a parameter that it does not have, or one of the wrong type.
 
     papermill only warns about an unknown name and runs on, for hours, without what was asked for.
@@ -82,12 +84,13 @@ def check_parameters(cells: Sequence[str], namespace: Mapping[str, Any] | None =
         cells: Sources of the cells executed so far, IPython's ``In``. The cell of defaults begins with the line
             ``# parameters``; papermill's begins with ``# Parameters``.
         namespace: The notebook's variables, ``globals()``; None takes the literals in the cells.
+        **choices: Parameter → the values it may have, where these are few.
 
     Returns:
         Every parameter with its value.
 
     Raises:
-        HncseError: An unknown name (the nearest is given), a type that does not fit, or no cell of defaults.
+        HncseError: An unknown name or choice (the nearest is given), a type that does not fit, no cell of defaults.
     """
     position = max((i for i, cell in enumerate(cells) if _begins(cell, DEFAULTS)), default=None)
     if position is None:
@@ -104,6 +107,9 @@ def check_parameters(cells: Sequence[str], namespace: Mapping[str, Any] | None =
         if namespace is not None:
             values[name] = namespace.get(name, values[name])
         _check_type(parameter, values[name])
+    for name, valid in choices.items():
+        if values[name] not in valid:
+            raise unknown(f"value of {name}", values[name], map(str, valid))
     return values
 
 
@@ -167,7 +173,7 @@ class LiveCurve:
             return
         began = time.monotonic()
         self._draw(run)
-        self._next = time.monotonic() + max(1.0, 20 * (time.monotonic() - began))
+        self._next = time.monotonic() + max(1.0, 20.0 * (time.monotonic() - began))
 
     def close(self) -> None:
         """Take the live picture away; the final one follows with its caption."""

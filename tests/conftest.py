@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# Set before torch or huggingface_hub is imported, which read these once. pytest-xdist's workers inherit what the first
-# process set here, so that all share one empty data folder, and what is cached there is made once.
+# Set before torch or huggingface_hub is imported, which read these once. Processes that tests start (and pytest-xdist's
+# workers) inherit it, so that all share one empty data folder, and what is cached there is made once.
 _REAL, _SCRATCH = "HNCSE_TESTS_REAL_DATA", "HNCSE_TESTS_SCRATCH"
 _OWNER = _SCRATCH not in os.environ
 if _OWNER:

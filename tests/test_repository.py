@@ -101,7 +101,8 @@ def test_conda_environment_installs_the_same_with_the_same_constraints():
     (python,) = [entry.partition("=")[2] for entry in conda if entry.startswith("python")]
     assert SpecifierSet(PROJECT["requires-python"]).contains(f"{python}.0")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert '-c constraints.txt -e ".[dev]"' in makefile, "make setup installs something else than environment.yml"
+    assert re.search(r"^INSTALL := pip install .*-c constraints\.txt$", makefile, flags=re.MULTILINE)
+    assert '$(INSTALL) -e ".[dev]"' in makefile, "make setup installs something else than environment.yml"
 
 
 def test_makefile_accepts_the_pythons_the_package_does():

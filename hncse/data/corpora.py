@@ -182,11 +182,12 @@ def _cleaned(value: Value) -> str | Bad:
     words = text.split()
     if not words:
         return Bad("blank")
-    if len(text) > MAX_CHARACTERS or len(words) > MAX_WORDS:
+    sentence = " ".join(words)
+    if len(sentence) > MAX_CHARACTERS or len(words) > MAX_WORDS:
         return Bad(f"over {MAX_WORDS:,} words or {MAX_CHARACTERS:,} characters")
-    if "\0" in text:
+    if "\0" in sentence:
         return Bad("zero bytes (UTF-16?)")
-    return " ".join(words)
+    return sentence
 
 
 def _check_distinct(sentences: list[str], source: str, skipped: Counter[str], first: dict[str, int]) -> None:

@@ -61,7 +61,7 @@ _MIN_FUNCTION_WORDS = 0.25  # share of a sentence; running English has 0.35 to 0
 
 _TICKED = re.compile(r"(?::[a-z]+)*:?`{1,2}([A-Za-z][a-z]*(?: [a-z]+)*)`{1,2}")  # ``word``, `word`, :term:`word`
 _EMPHASIS = re.compile(r"(?<![\w*])\*{1,2}([A-Za-z][A-Za-z -]*)\*{1,2}(?![\w*])")  # *word*, **word**
-_BREAK = re.compile(r"(?<=[a-z0-9)\"][.!?])\s+(?=[A-Z\"(])")
+_BREAK = re.compile(r"(?<=[a-z0-9)\"`*][.!?])\s+(?=[A-Z\"(`*])")
 _NOT_LETTERS = re.compile(r"[^a-z]+")
 _SHAPE = re.compile(r"[A-Z][A-Za-z0-9 ,;:'\"()%.-]*[a-z0-9)\"][.!?]")
 _WORD = re.compile(
@@ -189,8 +189,8 @@ def _is_english(sentence: str) -> bool:
 def _has_main_verb(sentence: str, words: list[str]) -> bool:
     """Tell sentences from labels: "The order is fixed." has a main verb, "The order that is used." has none."""
     first = words[0]
-    if sentence.split(" ", 1)[0].endswith(":") or (words[-1].isdigit() and not words[-2].isalpha()):
-        return False  # a heading in front, or the number of a list item behind
+    if sentence.split(" ", 1)[0].endswith(":") or (words[-1].isdigit() and ": " in sentence[-6:]):
+        return False  # a heading in front, or the number of a list's first item behind
     if first in _FRAGMENT_OPENINGS:
         return sentence.endswith("?")
     if first in _IMPERATIVE_FORMS:

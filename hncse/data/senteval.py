@@ -183,13 +183,23 @@ def _unpack(archive: Path, work: Path) -> Path:
     found = min(work.rglob("STS"), key=lambda path: len(path.parts), default=None)
     if found is None:
         raise remote.Unavailable(f"{archive.name} holds no folder STS")
+    _check_all(found.parent, archive.name)
+    return found.parent
+
+
+def _check_all(folder: Path, archive: str) -> None:
+    """Read every task and split in a freshly unpacked folder."""
     for task in STS_TASKS:
         for split in splits(task):
+            absent = [path for path in _files(task, split, folder) if not path.is_file()]
+            if absent:
+                raise remote.Unavailable(f"{archive} is cut off: it holds no {absent[0].relative_to(folder)}")
             try:
-                load_sts(task, split, found.parent)
+                load_sts(task, split, folder)
             except HncseError as error:
-                raise remote.Unavailable(f"{archive.name} is not SimCSE's: {error}") from error
-    return found.parent
+                raise remote.Unavailable(
+                    f"{archive} is not SimCSE's: {str(error).replace(str(folder), '…')}"
+                ) from error
 
 
 def _install(source: Path, target: Path) -> None:

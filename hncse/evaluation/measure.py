@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,15 +50,24 @@ def measure(run: Run, *, sts: bool | None = None) -> dict[str, Any]:
         found = scores(run.load_encoder(), sts=sts)
         for what in wanted:
             run.write(what, found[what])
-    baseline = run.read("baseline") if run.has("baseline") else {}
-    if not all(set(wanted) <= set(baseline.get(pooling, {})) for pooling in BASELINE_POOLINGS):
-        baseline = {p: _untrained(run.config["parameters"]["encoder"], p, sts) for p in BASELINE_POOLINGS}
-        run.write("baseline", baseline)
-    return {what: run.read(what) for what in wanted} | {"baseline": baseline}
+    if not _complete(run.read("baseline") if run.has("baseline") else {}, wanted):
+        run.write("baseline", _baseline(run, wanted))
+    return {what: run.read(what) for what in wanted} | {"baseline": run.read("baseline")}
 
 
-@functools.cache  # a sweep starts many runs from the same encoder
-def _untrained(name: str, pooling: str, sts: bool) -> dict[str, Any]:
+def _complete(baseline: dict[str, Any], wanted: list[str]) -> bool:
+    return all(set(wanted) <= set(baseline.get(pooling, {})) for pooling in BASELINE_POOLINGS)
+
+
+def _baseline(run: Run, wanted: list[str]) -> dict[str, Any]:
+    """Scores of the untrained encoder, kept beside the runs under its fingerprint: a sweep measures it once."""
     from hncse.encoder import SentenceEncoder
+    from hncse.runs import write_json
 
-    return scores(SentenceEncoder.from_pretrained(name, pooling), sts=sts)
+    kept = run.path.parent / ".baselines" / f"{run.config['encoder_fingerprint'][:16]}.json"
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    if not _complete(found, wanted):
+        name = run.config["parameters"]["encoder"]
+        found = {p: scores(SentenceEncoder.from_pretrained(name, p), sts="sts" in wanted) for p in BASELINE_POOLINGS}
+        write_json(kept, found)
+    return found

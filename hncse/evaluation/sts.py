@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,7 @@ from numpy.typing import NDArray
 from hncse.data import senteval
 from hncse.data.senteval import STS_TASKS, StsSubset
 from hncse.errors import HncseError
-from hncse.evaluation import resampling
-
-if TYPE_CHECKING:
-    from hncse.runs import Run
+from hncse.evaluation import open_encoder, resampling
 
 __all__ = ["bootstrap_interval", "evaluate", "evaluate_full", "similarities", "table"]
 
@@ -270,21 +267,6 @@ def _resampled(cosine: Floats, gold: Floats, resamples: int, seed: int) -> Float
     return 100 * resampling.spearman(cosine, gold, np.arange(len(cosine)), counts)
 
 
-def _open(name: str, pooling: str | None) -> tuple[Encoder, Run | None]:
-    """Load the encoder of a run (its name, its folder, or ``latest``), or any other encoder."""
-    from hncse import runs
-    from hncse.encoder import SentenceEncoder
-
-    run = None
-    if (Path(name) / "encoder").is_dir():
-        run = runs.Run(name)
-    elif name == "latest" or (runs.root() / name / "config.json").is_file():
-        run = runs.find(name)
-    if run is None:
-        return SentenceEncoder.from_pretrained(name, pooling), None
-    return (run.load_encoder() if pooling is None else SentenceEncoder.from_pretrained(run.encoder_path, pooling)), run
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hncse.evaluation.sts", description="Score an encoder on the STS tasks, by SimCSE's protocol."
@@ -306,7 +288,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for task in _chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
             senteval.present(task, options.split)
-        encoder, run = _open(options.encoder, options.pooling)
+        encoder, run = open_encoder(options.encoder, options.pooling)
         result = evaluate_full(
             encoder, options.tasks, options.split, options.batch_size, bootstrap=options.bootstrap, seed=options.seed
         )

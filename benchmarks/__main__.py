@@ -1,0 +1,81 @@
+"""Run the benchmarks: prints Markdown tables of ratios and writes results.json beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TOPICS = ("loss-step", "loss-share", "training", "length-groups", "encoding")
+
+
+def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], str]]]:
+    from benchmarks import encode_speed, loss_share, loss_step, training_speed
+
+    sizes = (64,) if quick else (64, 128, 256, 512, 1024)
+    rounds = 3 if quick else 7
+    encoders = ("kit",) if quick else ("kit", "BERT-base-sized")
+    grouped = ("kit",) if quick else ("kit", "MiniLM-sized")
+    return {
+        "loss-step": lambda: loss_step.measure(sizes, 3 if quick else 5, 20),
+        "loss-share": lambda: loss_share.measure(encoders, rounds),
+        "training": lambda: training_speed.measure(20 if quick else 60, 1 if quick else 3),
+        "length-groups": lambda: training_speed.measure_groups(grouped, rounds),
+        "encoding": lambda: encode_speed.measure(500 if quick else 2000, rounds),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"any of {', '.join(TOPICS)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="about a minute: fewer sizes and rounds")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each library (default 1)")
+    parser.add_argument("--output", default=str(Path(__file__).with_name("results.json")), help="where figures go")
+    options = parser.parse_args(arguments)
+    for topic in options.topics:
+        if topic not in TOPICS:
+            sys.stderr.write(f"error: unknown topic {topic!r}; valid topics are {', '.join(TOPICS)}\n")
+            return 2
+    _prepare(options.threads)
+    from benchmarks.measure import facts
+
+    results: dict[str, Any] = {"machine": facts(), "quick": options.quick}
+    print("# Benchmarks\n\n" + ", ".join(f"{k}: {v}" for k, v in results["machine"].items()) + "\n", flush=True)
+    for name, run in _topics(options.quick).items():
+        if not options.topics or name in options.topics:
+            results[name], table = run()
+            print(table, flush=True)
+            _write(Path(options.output), results)
+    return 0
+
+
+def _prepare(threads: int) -> None:
+    """Settings that must stand before the libraries are imported."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false" if threads == 1 else "true"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    warnings.filterwarnings("ignore")
+    import torch
+
+    torch.set_num_threads(threads)
+    import datasets
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(results, indent=1, default=float) + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Judge a finished run: the trained encoder beside the same encoder before training, on the probe and on STS.
+
+Writes into the run folder, and reads from there what is already done:
+
+    probe.json, sts.json    the trained encoder
+    baseline.json           the encoder before training, [CLS] and mean pooling from one forward pass
+    summary.md              both as tables; `python -m hncse.runs latest` prints it
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hncse import runs
+from hncse.data import senteval
+from hncse.encoder import SentenceEncoder
+from hncse.errors import HncseError, unknown
+from hncse.evaluation import probe, sts, summary
+from hncse.runs import Run
+
+__all__ = ["MODES", "judge", "planes"]
+
+#: "auto": STS where its files are; "fetch": download them once; "probe": only the embedded probe.
+MODES = ("auto", "fetch", "probe")
+_BOOTSTRAP = 200  # resamples behind STS intervals; the command line of hncse.evaluation.sts takes more
+_RAW = ("cls", "mean")
+
+Rows = NDArray[np.float32]
+
+
+def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None) -> Run:
+    """Score a run and write probe.json, baseline.json, summary.md and, where its files are, sts.json.
+
+    Args:
+        run: Finished.
+        evaluate: One of `MODES`.
+        show_progress: A progress bar while encoding; None shows one on long work.
+
+    Returns:
+        The run.
+
+    Raises:
+        HncseError: An unknown mode, an unfinished run, or "fetch" without a network.
+    """
+    if evaluate not in MODES:
+        raise unknown("value of evaluate", evaluate, MODES)
+    if not run.finished:
+        raise HncseError(f"run {run.name!r} is not finished; train again with the same values to resume it")
+    if evaluate == "fetch":
+        senteval.fetch()
+    with_sts = evaluate != "probe" and senteval.sts_present()
+    _judge_trained(run, with_sts, show_progress)
+    _judge_before(run, with_sts, show_progress)
+    runs.write_text(run.path / "summary.md", summary.run_summary(run))
+    return run
+
+
+def planes(run: Run) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Similarities of the probe before and after training, for `hncse.visual.figures`.
+
+    Returns:
+        Two results of `hncse.evaluation.probe.similarity_plane`: the encoder before training, with the run's pooling,
+        and the trained one.
+    """
+    before = SentenceEncoder.from_pretrained(run.config["parameters"]["encoder"], run.config["pooling"])
+    return probe.similarity_plane(before), probe.similarity_plane(run.load_encoder())
+
+
+class _Shown:
+    """An encoder whose progress bar is decided once."""
+
+    def __init__(self, encoder: SentenceEncoder, show_progress: bool | None) -> None:
+        self.pooling, self._encoder, self._show = encoder.pooling, encoder, show_progress
+
+    def encode(self, sentences: list[str]) -> Rows:
+        return self._encoder.encode(sentences, show_progress=self._show)
+
+
+class _Both(SentenceEncoder):
+    """[CLS] and mean pooling side by side from one forward pass: embeddings (n, 2d)."""
+
+    @property
+    def dimension(self) -> int:
+        return 2 * super().dimension
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        tokens = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, L, d)
+        weight = attention_mask.unsqueeze(-1).to(tokens.dtype)  # (B, L, 1)
+        return torch.cat([tokens[:, 0], (tokens * weight).sum(1) / weight.sum(1)], dim=1)  # (B, 2d)
+
+
+class _Half:
+    """One of the two poolings of a `_Both`; embeddings asked for by one half are there for the other."""
+
+    def __init__(self, both: _Shown, pooling: str, known: dict[tuple[str, ...], Rows]) -> None:
+        self.pooling, self._both, self._known = pooling, both, known
+
+    def encode(self, sentences: list[str]) -> Rows:
+        key = tuple(sentences)
+        if key not in self._known:
+            self._known[key] = self._both.encode(sentences)  # (n, 2d)
+        return np.hsplit(self._known[key], 2)[_RAW.index(self.pooling)]
+
+
+def _scores(encoder: Any, with_sts: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"probe": probe.evaluate(encoder)}
+    if with_sts:
+        found["sts"] = sts.evaluate_full(encoder, bootstrap=_BOOTSTRAP)
+    return found
+
+
+def _judge_trained(run: Run, with_sts: bool, show_progress: bool | None) -> None:
+    if run.has("probe") and (run.has("sts") or not with_sts):
+        return
+    for name, content in _scores(_Shown(run.load_encoder(), show_progress), with_sts).items():
+        run.write(name, content)
+
+
+def _judge_before(run: Run, with_sts: bool, show_progress: bool | None) -> None:
+    """Write baseline.json, from another run's where that began with the very same encoder."""
+    if run.has("baseline") and _complete(run.read("baseline"), with_sts):
+        return
+    key = run.config["encoder_fingerprint"]
+    for other in runs.list_runs(run.path.parent):
+        if other.has("baseline") and other.config["encoder_fingerprint"] == key:
+            known = other.read("baseline")
+            if _complete(known, with_sts):
+                run.write("baseline", known)
+                return
+    name, pooling = run.config["parameters"]["encoder"], run.config["pooling"]
+    content = {"encoder": name, "encoder_fingerprint": key, "poolings": _raw_scores(name, with_sts, show_progress)}
+    if pooling not in _RAW:
+        own = _Shown(SentenceEncoder.from_pretrained(name, pooling), show_progress)
+        content["poolings"][pooling] = _scores(own, with_sts)
+    run.write("baseline", content)
+
+
+def _complete(baseline: dict[str, Any], with_sts: bool) -> bool:
+    return not with_sts or all("sts" in scores for scores in baseline["poolings"].values())
+
+
+def _raw_scores(name: str, with_sts: bool, show_progress: bool | None) -> dict[str, Any]:
+    encoder = SentenceEncoder.from_pretrained(name)
+    both = _Both(encoder.backbone, encoder.tokenizer, max_length=encoder.max_length).eval()
+    known: dict[tuple[str, ...], Rows] = {}
+    return {pooling: _scores(_Half(_Shown(both, show_progress), pooling, known), with_sts) for pooling in _RAW}

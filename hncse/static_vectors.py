@@ -1,0 +1,219 @@
+"""Word vectors by counting, and a BERT that starts from them.
+
+A small BERT learns what words mean slowly; counting which words stand near each other tells most of it in minutes.
+Three steps: counts of neighbours → positive pointwise mutual information → truncated SVD (Levy and Goldberg 2014;
+Levy, Goldberg and Dagan 2015). `install` then writes the vectors into a `BertModel` so that, before any gradient
+step, its [CLS] output is the mean of the sentence's vectors and masked language modelling starts as CBOW.
+
+counts = cooccurrence(ids, lengths, n_types=16384)
+vectors = factorise(ppmi(counts), dimension=317)
+install(model, vectors, unigram(ids, 16384), special=[0, 2, 3, 4])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hncse.errors import HncseError
+
+__all__ = ["cooccurrence", "factorise", "install", "ppmi", "semantic_width", "unigram"]
+
+_RESERVED = 3  # coordinates beside the meaning: one for frequency, two that keep every row's norm equal
+_QUERY = 16.0  # how loudly [CLS] asks for the frequency coordinate; with the key at 0 the attention is uniform
+
+
+def unigram(ids: NDArray[np.integer], n_types: int) -> NDArray[np.float64]:
+    """Share of every word piece in a corpus.
+
+    Args:
+        ids: (M,) word-piece ids.
+        n_types: Size of the vocabulary V.
+
+    Returns:
+        (V,) probabilities that sum to 1; one count is added to each so that none is zero.
+    """
+    counts = np.bincount(ids, minlength=n_types).astype(np.float64) + 1
+    return counts / counts.sum()
+
+
+def cooccurrence(
+    ids: NDArray[np.integer], lengths: NDArray[np.integer], n_types: int, window: int = 10, chunk: int = 1 << 22
+) -> Tensor:
+    """Count neighbours within sentences; a pair k word pieces apart counts 1/k (GloVe's weighting).
+
+    Args:
+        ids: (M,) word-piece ids of all sentences, one after the other, no special tokens.
+        lengths: (n,) word pieces a sentence, in the same order.
+        n_types: Size of the vocabulary V; the table is dense, 4·V² bytes (1.1 GB at 16,384).
+        window: Farthest neighbour counted, in word pieces.
+        chunk: Positions handled at once; bounds the extra memory, does not change the result beyond rounding.
+
+    Returns:
+        (V, V) float32, symmetric.
+    """
+    table = torch.zeros(n_types * n_types)
+    sentence = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)  # (M,)
+    for start in range(0, len(ids), chunk):
+        stop = min(start + chunk, len(ids))
+        for k in range(1, window + 1):
+            end = min(stop, len(ids) - k)
+            if end <= start:
+                continue
+            same = sentence[start:end] == sentence[start + k : end + k]
+            left = ids[start:end][same].astype(np.int64)
+            right = ids[start + k : end + k][same].astype(np.int64)
+            cell = torch.from_numpy(left * n_types + right)
+            table.scatter_add_(0, cell, torch.full((len(cell),), 1.0 / k))
+    return _plus_transposed(table.view(n_types, n_types))
+
+
+def _plus_transposed(table: Tensor, block: int = 2048) -> Tensor:
+    # block by block and in place: a second V×V table would double the memory
+    n = len(table)
+    for i in range(0, n, block):
+        for j in range(i, n, block):
+            both = table[i : i + block, j : j + block] + table[j : j + block, i : i + block].T
+            table[i : i + block, j : j + block] = both
+            table[j : j + block, i : i + block] = both.T
+    return table
+
+
+def ppmi(counts: Tensor, smoothing: float = 1.0) -> Tensor:
+    """Turn counts into positive pointwise mutual information, in place.
+
+    Args:
+        counts: (V, V) float32; overwritten.
+        smoothing: Exponent on the context's frequency; below 1 it favours rare contexts less.
+
+    Returns:
+        (V, V) float32, max(0, log p(i, j) / (p(i) p(j))).
+    """
+    word = counts.sum(dim=1, keepdim=True).clamp_(min=1e-9)  # (V, 1)
+    context = counts.sum(dim=0).clamp_(min=1e-9) ** smoothing
+    context = context / context.sum()  # (V,)
+    return counts.div_(word).div_(context).clamp_(min=1e-9).log_().clamp_(min=0)
+
+
+def factorise(
+    matrix: Tensor, dimension: int, power: float = -0.25, rounds: int = 2, oversample: int = 32, seed: int = 0
+) -> NDArray[np.float32]:
+    """Truncated SVD by random projection (Halko, Martinsson and Tropp 2011).
+
+    Args:
+        matrix: (V, V) float32.
+        dimension: Columns d to keep.
+        power: Exponent on the singular values; 1 is the SVD itself, 0 weighs all directions alike. Below 0.5 is
+            usual for word vectors (Levy et al. 2015, "eigenvalue weighting").
+        rounds: Power iterations; two are enough for the vectors' purpose.
+        oversample: Extra random directions, dropped at the end.
+        seed: Seed of the random directions.
+
+    Returns:
+        (V, d) float32.
+
+    Raises:
+        HncseError: More columns asked for than the matrix has.
+    """
+    if not 0 < dimension <= len(matrix):
+        raise HncseError(f"cannot keep {dimension} columns of a {len(matrix)} × {len(matrix)} matrix")
+    width = min(dimension + oversample, len(matrix))
+    basis = torch.randn(len(matrix), width, generator=torch.Generator().manual_seed(seed))
+    for _ in range(rounds):
+        basis = torch.linalg.qr(matrix @ basis)[0]
+        basis = torch.linalg.qr(matrix.T @ basis)[0]
+    left, values, _ = torch.linalg.svd(matrix @ basis, full_matrices=False)  # (V, width), (width,)
+    kept = values[:dimension].clamp(min=1e-6 * float(values[0]))
+    return (left[:, :dimension] * kept**power).numpy()
+
+
+def semantic_width(hidden: int) -> int:
+    """Coordinates of a hidden size that are left for meaning once `install` took its reserved ones."""
+    return hidden - _RESERVED
+
+
+def install(
+    model: Any, vectors: NDArray[np.floating], probability: NDArray[np.float64], special: Sequence[int],
+    attention_scale: float = 4.0, frequency_weight: float = 0.0, half_point: float = 1e-4,
+) -> Any:  # fmt: skip
+    """Write static vectors into a fresh `BertModel`, in place.
+
+    BERT's LayerNorm makes all token norms equal, so a frequency weight cannot live in a norm. It gets a place of its
+    own: one coordinate holds the standardised log of SIF's weight a/(a + p) (Arora et al. 2017), which the first
+    layer's attention can read as a key and no later step sees; two coordinates ±c make the norm of all rows equal,
+    so that LayerNorm is the identity at the start, and the last LayerNorm's gain drops all three. Value and output
+    projection of the first layer start as the identity, feed-forward outputs and further layers' outputs at zero.
+
+    Args:
+        model: A `transformers.BertModel` with at least one layer.
+        vectors: (V, m) with m = `semantic_width` of the model's hidden size.
+        probability: (V,) unigram probabilities, from `unigram`.
+        special: Ids without a meaning of their own ([PAD], [CLS], [SEP], [MASK]); their vectors become zero.
+        attention_scale: Size of the attention's output beside the token's own vector.
+        frequency_weight: How much of SIF's log weight the attention applies at the start. 0 is a plain mean: the
+            weighting is left for training to find.
+        half_point: SIF's a: a word with this probability gets half the weight of the rarest.
+
+    Returns:
+        The model.
+
+    Raises:
+        HncseError: ``vectors`` do not fit the model.
+    """
+    hidden = model.config.hidden_size
+    meant = (model.config.vocab_size, semantic_width(hidden))
+    if vectors.shape != meant:
+        raise HncseError(f"vectors of shape {vectors.shape} do not fit the model, which takes {meant}")
+    rows, per_unit = _equal_norm_rows(vectors, probability, list(special), half_point)
+    m = vectors.shape[1]
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight.copy_(torch.from_numpy(rows))
+        model.embeddings.position_embeddings.weight.zero_()
+        model.embeddings.token_type_embeddings.weight.zero_()
+        for layer in model.encoder.layer:
+            for part in (layer.attention.output.dense, layer.output.dense):
+                part.weight.zero_()
+                part.bias.zero_()
+        first = model.encoder.layer[0].attention
+        value, output = first.self.value.weight, first.output.dense.weight
+        value.zero_()
+        value[:m, :m] = torch.eye(m)
+        output[:m, :m] = torch.eye(m) * attention_scale
+        size = hidden // model.config.num_attention_heads
+        for start in range(0, hidden, size):  # one row a head asks for the frequency coordinate
+            first.self.query.bias[start] = _QUERY
+            first.self.key.weight[start] = 0
+            first.self.key.weight[start, m] = frequency_weight * per_unit * math.sqrt(size) / _QUERY
+        model.encoder.layer[-1].output.LayerNorm.weight[m:] = 0
+    return model
+
+
+def _equal_norm_rows(
+    vectors: NDArray[np.floating], probability: NDArray[np.float64], special: list[int], half_point: float
+) -> tuple[NDArray[np.float32], float]:
+    """Centred unit vectors beside a frequency coordinate and two that give all rows mean 0 and variance 1.
+
+    Returns:
+        (V, m + 3) rows, and the log-weight difference that one unit of the frequency coordinate stands for.
+    """
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)  # (V, m)
+    unit = unit - probability @ unit  # the corpus mean says nothing about a sentence (Mu and Viswanath 2018)
+    unit[special] = 0
+    log_weight = np.log(half_point / (half_point + probability))  # (V,)
+    middle, half_range = log_weight.min() / 2, max(-log_weight.min() / 2, 1e-9)
+    size = math.sqrt(vectors.shape[1])
+    frequency = 0.3 * size * (log_weight - middle) / half_range  # (V,) in ±0.3·sqrt(m)
+    frequency[special] = 0
+    body = np.concatenate([size * unit, frequency[:, None]], axis=1)  # (V, m + 1)
+    total, square = body.sum(axis=1), (body**2).sum(axis=1)
+    norm = float((square + total**2 / 2).max()) * 1.05  # of every finished row, squared
+    centre, spread = -total / 2, np.sqrt((norm - square - total**2 / 2) / 2)
+    rows = np.concatenate([body, (centre + spread)[:, None], (centre - spread)[:, None]], axis=1)
+    scale = math.sqrt(rows.shape[1] / norm)
+    return (rows * scale).astype(np.float32), half_range / (0.3 * size * scale)

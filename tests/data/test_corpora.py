@@ -1,0 +1,388 @@
+"""Every source of sentences, and every way a file can be wrong."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+import lzma
+import random
+import socket
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from hncse.data import corpora, readers
+from hncse.errors import HncseError
+
+LINES = [f"Sentence number {number} stands here." for number in range(40)]
+
+
+def write(path: Path, lines: list[str] = LINES) -> Path:
+    body = "".join(f"{line}\n" for line in lines).encode()
+    opened = {".xz": lzma.open, ".gz": gzip.open}.get(path.suffix, open)
+    with opened(path, "wb") as file:
+        file.write(body)
+    return path
+
+
+def fails(source: object, says: str, **options: object) -> str:
+    with pytest.raises(HncseError, match=says) as caught:
+        corpora.load(source, **options)
+    return str(caught.value)
+
+
+# --- files of one's own
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.xz", "a.txt.gz", "a.TXT"])
+def test_text_files(name, tmp_path):
+    corpus = corpora.load(write(tmp_path / name))
+    assert corpus.sentences == LINES
+    assert corpus.source == str(tmp_path / name)
+    assert corpus.skipped == {}
+    assert corpus.fingerprint == hashlib.sha256("".join(f"{line}\n" for line in LINES).encode()).hexdigest()
+    assert len(corpus) == 40
+
+
+def table(tmp_path: Path, kind: str) -> Path:
+    path = tmp_path / f"reviews.{kind}"
+    if kind.startswith("csv"):
+        write(path, ["stars,review", *(f'{n},"{line[:-1]}, and ""so"" on."' for n, line in enumerate(LINES))])
+    elif kind.startswith("tsv"):
+        write(path, ["stars\treview", *(f'{n}\t{line[:-1]}, and "so" on.' for n, line in enumerate(LINES))])
+    elif kind.startswith("jsonl"):
+        rows = [{"stars": n, "review": f'{line[:-1]}, and "so" on.'} for n, line in enumerate(LINES)]
+        write(path, [json.dumps(row) for row in rows])
+    else:
+        rows = {"stars": list(range(40)), "review": [f'{line[:-1]}, and "so" on.' for line in LINES]}
+        pyarrow.parquet.write_table(pyarrow.table(rows), path)
+    return path
+
+
+KINDS = ["csv", "csv.xz", "tsv", "tsv.gz", "jsonl", "jsonl.xz", "parquet"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_of_a_table(kind, tmp_path):
+    corpus = corpora.load(table(tmp_path, kind), column="review")
+    assert corpus.sentences == [f'{line[:-1]}, and "so" on.' for line in LINES]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_must_exist_and_be_chosen(kind, tmp_path):
+    path = table(tmp_path, kind)
+    assert "stars, review" in fails(path, "has several columns; choose one with column=")
+    message = fails(path, "Did you mean 'review'", column="reviews")
+    assert str(path) in message and "stars" in message
+
+
+def test_the_only_column_or_the_one_called_sentence_needs_no_choosing(tmp_path):
+    assert corpora.load(write(tmp_path / "one.csv", ["anything", *LINES])).sentences == LINES
+    rows = ["id,sentence", *(f"{n},{line}" for n, line in enumerate(LINES))]
+    assert corpora.load(write(tmp_path / "two.csv", rows)).sentences == LINES
+    both = write(tmp_path / "both.csv", ["text,sentence", "a b c,d e f", "g h i,j k l"])
+    fails(both, "several columns")
+    assert corpora.load(both, column="text").sentences == ["a b c", "g h i"]
+
+
+def test_plain_strings_in_jsonl(tmp_path):
+    assert corpora.load(write(tmp_path / "a.jsonl", [json.dumps(line) for line in LINES])).sentences == LINES
+
+
+def test_text_columns_only_in_parquet(tmp_path):
+    assert "int64, not text" in fails(table(tmp_path, "parquet"), "stars", column="stars")
+
+
+def test_a_text_file_has_no_column(tmp_path):
+    fails(write(tmp_path / "a.txt"), "has no column 'review'", column="review")
+
+
+# --- a sample
+
+
+def test_a_limit_draws_a_seeded_sample_in_file_order(tmp_path):
+    path = write(tmp_path / "sorted.txt")
+    one, again, other = (corpora.load(path, limit=10, seed=seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one.sentences != other.sentences and one.fingerprint != other.fingerprint
+    assert len(set(one.sentences)) == 10
+    assert one.sentences == sorted(one.sentences, key=LINES.index)
+    assert one.sentences != LINES[:10]  # not the file's head: files are often sorted
+    assert corpora.load(path, limit=1000).sentences == LINES
+
+
+@pytest.mark.parametrize("limit", [0, 1, -3, 2.5, True, "10"])
+def test_a_limit_that_makes_no_sense(limit):
+    fails("docstrings", "limit is .* whole number of at least 2", limit=limit)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_a_seed_that_makes_no_sense(seed):
+    fails("docstrings", "seed is .* whole number", seed=seed)
+
+
+# --- lines that are no sentences
+
+
+def test_bad_lines_are_left_out_and_counted_with_the_first_of_them(tmp_path, caplog):
+    path = tmp_path / "mixed.txt"
+    long = " ".join(["word"] * 10_000)
+    path.write_bytes(
+        b"\xef\xbb\xbfThe first.\r\n\n  \t \nCaf\xe9 in latin-1.\nThe   second\tone.\nna\xefve\n"
+        + long.encode()
+        + b"\nzero\0bytes\n\xc3\xa9t\xc3\xa9 in UTF-8."
+    )
+    with caplog.at_level(logging.WARNING):
+        corpus = corpora.load(path)
+    assert corpus.sentences == ["The first.", "The second one.", "été in UTF-8."]
+    long_reason = "over 2,000 words or 20,000 characters"
+    assert corpus.skipped == {"blank": 2, "not UTF-8": 2, long_reason: 1, "zero bytes (UTF-16?)": 1}
+    assert corpus.first_skipped == {"blank": 2, "not UTF-8": 4, long_reason: 7, "zero bytes (UTF-16?)": 8}
+    assert "2 not UTF-8 (first at 4)" in caplog.text and "blank" not in caplog.text
+    assert corpus.describe() == (
+        f"3 sentences from {path}; left out: 2 blank (first at 2), 2 not UTF-8 (first at 4), "
+        f"1 {long_reason} (first at 7), 1 zero bytes (UTF-16?) (first at 8)"
+    )
+
+
+def test_the_longest_sentence_that_is_kept(tmp_path):
+    lines = [" ".join(["w"] * words) for words in (corpora.MAX_WORDS, corpora.MAX_WORDS + 1)]
+    lines += ["x" * length for length in (corpora.MAX_CHARACTERS, corpora.MAX_CHARACTERS + 1)]
+    corpus = corpora.load(write(tmp_path / "long.txt", lines))
+    assert corpus.sentences == [lines[0], lines[2]]
+    assert sum(corpus.skipped.values()) == 2
+
+
+def test_bad_records_are_left_out_and_counted(tmp_path):
+    rows = [
+        '{"text": "One here."}',
+        "",
+        '{"text": null}',
+        '{"other": 1}',
+        '{"text": "cut',
+        '{"text": "Two here."}',
+        "7",
+    ]
+    corpus = corpora.load(write(tmp_path / "a.jsonl", rows))
+    assert corpus.sentences == ["One here.", "Two here."]
+    assert corpus.skipped == {"blank": 1, "no text in the record": 3, "not JSON": 1}
+    assert corpus.first_skipped == {"blank": 2, "no text in the record": 3, "not JSON": 5}
+
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id,text\n1,One here.\n\n2\n3,Caf\xe9\n4,Two here.\n")
+    corpus = corpora.load(path)
+    assert corpus.sentences == ["One here.", "Two here."]
+    assert corpus.skipped == {"blank": 1, "no such field in the row": 1, "not UTF-8": 1}
+
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["One here.", None, "Two here."]}), tmp_path / "a.parquet")
+    assert corpora.load(tmp_path / "a.parquet").skipped == {"no text in the record": 1}
+
+
+def test_invalid_surrogates_never_reach_the_corpus(tmp_path):
+    corpus = corpora.load(write(tmp_path / "a.jsonl", ['"Fine one."', '"Broken \\ud800 one."', '"Fine two."']))
+    assert corpus.sentences == ["Fine one.", "Fine two."]
+    assert corpus.skipped == {"not UTF-8": 1}
+
+
+# --- too little
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([], "has no sentences"),
+        (["", " ", ""], r"has no sentences \(left out: 3 blank \(first at 1\)\)"),
+        (["Just one."], "has only one sentence"),
+        (["All the same."] * 5, "the 5 sentences of .* are all equal"),
+        (["All  the same. ", "All the same."], "are all equal"),
+    ],
+)
+def test_a_corpus_needs_two_different_sentences(lines, says, tmp_path):
+    assert "at least two different ones" in fails(write(tmp_path / "few.txt", lines), says)
+
+
+def test_a_file_in_another_encoding_says_so(tmp_path):
+    path = tmp_path / "utf16.txt"
+    path.write_text("\n".join(LINES), encoding="utf-16")
+    fails(path, r"no sentences \(left out: .*not UTF-8.*zero bytes \(UTF-16\?\)")
+
+
+# --- files that are not there, or not whole
+
+
+def test_a_missing_file_says_what_is_there(tmp_path):
+    write(tmp_path / "reviews.txt")
+    write(tmp_path / "notes.md")
+    message = fails(tmp_path / "review.txt", "there is no file")
+    assert "reviews.txt" in message and "notes.md" not in message
+    assert "reviews.txt" in fails(tmp_path, "is a folder; name one of its files")
+    fails(tmp_path / "nowhere" / "a.txt", "there is no folder .*nowhere either")
+
+
+def test_an_unknown_source_names_the_nearest():
+    fails("docstring", "Did you mean 'docstrings'")
+    fails("wikipedia1m", "Did you mean 'wiki")
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.parquet.gz", "noending"])
+def test_an_unknown_kind_of_file(name, tmp_path):
+    fails(write(tmp_path / name), "must end in one of .txt, .csv, .tsv, .jsonl, .parquet")
+
+
+@pytest.mark.parametrize("name", ["a.txt.xz", "a.txt.gz", "a.jsonl.xz"])
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_compressed_file(name, damage, tmp_path):
+    draw = random.Random(0)
+    lines = ['"' + " ".join(str(draw.random()) for _ in range(9)) + '"' for _ in range(500)]
+    path = write(tmp_path / name, lines)
+    path.write_bytes(path.read_bytes()[:-2000] if damage == "cut" else b"plain text\n" * 50)
+    assert str(path) in fails(path, "is cut off or damaged")
+
+
+def test_a_damaged_parquet_file(tmp_path):
+    path = table(tmp_path, "parquet")
+    path.write_bytes(path.read_bytes()[:-9])
+    fails(path, "is no parquet file or is damaged", column="review")
+
+
+def test_an_open_quote_in_csv(tmp_path):
+    path = tmp_path / "open.csv"
+    path.write_text('text\nFine.\n"never closed\n' + "x y z\n" * 40_000)
+    fails(path, "cannot be read as csv: .*is a quote left open")
+
+
+def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.txt")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(readers, "_open", refuse)
+    fails(path, "could not be read: Permission denied")
+
+
+# --- sentences at hand
+
+
+def test_from_sentences():
+    corpus = corpora.from_sentences(["One  here.", "", "Two here."])
+    assert corpus.sentences == ["One here.", "Two here."]
+    assert corpus.skipped == {"blank": 1}
+    assert len(corpora.from_sentences(LINES, limit=5, seed=3)) == 5
+    with pytest.raises(HncseError, match="one is int: 3"):
+        corpora.from_sentences(["One.", 3])
+    with pytest.raises(HncseError, match="is one string"):
+        corpora.from_sentences("One. Two.")
+
+
+# --- wikipedia
+
+
+def test_wikipedia_reads_its_files_in_order_and_only_as_far_as_needed(home):
+    folder = home / "wikipedia"
+    folder.mkdir()
+    write(folder / "b.txt.xz", LINES[20:30])
+    write(folder / "a.txt.gz", LINES[:20])
+    write(folder / "wiki1m_for_simcse.txt", ["never"] * 9)
+    write(folder / "wiki1m_for_simcse.head.txt", ["never"] * 9)
+    write(folder / "README.md", ["never"])
+    (folder / "c.txt.xz").write_bytes(b"damaged")
+    assert corpora.load("wikipedia", limit=25).sentences == LINES[:25]
+    fails("wikipedia", "c.txt.xz is cut off or damaged", limit=31)
+
+
+def test_wikipedia_reads_a_file_and_its_compressed_twin_once(home):
+    (home / "wikipedia").mkdir()
+    write(home / "wikipedia" / "a.txt", LINES[:5])
+    write(home / "wikipedia" / "a.txt.xz", LINES[:5])
+    assert corpora.load("wikipedia").sentences == LINES[:5]
+
+
+def test_wikipedia_without_files_says_where_they_belong(home):
+    message = fails("wikipedia", "there are no Wikipedia sentences")
+    assert str(home / "wikipedia") in message and "HNCSE_DATA" in message
+    fails("wikipedia", "takes no column", column="text")
+
+
+# --- wiki1m
+
+
+@pytest.fixture
+def ten(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A file that stands for wiki1m, of as many lines as are then expected."""
+    monkeypatch.setattr(corpora, "_WIKI1M_LINES", range(40, 41))
+    return "".join(f"{line}\n" for line in LINES).encode()
+
+
+def test_wiki1m_is_fetched_once(ten, home, serve):
+    hub = serve({"wiki1m_for_simcse.txt": ten})
+    assert corpora.load("wiki1m").sentences == LINES
+    assert [path.name for path in (home / "wikipedia").iterdir()] == ["wiki1m_for_simcse.txt"]
+    asked = len(hub.asked)
+    assert len(corpora.load("wiki1m", limit=10)) == 10
+    assert len(hub.asked) == asked
+
+
+@pytest.mark.parametrize("fault", ["cut", "damaged", "failing"])
+def test_wiki1m_arriving_badly_leaves_nothing(fault, ten, home, serve):
+    serve({"wiki1m_for_simcse.txt": ten}, fault=fault)
+    message = fails("wiki1m", "Two ways to get it")
+    assert str(home / "wikipedia") in message
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def test_wiki1m_of_another_length_is_refused(ten, home, serve):
+    serve({"wiki1m_for_simcse.txt": ten[:-100]})
+    fails("wiki1m", "has 37 lines instead of 1,000,000")
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+    write(home / "wikipedia" / "wiki1m_for_simcse.txt", LINES[:7])
+    assert "cut off" in fails("wiki1m", "wiki1m_for_simcse.txt has 7 lines, SimCSE's file has 1,000,000")
+
+
+def test_wiki1m_without_a_network(home, online):
+    message = fails("wiki1m", "cannot be reached")
+    assert "wiki1m_for_simcse.txt" in message and "'docstrings'" in message
+
+
+def test_wiki1m_on_a_disk_that_cannot_be_written(home, serve, ten):
+    (home / "wikipedia").write_text("in the way")
+    serve({"wiki1m_for_simcse.txt": ten})
+    fails("wiki1m", "wiki1m_for_simcse.txt could not be written")
+
+
+# --- Hugging Face datasets
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    write(folder / "train.jsonl", [json.dumps({"label": 1, "words": line}) for line in LINES])
+    return folder
+
+
+def test_a_dataset_column_whole_and_streamed(dataset):
+    assert corpora.load(f"hf:{dataset}:words").sentences == LINES
+    streamed = corpora.load(f"hf:{dataset}:words", limit=10, seed=1)
+    assert len(streamed) == 10 and set(streamed.sentences) < set(LINES)
+    assert streamed.sentences != corpora.load(f"hf:{dataset}:words", limit=10, seed=2).sentences
+
+
+def test_a_dataset_source_that_makes_no_sense(dataset, tmp_path):
+    fails(f"hf:{dataset}:word", "Did you mean 'words'")
+    fails(f"hf:{dataset}:label", "has no sentences .*no text in the record")
+    fails("hf:words", "must read hf:<dataset>:<column>")
+    (dataset / "train.jsonl").rename(dataset / "test.jsonl")
+    fails(f"hf:{dataset}:words", "has no split 'train'; it has: test")
+
+
+def test_a_dataset_without_a_network_fails_at_once(online, monkeypatch):
+    attempts = []
+    connect = socket.socket.connect
+    monkeypatch.setattr(socket.socket, "connect", lambda self, to: (attempts.append(to), connect(self, to))[1])
+    fails("hf:stanfordnlp/sst2:sentence", "could not be loaded: .*cannot be reached", limit=100)
+    assert len(attempts) <= 2

@@ -1,0 +1,107 @@
+"""A Hugging Face hub for tests: a local server that hands out dataset files, whole, cut, damaged or interrupted.
+
+with Hub({"owner/name": {"file.txt": b"..."}}) as hub:
+    hub.url                    # for HF_ENDPOINT
+    hub.asked                  # ["HEAD owner/name/file.txt", "GET owner/name/file.txt", ...]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_PATH = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/main/(.+)")
+FAULTS = ("none", "cut", "damaged", "dropped once", "failing")
+
+
+class Hub:
+    """Datasets by name, each a dictionary of files.
+
+    fault: ``cut`` sends half of a file as if it were all of it, ``damaged`` changes a byte, ``dropped once`` hangs up
+    in the middle of the first transfer, ``failing`` answers with a server error.
+    """
+
+    def __init__(self, datasets: dict[str, dict[str, bytes]], fault: str = "none"):
+        assert fault in FAULTS
+        self.datasets, self.fault = datasets, fault
+        self.asked: list[str] = []
+        self.dropped = False
+
+    def __enter__(self) -> Hub:
+        self._server = _Server(self)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, hub: Hub):
+        self.hub = hub
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, with_body: bool) -> None:
+        hub = self.server.hub
+        found = _PATH.fullmatch(self.path)
+        repository, name = found.groups() if found else ("", "")
+        hub.asked.append(f"{self.command} {repository}/{name}")
+        if hub.fault == "failing":
+            self.refuse(503, "")
+        elif repository not in hub.datasets:
+            self.refuse(404, "RepoNotFound")
+        elif name not in hub.datasets[repository]:
+            self.refuse(404, "EntryNotFound")
+        else:
+            self.send(hub.datasets[repository][name], with_body)
+
+    def refuse(self, status: int, code: str) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send(self, true: bytes, with_body: bool) -> None:
+        hub, body, middle = self.server.hub, true, len(true) // 2
+        if hub.fault == "cut":
+            body = true[:middle]
+        elif hub.fault == "damaged":
+            body = true[:middle] + bytes([true[middle] ^ 1]) + true[middle + 1 :]
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", f'"{hashlib.sha256(true).hexdigest()}"')
+        self.send_header("X-Linked-Size", str(len(true)))
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(body) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.end_headers()
+        if with_body and hub.fault == "dropped once" and not hub.dropped:
+            hub.dropped = True
+            self.wfile.write(body[:middle])
+            self.close_connection = True  # the promised rest never comes
+        elif with_body:
+            self.wfile.write(body[start:])
