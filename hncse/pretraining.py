@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["PretrainingConfig", "pretrain"]
 
 
+_NO_EFFECT = ("out", "minutes", "checkpoint_minutes", "device")
+
+
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
@@ -81,9 +84,16 @@ class PretrainingConfig:
 
     def key(self) -> str:
         """Hash of what decides the weights: folders, times and devices left out."""
-        leave = ("out", "minutes", "checkpoint_minutes", "device")
-        kept = {k: v for k, v in dataclasses.asdict(self).items() if k not in leave}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+        return _hash(self, [f.name for f in dataclasses.fields(self) if f.name not in _NO_EFFECT])
+
+    def text_key(self) -> str:
+        """Hash of what decides vocabulary and word pieces."""
+        return _hash(self, ["source", "limit", "seed", "vocabulary", "vocabulary_sentences"])
+
+
+def _hash(config: PretrainingConfig, names: Sequence[str]) -> str:
+    kept = {name: getattr(config, name) for name in sorted(names)}
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:16]
 
 
 def pretrain(config: PretrainingConfig, sentences: Sequence[str], say: Callable[[str], object] | None = None) -> Path:
@@ -103,15 +113,20 @@ def pretrain(config: PretrainingConfig, sentences: Sequence[str], say: Callable[
     say = say or (lambda line: None)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
+    checkpoint, note = out / "checkpoint.safetensors", out / "settings.json"
+    key = json.loads(note.read_text(encoding="utf-8"))["key"] if note.is_file() else None
+    if checkpoint.is_file() and key != config.key():
+        raise HncseError(f"{out} holds a run with other settings; choose another --out or remove {checkpoint.name}")
+    write_json(note, {**dataclasses.asdict(config), "key": config.key()})
     vocabulary, tokens = _prepared(config, sentences, out, say)
     if len(tokens.ids) < 2:
         raise HncseError(f"the corpus {config.source!r} has no words to learn from")
     from hncse._pretraining_loop import Trainer
 
     trainer = Trainer(config, vocabulary, tokens)
-    if not trainer.resume(out / "checkpoint.safetensors"):
+    if not trainer.resume(checkpoint):
         trainer.initialise(say)
-    trainer.run(out / "checkpoint.safetensors", say)
+    trainer.run(checkpoint, say)
     return _write(trainer, vocabulary, out / "encoder")
 
 
@@ -119,10 +134,8 @@ def _prepared(
     config: PretrainingConfig, sentences: Sequence[str], out: Path, say: Callable[[str], object]
 ) -> tuple[list[str], text.Tokens]:
     """Vocabulary and word pieces, read back where an earlier start already made them."""
-    listing, pieces, note = out / "vocab.txt", out / "tokens.npz", out / "settings.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["key"] != config.key():
-        raise HncseError(f"{out} holds a run with other settings; choose another --out or remove that folder")
-    if note.is_file():
+    listing, pieces, note = out / "vocab.txt", out / "tokens.npz", out / "text.json"
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["key"] == config.text_key():
         stored = np.load(pieces)
         vocabulary = listing.read_text(encoding="utf-8").split("\n")[:-1]
         return vocabulary, text.Tokens(stored["ids"], stored["lengths"], stored["inside"])
@@ -132,7 +145,7 @@ def _prepared(
     say(f"corpus: {len(sentences):,} sentences, {len(tokens.ids):,} word pieces")
     write_text(listing, "\n".join(vocabulary) + "\n")
     np.savez(pieces, ids=tokens.ids, lengths=tokens.lengths, inside=tokens.inside)
-    write_json(note, {**dataclasses.asdict(config), "key": config.key()})  # last: says the others are whole
+    write_json(note, {"key": config.text_key()})  # last: says the others are whole
     return vocabulary, tokens
 
 

@@ -1,4 +1,4 @@
-"""A grid of runs: presets × seeds on one corpus, each trained and measured, then one table.
+"""A grid of runs: presets × seeds on one corpus, each trained and judged, then one table.
 
     python -m hncse.sweep --losses simcse pm-intended hnm-no-replacement --seeds 0 1 2 --corpus wikipedia
 
@@ -38,19 +38,18 @@ def grid(losses: Sequence[str], seeds: Sequence[int], **settings: Any) -> list[T
 
 def sweep(configs: Sequence[TrainingConfig]) -> Iterator[Run]:
     """Train and measure one run after the other; yields each when its results lie in its folder."""
-    from hncse.evaluation.measure import measure
+    from hncse.evaluation import report
     from hncse.training import train
 
     for config in configs:
         run = train(config)
-        measure(run)
-        yield run
+        yield report.judge(run, show_progress=False)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hncse.sweep",
-        description="Train presets × seeds, measure STS and the probe, print one table with intervals over seeds.",
+        description="Train presets × seeds, judge them on STS and the probe, print one table with intervals.",
     )
     parser.add_argument(
         "--losses", nargs="+", default=list(LOSSES), metavar="PRESET", help=f"default {' '.join(LOSSES)}"
@@ -67,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     options = _parser().parse_args(arguments)
+    from hncse.data import senteval
     from hncse.evaluation import tables
     from hncse.training import parse_value
 
@@ -75,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = {name: parse_value(name, value) for name, _, value in (pair.partition("=") for pair in pairs)}
         configs = grid(options.losses, options.seeds, **settings)
+        if not senteval.sts_present():
+            senteval.fetch()  # or an error now, not after the first training
         for i, run in enumerate(sweep(configs), 1):
             sys.stderr.write(f"{i} of {len(configs)}: {run.name}\n")
             done.append(run)

@@ -42,7 +42,7 @@ def drawn_pairs(n: int, k: int, s: int, replacement: bool, seed: int = 0, step: 
 
 def assert_same(value: Tensor, expected: Tensor, z: list[Tensor]) -> None:
     """Loss and gradients to 1e-10, relative to their size."""
-    assert abs(float((value - expected).detach())) <= 1e-10 * max(1.0, abs(float(expected)))
+    assert abs(float((value - expected).detach())) <= 1e-10 * max(1.0, abs(float(expected.detach())))
     got = torch.autograd.grad(value, z)
     want = torch.autograd.grad(expected, z)
     for a, b in zip(got, want, strict=True):
