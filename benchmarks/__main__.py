@@ -74,7 +74,7 @@ def _prepare(threads: int) -> None:
 def _write(path: Path, results: dict[str, Any]) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(results, indent=1, default=float) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def measure(n: int, rounds: int) -> tuple[list[dict[str, Any]], str]:
     header = ("sentences", "the kit, a second", "sentence-transformers, a second", "times sentence-transformers")
     largest = max(r["largest_difference"] for r in records)
     note = (
-        f"The kit's encoder, mean pooling, batch {BATCH}, fp32; {rounds} interleaved rounds. Largest difference between "
-        f"the two libraries' embeddings: {largest:.0e}."
+        f"The kit's encoder, mean pooling, batch {BATCH}, fp32; {rounds} interleaved rounds. Largest difference "
+        f"between the two libraries' embeddings: {largest:.0e}."
     )
     return records, markdown("Encoding throughput", header, rows, note)

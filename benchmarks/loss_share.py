@@ -59,17 +59,15 @@ def measure(names: tuple[str, ...], rounds: int) -> tuple[list[dict[str, Any]], 
     records, rows = [], []
     sentences, _ = text.sentences(BATCH)
     for name in names:
-        for preset, times in _losses_alone(name, sentences, rounds).items():
-            if preset == "step":
-                step = statistics.median(times)
-                continue
-            added = [100 * (a - b) / step for a, b in zip(times, base, strict=True)] if preset != "simcse" else []
-            base = times if preset == "simcse" else base
-            q1, q2, q3 = statistics.quantiles(added, n=4, method="inclusive") if added else (0.0, 0.0, 0.0)
-            alone = 1000 * statistics.median(times)
+        times = _losses_alone(name, sentences, rounds)
+        step = statistics.median(times.pop("step"))
+        for preset, seconds in times.items():
+            added = [100 * (a - b) / step for a, b in zip(seconds, times["simcse"], strict=True)]
+            q1, q2, q3 = statistics.quantiles(added, n=4, method="inclusive")
+            alone = 1000 * statistics.median(seconds)
             record = {"encoder": name, "loss": preset, "step_milliseconds": 1000 * step, "loss_milliseconds": alone}
             records.append(record | {"added_percent": {"median": q2, "q1": q1, "q3": q3}})
-            shown = f"{q2:.2f} % ({q1:.2f} to {q3:.2f})" if added else ""
+            shown = "" if preset == "simcse" else f"{q2:.2f} % ({q1:.2f} to {q3:.2f})"
             rows.append([name, preset, f"{1000 * step:,.1f}", f"{alone:.2f}", shown])
     header = ("encoder", "loss", "SimCSE step, ms", "loss alone, ms", "adds to the step")
     note = (

@@ -72,7 +72,9 @@ def _at(n: int, rounds: int, trials: int) -> list[dict[str, Any]]:
         record["against"], record["left_out"] = [], _why(n) if name in _HAVE_FORMS else ""
         for form, (act, scale) in theirs.get(name, {}).items():
             scaled = [t * scale for t in times[form]]
-            record["against"].append(_record(n, name, scaled, act) | {"form": form, "ratio": ratio(scaled, times[name])})
+            record["against"].append(
+                _record(n, name, scaled, act) | {"form": form, "ratio": ratio(scaled, times[name])}
+            )
         records.append(record)
     return records
 

@@ -62,7 +62,10 @@ def peak_bytes(action: Action) -> int:
     (the embeddings) is not counted, nor is scratch memory inside the BLAS library.
     """
     action()
-    with _no_messages(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with (
+        _no_messages(),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler,
+    ):
         action()
     result = profiler.profiler.kineto_results
     changes = sorted((e.start_ns(), i, e.nbytes()) for i, e in enumerate(result.events()) if e.name() == "[memory]")

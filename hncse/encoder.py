@@ -8,6 +8,7 @@ encoder.save("my-encoder")                                  # for transformers a
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -210,7 +211,7 @@ class SentenceEncoder(nn.Module):
         self.eval()
         from tqdm.auto import tqdm
 
-        show = len(distinct) > 20_000 if show_progress is None else show_progress
+        show = show_progress if show_progress is not None else len(distinct) > 20_000 and _somebody_watches()
         try:
             with (
                 torch.inference_mode(),
@@ -281,6 +282,11 @@ class SentenceEncoder(nn.Module):
     def _autocast(self, precision: str) -> AbstractContextManager[Any]:
         dtype = _PRECISIONS[precision]
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+
+def _somebody_watches() -> bool:
+    """Whether a progress bar has a reader: a terminal or a notebook; a log file would hold its every frame."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def pick_device() -> torch.device:

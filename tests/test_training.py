@@ -190,8 +190,8 @@ def test_a_run_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_command_line_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(TEXTS), encoding="utf-8")
-    arguments = ["--encoder", str(tiny.folder(tmp_path)), "--corpus", str(corpus), "--batch-size", "16", "--name", "cli",
-                 "--output", str(tmp_path / "runs"), "--loss", "hnm-no-replacement", "--loss-options", "k=4", "s=5",
+    arguments = ["--encoder", str(tiny.folder(tmp_path)), "--corpus", str(corpus), "--batch-size", "16",
+                 "--name", "cli", "--output", str(tmp_path / "runs"), "--loss", "hnm-no-replacement", "--loss-options", "k=4", "s=5",
                  "--no-head", "--snapshots", "0", "--limit", "None"]  # fmt: skip
     assert training.main(arguments) == 0
     run = runs.Run(capsys.readouterr().out.strip())

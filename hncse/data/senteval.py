@@ -203,11 +203,14 @@ def _check_all(folder: Path, archive: str) -> None:
 
 
 def _install(source: Path, target: Path) -> None:
-    """Move a checked folder into place: whole where nothing is there yet, else file by file, each of them at once."""
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    """Move a checked folder into place: whole, or file by file where another (an older, another process's) is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
         source.replace(target)
         return
+    except OSError:
+        if not target.is_dir():
+            raise
     for path in sorted(source.rglob("*")):
         if path.is_file():
             place = target / path.relative_to(source)

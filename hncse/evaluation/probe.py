@@ -16,17 +16,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hncse.data.probe import PHENOMENA, Group, load
 from hncse.errors import HncseError
+from hncse.evaluation import open_encoder
 from hncse.evaluation.resampling import draw_groups, interval, rate, spearman
-
-if TYPE_CHECKING:
-    from hncse.runs import Run
 
 __all__ = ["Encoder", "evaluate", "plane_of_embeddings", "similarity_plane", "table"]
 
@@ -243,20 +241,6 @@ def _shown(value: float, span: list[float] | None) -> str:
     return f"{value:.1f}" if span is None else f"{value:.1f} [{span[0]:.1f}, {span[1]:.1f}]"
 
 
-def _open(name: str, pooling: str | None) -> tuple[Encoder, Run | None]:
-    from hncse.encoder import SentenceEncoder
-    from hncse.runs import Run, find, root
-
-    run = None
-    if (Path(name) / "encoder").is_dir():
-        run = Run(name)
-    elif name == "latest" or (root() / name / "config.json").is_file():
-        run = find(name)
-    if run is None:
-        return SentenceEncoder.from_pretrained(name, pooling), None
-    return (run.load_encoder() if pooling is None else SentenceEncoder.from_pretrained(run.encoder_path, pooling)), run
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hncse.evaluation.probe", description="Score on the probe.")
@@ -269,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         groups = load(options.probe)
-        encoder, run = _open(options.encoder, options.pooling)
+        encoder, run = open_encoder(options.encoder, options.pooling)
         result = evaluate(encoder, groups=groups, bootstrap=options.bootstrap, seed=options.seed)
         if options.json:
             from hncse.runs import write_json
