@@ -142,7 +142,7 @@ class _Watch(TrainerCallback):
             scores = self._scores()
             self.run.log({"step": step} | scores)
             self.tell(self.run)
-            if self.select and scores["stsb_dev"] > self._best()[0]:
+            if self.select and step > 0 and scores["stsb_dev"] > self._best()[0]:
                 state = {k: v.detach().cpu().contiguous() for k, v in self.encoder.backbone.state_dict().items()}
                 fresh = self.best_path.with_suffix(".new")
                 save_file(state, fresh, metadata={"stsb_dev": repr(scores["stsb_dev"]), "step": str(step)})

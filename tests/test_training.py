@@ -103,7 +103,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 
 
 def test_dev_selection_keeps_the_best_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([10.0, 30.0, 20.0])
+    scores = iter([40.0, 30.0, 20.0])  # step 0 is the untrained encoder: shown, never kept
     monkeypatch.setattr(_trainer, "_selects_on_dev", lambda c: True)
     monkeypatch.setattr(_trainer._Watch, "_scores", lambda self: {"stsb_dev": next(scores), "probe": 0.0})
     run = train(config(tmp_path, snapshots=7), TEXTS)
@@ -191,8 +191,8 @@ def test_command_line_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(TEXTS), encoding="utf-8")
     arguments = ["--encoder", str(tiny.folder(tmp_path)), "--corpus", str(corpus), "--batch-size", "16",
-                 "--name", "cli", "--output", str(tmp_path / "runs"), "--loss", "hnm-no-replacement", "--loss-options", "k=4", "s=5",
-                 "--no-head", "--snapshots", "0", "--limit", "None"]  # fmt: skip
+                 "--name", "cli", "--output", str(tmp_path / "runs"), "--loss", "hnm-no-replacement",
+                 "--loss-options", "k=4", "s=5", "--no-head", "--snapshots", "0", "--limit", "None"]  # fmt: skip
     assert training.main(arguments) == 0
     run = runs.Run(capsys.readouterr().out.strip())
     assert run.config["parameters"]["loss_options"] == {"k": 4, "s": 5}
