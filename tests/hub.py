@@ -8,16 +8,18 @@ with Hub({"owner/name": {"file.txt": b"..."}}) as hub:
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-_PATH = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/main/(.+)")
+_PATH = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/(?:main|0{40})/(.+)")  # datasets and models alike
+_ABOUT = re.compile(r"/api/models/([^/]+/[^/]+)(/tree/.*)?")  # what transformers asks besides files
 FAULTS = ("none", "cut", "damaged", "dropped once", "failing")
 
 
 class Hub:
-    """Datasets by name, each a dictionary of files.
+    """Datasets (or models) by name, each a dictionary of files.
 
     fault: ``cut`` sends half of a file as if it were all of it, ``damaged`` changes a byte, ``dropped once`` hangs up
     in the middle of the first transfer, ``failing`` answers with a server error.
@@ -67,15 +69,27 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.server.hub
         found = _PATH.fullmatch(self.path)
         repository, name = found.groups() if found else ("", "")
-        hub.asked.append(f"{self.command} {repository}/{name}")
+        hub.asked.append(f"{self.command} {repository}/{name}" if found else f"{self.command} {self.path}")
+        about = _ABOUT.fullmatch(self.path)
         if hub.fault == "failing":
             self.refuse(503, "")
+        elif about and about[1] in hub.datasets:
+            self.describe(about[1]) if not about[2] else self.refuse(404, "EntryNotFound")
         elif repository not in hub.datasets:
             self.refuse(404, "RepoNotFound")
         elif name not in hub.datasets[repository]:
             self.refuse(404, "EntryNotFound")
         else:
             self.send(hub.datasets[repository][name], with_body)
+
+    def describe(self, repository: str) -> None:
+        siblings = [{"rfilename": name} for name in self.server.hub.datasets[repository]]
+        body = json.dumps({"id": repository, "sha": "0" * 40, "siblings": siblings, "tags": []}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def refuse(self, status: int, code: str) -> None:
         self.send_response(status)

@@ -1,0 +1,241 @@
+"""The parameter check, the contract and the cleaner: on cells written here, without a kernel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+from hncse import _notebooks, notebook
+from hncse.errors import HncseError
+from hncse.notebook import check_parameters
+
+DEFAULTS = """# parameters
+loss: str = "simcse"  # preset
+epochs: float = 1.0  # passes
+seed: int = 42  # seed
+limit: int = 100  # sentences; None takes all
+options: dict = {}  # changes
+pooling = None  # cls or mean; None keeps the encoder's own
+head: bool = True  # the head
+"""
+
+
+def cells(*injected: str) -> list[str]:
+    return ["", "import hncse", DEFAULTS, *(f"# Parameters\n{text}\n" for text in injected)]
+
+
+def test_values_come_back_with_injected_ones_in_place():
+    values = check_parameters(cells("epochs = 2\nlimit = None"))
+    assert values == {
+        "loss": "simcse", "epochs": 2, "seed": 42, "limit": None, "options": {}, "pooling": None, "head": True,
+    }  # fmt: skip
+
+
+def test_unknown_name_is_named_with_its_neighbour():
+    with pytest.raises(HncseError, match=r"unknown parameter 'epoch'\. Did you mean 'epochs'\?"):
+        check_parameters(cells("epoch = 1"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("epochs = '1'", r"epochs is '1' \(str\); it must be number \(passes\)"),
+        ("seed = 1.5", r"seed is 1.5 \(float\); it must be int"),
+        ("seed = True", r"seed is True \(bool\); it must be int"),
+        ("epochs = False", "epochs is False"),
+        ("head = 1", r"head is 1 \(int\); it must be bool"),
+        ("loss = None", r"loss is None \(NoneType\); it must be str"),
+        ("limit = 'all'", r"limit is 'all' \(str\); it must be int or None \(sentences; None takes all\)"),
+        ("options = '{}'", r"-y 'options: \{k: 5\}'"),
+    ],
+)
+def test_wrong_type_says_what_is_allowed(line, message):
+    with pytest.raises(HncseError, match=message):
+        check_parameters(cells(line))
+
+
+def test_choices_are_checked_and_the_nearest_is_named():
+    assert check_parameters(cells(), loss=("simcse", "pm"))["loss"] == "simcse"
+    with pytest.raises(HncseError, match="unknown value of loss 'simcs'. Did you mean 'simcse'"):
+        check_parameters(cells("loss = 'simcs'"), loss=("simcse", "pm"))
+
+
+def test_namespace_wins_over_text_and_nan_is_a_number():
+    assert check_parameters(cells("epochs = float('nan')"), {"epochs": 3.0})["epochs"] == 3.0
+    assert check_parameters(cells("epochs = float('nan')"))["epochs"] != 1.0
+    with pytest.raises(HncseError, match="seed is 'x'"):
+        check_parameters(cells(), {"seed": "x"})
+
+
+def test_running_the_defaults_again_forgets_what_was_injected_before():
+    assert check_parameters([*cells("seed = 1"), DEFAULTS])["seed"] == 42
+
+
+def test_without_defaults_it_says_where_to_begin():
+    with pytest.raises(HncseError, match="run the notebook from its first cell"):
+        check_parameters(["", "x = 1"])
+
+
+def test_computed_defaults_are_refused():
+    with pytest.raises(HncseError, match=r"line 2: 'a = b \+ 1'"):
+        check_parameters(["# parameters\na = b + 1  # no literal\n"])
+
+
+def test_headless_follows_the_variable_and_a_plain_program_is_headless(monkeypatch):
+    monkeypatch.delenv("HNCSE_HEADLESS", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert notebook.headless()
+    monkeypatch.setenv("HNCSE_HEADLESS", "0")
+    assert not notebook.headless()
+    monkeypatch.setenv("HNCSE_HEADLESS", "1")
+    assert notebook.headless()
+
+
+def test_live_curve_draws_in_place_and_not_too_often(monkeypatch):
+    from IPython import display
+
+    class Handle:
+        updates = 0
+
+        def update(self, _):
+            self.updates += 1
+
+    shown: list[Handle] = []
+
+    def fake_display(*_, **__):
+        shown.append(Handle())
+        return shown[-1]
+
+    monkeypatch.setenv("HNCSE_HEADLESS", "0")
+    monkeypatch.setattr(display, "display", fake_display)
+    clock = iter(
+        [0.0, 0.0, 0.1, 0.1, 0.5, 5.0, 5.0, 5.1, 5.1]
+    )  # a drawing reads it four times; the second is too early
+    monkeypatch.setattr(notebook, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    class Run:
+        name, finished = "x", False
+        history = ({"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0})
+
+    curve = notebook.LiveCurve()
+    curve._next = -1.0
+    for _ in range(3):
+        curve(Run())
+    assert (len(shown), shown[0].updates) == (1, 1)
+    curve.close()
+    assert shown[0].updates == 2
+
+
+def test_live_curve_is_silent_when_nobody_watches(monkeypatch):
+    monkeypatch.setenv("HNCSE_HEADLESS", "1")
+    notebook.LiveCurve()(None)  # type: ignore[arg-type]  # never looks at it
+
+
+def valid(name: str = "99_test") -> nbformat.NotebookNode:
+    title = f"# Title\n{_notebooks.badge(name)}\n**You will be able to** …\nTime: two minutes. **Hardware:** any."
+    made = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(title),
+            nbformat.v4.new_code_cell(_notebooks.setup_source()),
+            nbformat.v4.new_code_cell(DEFAULTS.strip(), metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell("check_parameters(In, globals())"),
+        ]
+    )
+    return _notebooks.strip(made)
+
+
+def test_a_notebook_that_keeps_the_contract_has_no_problems():
+    assert list(_notebooks.problems(valid(), "99_test")) == []
+
+
+def _untag(made):
+    made.cells[2].metadata = {}
+
+
+def _output(made):
+    made.cells[3].outputs = [nbformat.v4.new_output("stream", text="x")]
+
+
+def _widgets(made):
+    made.metadata["widgets"] = {}
+
+
+def _same_id(made):
+    made.cells[3].id = made.cells[2].id
+
+
+def _uncommented(made):
+    made.cells[2].source += "\nmore: int = 1"
+
+
+def _untyped(made):
+    made.cells[2].source += "\nmore = 1  # more"
+
+
+def _no_badge(made):
+    made.cells[0].source = made.cells[0].source.replace("/hncse/blob", "/other/blob")
+
+
+def _own_setup(made):
+    made.cells[1].source = "!pip install hncse>=0.1"
+
+
+def _unchecked(made):
+    made.cells[3].source = "pass"
+
+
+def _broken(made):
+    made.cells[3].source += "\nif"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_untag, "0 cells are tagged"), (_output, "stores outputs"), (_widgets, "metadata.widgets"),
+        (_same_id, "have the id"), (_uncommented, "more has no comment"), (_untyped, "more has no type"),
+        (_no_badge, "lacks the Colab badge"), (_own_setup, "must be the setup cell"),
+        (_unchecked, "must call check_parameters"), (_broken, "is no Python"),
+    ],
+)  # fmt: skip
+def test_every_broken_promise_is_found(spoil, message):
+    made = valid()
+    spoil(made)
+    assert any(message in problem for problem in _notebooks.problems(made, "99_test"))
+
+
+def test_clean_removes_outputs_and_keeps_tags(tmp_path):
+    made = valid()
+    _output(made), _widgets(made)
+    made.cells[3].execution_count = 7
+    made.cells[2].metadata["papermill"] = {"duration": 1.0}
+    path = tmp_path / "99_test.ipynb"
+    nbformat.write(made, path)
+    said: list[str] = []
+    assert not _notebooks.check([path], said.append)
+    assert _notebooks.clean([path], said.append)
+    assert _notebooks.check([path], said.append)
+    stored = json.loads(path.read_text())
+    assert stored["cells"][2]["metadata"] == {"tags": ["parameters"]}
+    assert stored["cells"][3]["outputs"] == [] and stored["cells"][3]["execution_count"] is None
+    before = path.read_bytes()
+    _notebooks.clean([path], said.append)
+    assert path.read_bytes() == before and "was clean" in said[-1]
+
+
+def test_unknown_notebook_names_the_nearest():
+    with pytest.raises(HncseError, match="Did you mean '03_train'"):
+        _notebooks.find(["03_trian"])
+    assert [path.stem for path in _notebooks.find(["03_train"])] == ["03_train"]
+
+
+def test_command_line_without_torch_and_with_errors_for_people():
+    code = "import sys, hncse.notebook as n; n.check_parameters(['# parameters\\na: int = 1  # a']); "
+    code += "n.main(['check', 'nothing-like-it']); print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+    assert done.stderr.startswith("error: unknown notebook 'nothing-like-it'")

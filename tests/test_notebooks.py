@@ -1,0 +1,191 @@
+"""The committed notebooks: their contract, and real executions in a real kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import nbformat
+import papermill
+import pytest
+
+from hncse import _notebooks, runs
+from hncse.encoder import SentenceEncoder
+from hncse.notebook import read_defaults
+from hncse.training import TrainingConfig
+from hncse.visual import gallery
+from tests import tiny
+from tests.evaluation.test_tables import fake_run
+
+ALL = _notebooks.find()
+
+
+@pytest.fixture(autouse=True)
+def _place(monkeypatch, tmp_path):
+    monkeypatch.setenv("HNCSE_HEADLESS", "1")
+    monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+
+
+def execute(notebook: str, tmp_path, **parameters) -> nbformat.NotebookNode:
+    (path,) = _notebooks.find([notebook])
+    return papermill.execute_notebook(
+        str(path), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", progress_bar=False,
+        execution_timeout=300,
+    )  # fmt: skip
+
+
+def pictures(done) -> list[dict]:
+    return [o["data"] for c in done.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+
+
+def text(done) -> str:
+    found = []
+    for output in (o for c in done.cells for o in c.get("outputs", [])):
+        found.append(output.get("text", "") + output.get("data", {}).get("text/markdown", ""))
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_contract(path):
+    assert list(_notebooks.problems(_notebooks._read(path), path.stem)) == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_linked_files_exist(path):
+    import re
+
+    for cell in _notebooks._read(path).cells:
+        if cell.cell_type == "markdown":
+            for target in re.findall(r"\]\((\.\./[^)#]+)", cell.source):
+                assert (path.parent / target).exists(), target
+
+
+def test_badge_and_setup_line_come_from_the_project_urls():
+    import tomllib
+
+    project = tomllib.loads((ALL[0].parent.parent / "pyproject.toml").read_text())["project"]
+    assert project["urls"]["Repository"] == _notebooks.repository()
+    for path in ALL:
+        source = path.read_text()
+        assert f"hncse @ git+{project['urls']['Repository']}" in source.replace('\\"', '"')
+        assert "torch" not in _notebooks._read(path).cells[1].source
+
+
+def test_train_notebook_takes_the_trainings_own_parameters():
+    cell = next(c for c in _notebooks._read(_notebooks.find(["03_train"])[0]).cells if c.metadata.get("tags"))
+    given = {p.name: p.default for p in read_defaults(cell.source)}
+    assert given.pop("evaluate") == "auto"
+    fields = {f.name for f in dataclasses.fields(TrainingConfig)}
+    assert set(given) <= fields
+    assert {"loss", "encoder", "corpus", "limit", "epochs", "seed"} <= set(given)  # what `make train` passes on
+    TrainingConfig.from_dict(given)
+
+
+def test_a_wrong_name_fails_with_the_right_one_before_anything_is_loaded(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError) as caught:
+        execute("03_train", tmp_path, epoch=1)
+    message = str(caught.value)
+    assert "HncseError: unknown parameter 'epoch'. Did you mean 'epochs'?" in message
+    assert len(message.strip().splitlines()) == 3  # a rule, where, what: no traceback
+    done = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    ran = [c for c in done.cells if c.cell_type == "code" and c.execution_count]
+    assert "import torch" not in "".join(c.source for c in ran)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_impossible_value_fails_there_too(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="Did you mean 'simcse'"):
+        execute("03_train", tmp_path, loss="simsce")
+
+
+def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join(tiny.sentences(300)))
+    parameters = {
+        "corpus": str(corpus), "encoder": str(tiny.folder(tmp_path)), "limit": 300, "batch_size": 32, "eval_every": 5,
+        "evaluate": "probe", "name": "first", "loss": "three-view", "learning_rate": 1e-3, "pooling": "last_two",
+    }  # fmt: skip
+    done = execute("03_train", tmp_path, **parameters)
+    (run,) = runs.list_runs(tmp_path / "runs")
+    assert run.finished and run.load_encoder().pooling == "last_two"
+    for name in ("probe", "baseline"):
+        assert run.has(name)
+    assert set(run.read("baseline")["poolings"]) == {"cls", "mean", "last_two"}
+    drawn = {p.stem for p in (run.path / "figures").glob("*.png")}
+    assert drawn == {"training_curve", "case_fractions", "margins", "similarity_plane"}
+    assert len(pictures(done)) == 4
+    assert all('alt="' in data["text/html"] and "<figcaption>" in data["text/html"] for data in pictures(done))
+    summary = (run.path / "summary.md").read_text()
+    assert summary in text(done) and "three-view on" in summary and "after training" in summary
+    assert runs.main([str(run.path)]) == 0
+
+    before = (run.path / "history.jsonl").read_bytes(), (run.path / "probe.json").stat().st_mtime_ns
+    execute("03_train", tmp_path, **parameters)
+    assert before == ((run.path / "history.jsonl").read_bytes(), (run.path / "probe.json").stat().st_mtime_ns)
+
+
+def test_table_notebook_without_runs_says_what_to_run(tmp_path):
+    done = execute("05_sts_table", tmp_path)
+    said = text(done)
+    assert "papermill notebooks/03_train.ipynb" in said and "none with STS scores yet" in said
+    assert "SimCSE (unsup)" in said and "76.25" in said
+    assert "two runs differ by a point or more in 43 % of pairs" in said
+    assert len(pictures(done)) == 1
+
+
+def test_table_notebook_shows_our_runs_beside_published_ones(tmp_path):
+    folder = tmp_path / "elsewhere"
+    for seed, score in ((0, 60.0), (1, 62.0)):
+        fake_run(folder / f"run-{seed}", seed=seed, score=score, baseline=40.0)
+    done = execute("05_sts_table", tmp_path, runs=str(folder), backbone="all")
+    said = text(done)
+    assert "61.00 ± 12.71" in said and "untrained" in said and "roberta-base" in said
+    assert "none with STS scores yet" not in said
+    assert (folder / "figures" / "sts_table.svg").is_file()
+
+
+def test_table_notebook_refuses_a_backbone_nobody_published(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="Did you mean 'bert-base'"):
+        execute("05_sts_table", tmp_path, backbone="bert-bas")
+
+
+def test_runner_prints_a_table_and_fails_on_a_failing_notebook(tmp_path):
+    good, bad = (nbformat.read(_notebooks.find(["05_sts_table"])[0], as_version=4) for _ in range(2))
+    del good.cells[5:]
+    bad.cells[4].source += "\nraise RuntimeError('on purpose')"
+    nbformat.write(good, tmp_path / "05_sts_table.ipynb")
+    nbformat.write(bad, tmp_path / "05_bad.ipynb")
+    said: list[str] = []
+    assert _notebooks.run([tmp_path / "05_sts_table.ipynb"], said.append, tmp_path / "out", timeout=120)
+    assert said[-1].split()[0] == "05_sts_table" and said[-1].endswith("ok")
+    assert not _notebooks.run([tmp_path / "05_bad.ipynb"], said.append, tmp_path / "out", timeout=120)
+    assert any("RuntimeError: on purpose" in line for line in said)
+
+
+def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, capsys):
+    run = fake_run(tmp_path / "runs" / "a", encoder=str(tiny.folder(tmp_path)), epochs=1.0, batch_size=8)
+    tiny.encoder().save(run.encoder_path)
+    config = run.config | {
+        "key": "abc",
+        "encoder_fingerprint": SentenceEncoder.from_pretrained(run.encoder_path).fingerprint(),
+    }
+    run.write("config", config)
+    for step in (1, 2):
+        run.log({"step": step, "loss": 1.0 / step, "case_a": 0.5, "case_b": 0.25, "case_c": 0.25, "probe": 30.0})
+    assert gallery.main([str(run.path), "--out", str(tmp_path / "figures")]) == 0
+    index = json.loads((tmp_path / "figures" / "index.json").read_text())["figures"]
+    assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == set(index)
+    assert index["margins"]["key"] == "abc" and index["margins"]["parameters"]["seed"] == 0
+    assert "76.25" in index["sts_table"]["alt"]
+    (run.path / "result.json").unlink()
+    assert gallery.main([str(run.path)]) == 2
+    assert "is not finished" in capsys.readouterr().err
+
+
+def test_gallery_index_names_every_picture():
+    folder = ALL[0].parent.parent / "figures"
+    index = json.loads((folder / "index.json").read_text())
+    assert {path.stem for path in folder.glob("*.png")} == set(index["figures"])
+    for entry in index["figures"].values():
+        assert entry["alt"] and entry["made_by"]
