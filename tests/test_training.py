@@ -161,6 +161,14 @@ def test_bad_parameters(changes: dict, message: str, tmp_path: Path) -> None:
         config(tmp_path, **changes)
 
 
+def test_what_depends_on_the_encoder_is_filled_in() -> None:
+    paper = TrainingConfig(encoder="bert-base-uncased")
+    assert (paper.temperature, paper.learning_rate, paper.head) == (0.05, 3e-5, True)
+    kit = TrainingConfig(encoder="kit", learning_rate=2e-4)
+    assert kit.learning_rate == 2e-4 and kit.temperature == training.RECIPES["kit"]["temperature"]
+    assert kit.deciding()["head"] is training.RECIPES["kit"]["head"]  # what the run folder will say
+
+
 def test_a_corpus_smaller_than_a_batch(tmp_path: Path) -> None:
     with pytest.raises(HncseError, match="the corpus has 10 sentences, batch_size is 16"):
         train(config(tmp_path), TEXTS[:10])
