@@ -22,10 +22,10 @@ def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], s
     encoders = ("kit",) if quick else ("kit", "BERT-base-sized")
     grouped = ("kit",) if quick else ("kit", "MiniLM-sized")
     return {
-        "loss-step": lambda: loss_step.measure(sizes, 3 if quick else 5, 20),
+        "loss-step": lambda: loss_step.measure(sizes, 3 if quick else 5),
         "loss-share": lambda: loss_share.measure(encoders, rounds),
-        "training": lambda: training_speed.measure(20 if quick else 60, 1 if quick else 3),
-        "length-groups": lambda: training_speed.measure_groups(grouped, rounds),
+        "training": lambda: training_speed.measure(8 if quick else 30, 1 if quick else 3),
+        "length-groups": lambda: training_speed.measure_groups(grouped, 3),
         "encoding": lambda: encode_speed.measure(500 if quick else 2000, rounds),
     }
 

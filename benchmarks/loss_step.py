@@ -30,13 +30,13 @@ def batch(n: int, d: int = DIMENSION, seed: int = 0) -> list[Tensor]:
     return [(common + own + noise * torch.randn(n, d, generator=draw)).requires_grad_() for _ in range(2)]
 
 
-def measure(sizes: tuple[int, ...], rounds: int, trials: int) -> tuple[list[dict[str, Any]], str]:
+def measure(sizes: tuple[int, ...], rounds: int, trials: int = 20) -> tuple[list[dict[str, Any]], str]:
     """Measure every preset at every batch size.
 
     Args:
         sizes: Batch sizes N.
         rounds: Interleaved rounds.
-        trials: Trials of the sequential search that are run; its time is scaled to 2,000.
+        trials: Trials of the sequential search that are run, fewer where N > 64; its time is scaled to 2,000.
 
     Returns:
         Records for results.json, and a Markdown table.
@@ -54,8 +54,8 @@ def measure(sizes: tuple[int, ...], rounds: int, trials: int) -> tuple[list[dict
     note = (
         f"d = {DIMENSION}, float32, forward + backward, medians and quartiles over {rounds} interleaved rounds. Peak: "
         f"most tensor bytes alive at once above the inputs (PyTorch's allocator events). The sequential search is "
-        f"timed over {trials} trials and scaled to {_TRIALS:,}. Batches have anchors in cases A and C only; where all "
-        "are in case B nothing is searched."
+        f"timed over {trials} trials (fewer where N > 64) and scaled to {_TRIALS:,}. Batches have anchors in "
+        "cases A and C only; where all are in case B nothing is searched."
     )
     return records, markdown("Loss step", header, rows, note)
 
@@ -63,8 +63,8 @@ def measure(sizes: tuple[int, ...], rounds: int, trials: int) -> tuple[list[dict
 def _at(n: int, rounds: int, trials: int) -> list[dict[str, Any]]:
     z = batch(n)
     ours = _ours(z)
-    theirs = _theirs(z, trials)
-    calls = {name: max(1, 256 // n) for name in ours}
+    theirs = _theirs(z, max(2, trials * 64**2 // max(n, 64) ** 2))
+    calls = {name: max(1, 1024 // n) for name in ours}  # against the cold start after a form that fills the cache
     times = interleaved(ours | {f: a for forms in theirs.values() for f, (a, _) in forms.items()}, rounds, calls)
     records = []
     for name, action in ours.items():

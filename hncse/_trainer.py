@@ -309,6 +309,7 @@ def _arguments(config: TrainingConfig, run: Run, device: str) -> TrainingArgumen
         max_grad_norm=config.clip,
         warmup_steps=config.warmup,  # below 1 it is a share of all steps
         logging_steps=config.log_every,
+        logging_first_step=True,
         save_steps=config.eval_every,
         save_total_limit=1,
         seed=config.seed,

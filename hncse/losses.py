@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hncse import presets
 from hncse.errors import HncseError
-from hncse.miner import CASE_A, CASE_B, CASE_C, Mined, excluded_pairs, mine_in_batch
+from hncse.miner import Mined, excluded_pairs, mine_in_batch
 from hncse.mixing import Gram, gram, hard_negative_mixes, mixed_positives, mixing_weights, search_weights
 from hncse.presets import PRESETS
 
@@ -114,7 +114,7 @@ class ContrastiveLoss(nn.Module):
         g = gram(z1, z2, mixes=bool(pm or hnm), detach_negatives=o["detach_negatives"])
         excluded = excluded_pairs(len(z1), groups, z1.device)  # (N, N)
         similarity = g.cosine  # (N, N)
-        mined = mine_in_batch(similarity, excluded, o["band"])
+        mined = mine_in_batch(similarity if pm else similarity.detach(), excluded, o["band"])
         diagnostics = _diagnose(mined)
         logits = similarity
         if pm:
@@ -219,18 +219,18 @@ def gather_batch(rows: Tensor) -> Tensor:
 def _diagnose(mined: Mined) -> dict[str, Tensor]:
     p, n = mined.positive.detach(), mined.hardest.detach()
     p10, p50, p90 = _quantiles(p - n, (0.1, 0.5, 0.9))  # of (N,); +inf for an anchor without negatives
-    kinds = torch.tensor([[CASE_A], [CASE_B], [CASE_C]], device=p.device)
-    fraction = (mined.case == kinds).to(p.dtype).mean(dim=1)  # (3,)
+    kinds = torch.arange(3, device=p.device)[:, None]  # CASE_A, CASE_B, CASE_C
+    case_a, case_b, case_c = (mined.case == kinds).to(p.dtype).mean(dim=1).unbind()
     return {
         "positive_similarity": p.mean(),
         "hardest_negative_similarity": _finite_mean(n),
         "margin_p10": p10,
         "margin_p50": p50,
         "margin_p90": p90,
-        "case_a": fraction[0],
-        "case_b": fraction[1],
-        "case_c": fraction[2],
-        "ranked_first": 1 - fraction[2],  # case C is p ≤ n
+        "case_a": case_a,
+        "case_b": case_b,
+        "case_c": case_c,
+        "ranked_first": 1 - case_c,  # case C is p ≤ n
     }
 
 

@@ -68,8 +68,8 @@ def cases(positive: Tensor, hardest: Tensor, band: float = 0.1) -> Tensor:
         0 > p > n is A.
     """
     near = (positive - hardest) / positive <= band  # (N,)
-    case = torch.where(near, CASE_A, CASE_B)
-    return torch.where(positive > hardest, case, CASE_C)
+    case = near.logical_not().long()  # CASE_A where near, else CASE_B
+    return case.masked_fill_((positive > hardest).logical_not(), CASE_C)
 
 
 def mine_in_batch(similarity: Tensor, excluded: Tensor | None = None, band: float = 0.1) -> Mined:

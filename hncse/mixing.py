@@ -147,7 +147,7 @@ def hard_negative_mixes(
     weight: float | Tensor = alpha  # type: ignore[assignment]
     if alpha == "uniform":
         weight = torch.rand(drawn.shape, generator=generator).to(similarity)
-    slots = pairs[:, drawn].to(device)  # (2, N, s')
+    slots = pairs.index_select(1, drawn.view(-1)).view(2, n, -1).to(device)  # (2, N, s')
     a, b = columns.expand(2, -1, -1).gather(2, slots)  # (N, s') columns of z2
     z1_a, z1_b = g.z1_x.gather(1, torch.cat([a, b], dim=1)).chunk(2, dim=1)  # (N, s')
     entries = torch.stack([a * (n + 1), b * (n + 1), a * n + b])  # (3, N, s') into the flattened x_x

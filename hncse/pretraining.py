@@ -1,7 +1,7 @@
 """Sentences → a small BERT: own vocabulary, word vectors by counting, masked language modelling, a card.
 
-python -m hncse.pretraining --source wikipedia --out runs/kit-encoder
-python -m hncse.pretraining --source docstrings --out runs/toy --vocabulary 2048 --width 64 --minutes 2
+python -m hncse.pretraining --source wikipedia --tokens 0 --out runs/kit-encoder        # the embedded encoder
+python -m hncse.pretraining --source docstrings --out runs/toy --vocabulary 4096 --minutes 2
 
 Interrupted runs go on from their last checkpoint when started again with the same arguments.
 """
@@ -41,7 +41,7 @@ def _option(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """Everything that decides a pretraining run; the defaults made the embedded encoder."""
+    """Everything that decides a pretraining run; the defaults with ``tokens=0`` made the embedded encoder."""
 
     source: str = _option("wikipedia", "corpus: wikipedia, docstrings, or a file; see hncse.data.corpora")
     limit: int | None = _option(None, "sentences taken from the corpus; None takes all")
@@ -54,9 +54,9 @@ class PretrainingConfig:
     intermediate: int = _option(320, "feed-forward size")
     static: bool = _option(True, "start from counted word vectors (PPMI, SVD) instead of random weights")
     window: int = _option(10, "farthest neighbour counted, in word pieces")
-    smoothing: float = _option(1.0, "exponent on context frequencies in the PPMI")
+    smoothing: float = _option(1.2, "exponent on context frequencies in the PPMI; above 1, common contexts count less")
     power: float = _option(-0.25, "exponent on the singular values")
-    tokens: int = _option(10_000_000, "word pieces of masked language modelling; 0: none")
+    tokens: int = _option(5_000_000, "word pieces of masked language modelling; 0: counted vectors only")
     mask: float = _option(0.2, "share of whole words to predict")
     batch_tokens: int = _option(4096, "word pieces a step, padding included")
     learning_rate: float = _option(1e-3, "peak, after a linear rise over 2 % of the word pieces, then linear to 0")

@@ -26,7 +26,7 @@ from hncse.errors import HncseError
 __all__ = ["cooccurrence", "factorise", "install", "ppmi", "semantic_width", "unigram"]
 
 _RESERVED = 3  # coordinates beside the meaning: one for frequency, two that keep every row's norm equal
-_QUERY = 16.0  # how loudly [CLS] asks for the frequency coordinate; with the key at 0 the attention is uniform
+_QUERY = 64.0  # how loudly every position asks for the frequency coordinate; with its key at 0, attention is uniform
 
 
 def unigram(ids: NDArray[np.integer], n_types: int) -> NDArray[np.float64]:
@@ -90,7 +90,8 @@ def ppmi(counts: Tensor, smoothing: float = 1.0) -> Tensor:
 
     Args:
         counts: (V, V) float32; overwritten.
-        smoothing: Exponent on the context's frequency; below 1 it favours rare contexts less.
+        smoothing: Exponent on the context's frequency. Below 1 rare contexts count less (word2vec's 0.75), above 1
+            common ones do.
 
     Returns:
         (V, V) float32, max(0, log p(i, j) / (p(i) p(j))).

@@ -42,7 +42,7 @@ def test_training_curve_draws_loss_and_scores(tmp_path):
     assert line(scores, 0) == [[0, 10, 20, 30, 40], [40, 41, 42, 43, 44]]
     assert line(scores, 1) == [[0, 10, 20, 30, 40], [60, 61, 62, 63, 64]]
     assert {text.get_text() for text in scores.texts} == {"probe", "STS-B dev"}
-    assert "Loss: 5.00 at step 10, 1.25 at step 40" in made.get_label()
+    assert "Loss: 5 at step 10, 1.25 at step 40" in made.get_label()
 
 
 def test_training_curve_marks_the_step_that_was_kept(tmp_path):
@@ -121,7 +121,8 @@ def test_sts_figure_draws_dots_intervals_and_seeds(tmp_path):
     assert [76.25] in xs and xs.count([40.0]) == 2
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     assert "hnm-no-replacement, kit, cls, 2 seeds" in labels and "simcse, kit, cls, 1 seed" in labels
-    assert "unsupervised SimCSE, 3 seeds" in labels
+    assert "unsupervised SimCSE, bert-base, 3 seeds" in labels
+    assert labels.count("kit, cls") == 1 and labels.count("kit, mean") == 1  # under the heading "Untrained"
     assert "Ours: simcse 50.00, hnm-no-replacement 61.00" in made.get_label()
     (single,) = (drawn for drawn in axes.lines if list(drawn.get_xdata()) == [50.0])
     assert single.get_markerfacecolor() == "white"  # one seed: hollow

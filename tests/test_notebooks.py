@@ -153,7 +153,7 @@ def test_table_notebook_refuses_a_backbone_nobody_published(tmp_path):
 def test_runner_prints_a_table_and_fails_on_a_failing_notebook(tmp_path):
     good, bad = (nbformat.read(_notebooks.find(["05_sts_table"])[0], as_version=4) for _ in range(2))
     del good.cells[5:]
-    bad.cells[4].source += "\nraise RuntimeError('on purpose')"
+    bad.cells[3].source += "\nraise RuntimeError('on purpose')"
     nbformat.write(good, tmp_path / "05_sts_table.ipynb")
     nbformat.write(bad, tmp_path / "05_bad.ipynb")
     said: list[str] = []
@@ -165,6 +165,7 @@ def test_runner_prints_a_table_and_fails_on_a_failing_notebook(tmp_path):
 
 def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, capsys):
     run = fake_run(tmp_path / "runs" / "a", encoder=str(tiny.folder(tmp_path)), epochs=1.0, batch_size=8)
+    run.write("result", run.result | {"kept_step": 2})
     tiny.encoder().save(run.encoder_path)
     config = run.config | {
         "key": "abc",

@@ -45,7 +45,8 @@ def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None
         The run.
 
     Raises:
-        HncseError: An unknown mode, an unfinished run, or "fetch" without a network.
+        HncseError: An unknown mode, an unfinished run, "fetch" without a network, or an encoder that is no longer the
+            one the run began with.
     """
     if evaluate not in MODES:
         raise unknown("value of evaluate", evaluate, MODES)
@@ -67,8 +68,19 @@ def planes(run: Run) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         Two results of `hncse.evaluation.probe.similarity_plane`: the encoder before training, with the run's pooling,
         and the trained one.
     """
-    before = SentenceEncoder.from_pretrained(run.config["parameters"]["encoder"], run.config["pooling"])
-    return probe.similarity_plane(before), probe.similarity_plane(run.load_encoder())
+    return probe.similarity_plane(_untrained(run)), probe.similarity_plane(run.load_encoder())
+
+
+def _untrained(run: Run) -> SentenceEncoder:
+    """The encoder the run began with, not merely one of the same name."""
+    name = run.config["parameters"]["encoder"]
+    encoder = SentenceEncoder.from_pretrained(name, run.config["pooling"])
+    if encoder.fingerprint() != run.config["encoder_fingerprint"]:
+        raise HncseError(
+            f"run {run.name!r} began with another {name!r} than the one here now: its weights or its tokenizer have "
+            "changed since. Train again, and before and after can be compared"
+        )
+    return encoder
 
 
 class _Shown:
@@ -132,20 +144,19 @@ def _judge_before(run: Run, with_sts: bool, show_progress: bool | None) -> None:
             if _complete(known, with_sts):
                 run.write("baseline", known)
                 return
-    name, pooling = run.config["parameters"]["encoder"], run.config["pooling"]
-    content = {"encoder": name, "encoder_fingerprint": key, "poolings": _raw_scores(name, with_sts, show_progress)}
-    if pooling not in _RAW:
-        own = _Shown(SentenceEncoder.from_pretrained(name, pooling), show_progress)
-        content["poolings"][pooling] = _scores(own, with_sts)
-    run.write("baseline", content)
+    encoder = _untrained(run)
+    poolings = _raw_scores(encoder, with_sts, show_progress)
+    if encoder.pooling not in _RAW:
+        poolings[encoder.pooling] = _scores(_Shown(encoder, show_progress), with_sts)
+    name = run.config["parameters"]["encoder"]
+    run.write("baseline", {"encoder": name, "encoder_fingerprint": key, "poolings": poolings})
 
 
 def _complete(baseline: dict[str, Any], with_sts: bool) -> bool:
     return not with_sts or all("sts" in scores for scores in baseline["poolings"].values())
 
 
-def _raw_scores(name: str, with_sts: bool, show_progress: bool | None) -> dict[str, Any]:
-    encoder = SentenceEncoder.from_pretrained(name)
+def _raw_scores(encoder: SentenceEncoder, with_sts: bool, show_progress: bool | None) -> dict[str, Any]:
     both = _Both(encoder.backbone, encoder.tokenizer, max_length=encoder.max_length).eval()
     known: dict[tuple[str, ...], Rows] = {}
     return {pooling: _scores(_Half(_Shown(both, show_progress), pooling, known), with_sts) for pooling in _RAW}

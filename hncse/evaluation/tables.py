@@ -110,8 +110,9 @@ def to_markdown(table: pd.DataFrame) -> str:
     for kind, title in titles.items():
         rows = table[table["kind"] == kind]
         if len(rows):
-            head = ["method", "encoder", "pooling", *(["corpus", "sentences"] if kind == "ours" else [])]
-            seeds = ["seeds"] if kind == "ours" else []
+            head = ["method", "encoder", *([] if kind == "published" else ["pooling"])]
+            head += ["corpus"] if kind == "ours" else []
+            seeds = ["sentences", "seeds"] if kind == "ours" else []
             last = ["source"] if kind == "published" else []
             body = [
                 [*(_cell(row[name]) for name in head), *(_cell(row[name]) for name in seeds)]
@@ -144,15 +145,16 @@ def markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: int = 1) 
     Args:
         head: Names of the columns.
         body: Rows of cells.
-        left: How many columns, from the first, are text and not numbers.
+        left: How many columns, from the first, are text and not numbers; "source" is text, too.
     """
     rows = [[str(cell).replace("|", "/") for cell in row] for row in (head, *body)]
+    text = [c < left or name == "source" for c, name in enumerate(head)]
     widths = [max(3, *(len(row[c]) for row in rows)) for c in range(len(head))]
-    rules = ["-" * w if c < left else "-" * (w - 1) + ":" for c, w in enumerate(widths)]
+    rules = ["-" * w if text[c] else "-" * (w - 1) + ":" for c, w in enumerate(widths)]
     lines = [
         "| "
         + " | ".join(
-            f"{cell:{'<' if c < left else '>'}{w}}" for c, (cell, w) in enumerate(zip(row, widths, strict=True))
+            f"{cell:{'<' if text[c] else '>'}{w}}" for c, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         + " |"
         for row in (rows[0], rules, *rows[1:])

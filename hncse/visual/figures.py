@@ -1,0 +1,288 @@
+"""The pictures of training: how the loss fell, which cases fired, where the decision boundary cut before and after.
+
+Every function takes plain results (a run, a plane of similarities, a table) and returns a matplotlib Figure whose
+``get_label()`` says in words what it shows; display it with `show`. Names stand beside what they name, not in a legend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from hncse.errors import HncseError
+from hncse.runs import Run
+from hncse.visual.leaderboard import sts_figure
+from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, label_right, save, show, styled
+
+__all__ = ["case_fractions", "cases", "margins", "save", "show", "similarity_plane", "sts_figure", "training_curve"]
+
+Plane = Mapping[str, NDArray[Any]]
+CASE_NAMES = {"B": "B: safe", "A": "A: near the boundary", "C": "C: on the wrong side"}
+_PAPER = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
+_MARKERS = {"B": "o", "A": "^", "C": "X"}
+BAND = 0.1  # HNCSE-PM: an anchor whose positive leads by at most this share of itself is near the boundary
+
+
+def training_curve(run: Run) -> Figure:
+    """Draw the loss over steps and, below it, the scores of the evaluations.
+
+    Args:
+        run: With at least one logged step; it may still be training.
+
+    Raises:
+        HncseError: Nothing has been logged.
+    """
+    loss = _series(run, "loss")
+    scores = {name: _series(run, key) for key, name in (("probe", "probe"), ("stsb_dev", "STS-B dev"))}
+    scores = {name: points for name, points in scores.items() if len(points[0])}
+    if not len(loss[0]) and not scores:
+        raise HncseError(f"run {run.name!r} has no logged steps to draw")
+    with styled():
+        rows = 1 + bool(scores)
+        made, axes = figure(8.2, 2.6 * rows + 0.3, rows=rows, sharex=True)
+        _line(axes[0], *loss, OKABE_ITO["black"], "-", ".")
+        axes[0].set_title("Training loss")
+        axes[0].set_ylabel("loss")
+        if scores:
+            _score_panel(axes[1], scores, run.result.get("kept_step") if run.finished else None)
+        for panel in axes:
+            panel.grid(axis="y")
+            panel.margins(y=0.12)
+        _step_axis(axes[-1])
+        axes[-1].set_xlim(0, max(1, *(series[0][-1] for series in (loss, *scores.values()) if len(series[0]))))
+    made.set_label("Lines over training steps. " + " ".join(_change(*s) for s in [("Loss", loss), *scores.items()]))
+    return made
+
+
+def _score_panel(axes: Axes, scores: dict[str, tuple[NDArray[Any], NDArray[Any]]], kept: int | None) -> None:
+    looks = {"probe": (OKABE_ITO["vermillion"], "--", "s"), "STS-B dev": (OKABE_ITO["blue"], "-", "o")}
+    for name, points in scores.items():
+        _line(axes, *points, *looks[name])
+    values = np.concatenate([y for _, y in scores.values()])
+    pad = max(1.0, 0.12 * float(np.ptp(values)))
+    axes.set_ylim(values.min() - pad, values.max() + pad)
+    axes.set_title("Evaluation while training")
+    axes.set_ylabel("Spearman × 100")
+    if kept is not None:
+        axes.axvline(kept, color=MUTED, linewidth=1, linestyle=":")
+        late = kept > 0.5 * max(x[-1] for x, _ in scores.values())
+        axes.annotate(
+            f"weights kept: step {kept}", (kept, 0), xycoords=("data", "axes fraction"),
+            xytext=(-4 if late else 4, 4), textcoords="offset points", ha="right" if late else "left",
+            va="bottom", fontsize=8.5, color=MUTED,
+        )  # fmt: skip
+    label_right(axes, [(float(y[-1]), name, looks[name][0]) for name, (_, y) in scores.items()])
+
+
+def case_fractions(run: Run) -> Figure:
+    """Draw the shares of anchors in HNCSE's cases A, B and C over training, stacked to 100 %.
+
+    Raises:
+        HncseError: The run's history holds no cases.
+    """
+    steps, _ = _series(run, "case_a")
+    shares = {case: 100 * _series(run, f"case_{case.lower()}")[1] for case in "CAB"}  # bottom to top
+    if not len(steps):
+        raise HncseError(f"run {run.name!r} has logged no cases A, B, C: it was shorter than log_every; lower that")
+    if len(steps) == 1:  # one point makes no area
+        steps = np.array([0, steps[0]])
+        shares = {case: np.repeat(y, 2) for case, y in shares.items()}
+    with styled():
+        made, (axes,) = figure(8.2, 3.4)
+        tops = np.cumsum(list(shares.values()), axis=0)  # (3, steps)
+        bottoms = tops - np.array(list(shares.values()))
+        axes.set_xlim(steps[0], steps[-1])
+        axes.set_ylim(0, 100)
+        for case, low, high in zip(shares, bottoms, tops, strict=True):
+            axes.fill_between(steps, low, high, color=CASE_COLOURS[case], edgecolor="white", linewidth=1.2)
+        _name_areas(axes, steps, bottoms, tops)
+        axes.set_title("How close to the decision boundary were the anchors?")
+        axes.set_ylabel("% of anchors")
+        _step_axis(axes)
+    ends = ", ".join(f"{CASE_NAMES[c]} {shares[c][0]:.0f} % to {shares[c][-1]:.0f} %" for c in "ABC")
+    made.set_label(f"Stacked areas over training steps; from the first to the last: {ends}.")
+    return made
+
+
+def _name_areas(axes: Axes, steps: NDArray[Any], bottoms: NDArray[Any], tops: NDArray[Any]) -> None:
+    """Write each area's name into it where it fits, else beside its right end."""
+    outside = []
+    for case, low, high in zip("CAB", bottoms, tops, strict=True):
+        name, ink = CASE_NAMES[case], "black" if case == "A" else "white"
+        place = _room(steps, low, high, width=0.016 * len(name))
+        if place is None:
+            outside.append((float((low[-1] + high[-1]) / 2), name, INK, CASE_COLOURS[case]))
+        else:
+            axes.text(*place, name, color=ink, ha="center", va="center", fontweight="bold")
+    label_right(axes, [end[:3] for end in outside], swatches=[end[3] for end in outside])
+
+
+def _room(steps: NDArray[Any], low: NDArray[Any], high: NDArray[Any], width: float) -> tuple[float, float] | None:
+    """Centre of the roomiest place in an area for a label of ``width`` (share of the axis), or None."""
+    span = float(np.ptp(steps))
+    grid = np.linspace(steps[0], steps[-1], 201)  # areas are read where labels go, not where steps were logged
+    low, high = np.interp(grid, steps, low), np.interp(grid, steps, high)
+    best, place = 7.0, None  # a line of text is about 7 % high
+    for centre in np.linspace(steps[0] + (width / 2 + 0.02) * span, steps[-1] - (width / 2 + 0.02) * span, 41):
+        under = np.abs(grid - centre) <= width / 2 * span
+        floor, ceiling = low[under].max(), high[under].min()
+        if ceiling - floor > best + 0.5:  # of places that are alike the first
+            best, place = ceiling - floor, (float(centre), float(floor + ceiling) / 2)
+    return place
+
+
+def similarity_plane(before: Plane, after: Plane) -> Figure:
+    """Draw every probe group as a point, hardest negative against positive, before and after training.
+
+    Args:
+        before: From `hncse.evaluation.probe.similarity_plane` or ``plane_of_embeddings``: arrays (G,)
+            ``hardest_negative`` and ``positive``.
+        after: The same groups, after training.
+    """
+    with styled():
+        made, panels = figure(8.2, 4.7, columns=2, sharex=True, sharey=True)
+        values = np.concatenate([plane[key] for plane in (before, after) for key in ("hardest_negative", "positive")])
+        low = min(0.8, np.floor(10 * float(values.min()) - 0.2) / 10)
+        for panel, plane, title in zip(panels, (before, after), ("Before training", "After training"), strict=True):
+            _plane_panel(panel, plane, title, low)
+        panels[0].set_ylabel("similarity to the positive, p")
+    made.set_label(
+        "Two scatter plots of the probe's groups, hardest negative across, positive up, with the line p = n. "
+        + " ".join(f"{when}, {_shares(plane)}." for when, plane in (("Before", before), ("After", after)))
+    )
+    return made
+
+
+def _plane_panel(axes: Axes, plane: Plane, title: str, low: float) -> None:
+    n, p = np.asarray(plane["hardest_negative"], float), np.asarray(plane["positive"], float)  # (G,) each
+    case = cases(p, n)
+    ends = np.array([low, 1.02])
+    edge = np.linspace(max(low, 0), 1.02, 50)
+    axes.fill_between(edge, edge, edge / (1 - BAND), color=CASE_COLOURS["A"], alpha=0.22, linewidth=0)
+    axes.plot(ends, ends, color=INK, linewidth=1.2)
+    names = {"B": (0.03, 0.97, "left", "top"), "C": (0.97, 0.03, "right", "bottom")}
+    for name, (x, y, ha, va) in names.items():
+        axes.text(
+            x, y, CASE_NAMES[name], transform=axes.transAxes, ha=ha, va=va, color=CASE_COLOURS[name],
+            fontsize=9.5, fontweight="bold", zorder=3, bbox=_PAPER,
+        )  # fmt: skip
+    for name in "BAC":
+        at = case == name
+        axes.scatter(
+            n[at], p[at], s=22, marker=_MARKERS[name], color=CASE_COLOURS[name], alpha=0.75,
+            edgecolor="white", linewidth=0.4, label=name,
+        )  # fmt: skip
+    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="similarity to the hardest negative, n")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.text(
+        0.15, 0.11, "decision boundary p = n", transform=axes.transAxes, rotation=45, rotation_mode="anchor",
+        va="center", fontsize=8.5, color=INK,
+    )  # fmt: skip
+    axes.set_title(f"{title}\n", loc="left")
+    axes.text(0, 1.02, _shares(plane), transform=axes.transAxes, fontsize=9.5, color=INK, va="bottom")
+
+
+def _shares(plane: Plane) -> str:
+    case = cases(np.asarray(plane["positive"], float), np.asarray(plane["hardest_negative"], float))
+    share = {name: f"{100 * np.mean(case == name):.0f} %" for name in "ABC"}
+    return f"A, near the boundary (shaded): {share['A']},  B: {share['B']},  C: {share['C']}"
+
+
+def margins(before: Plane, after: Plane) -> Figure:
+    """Draw how far ahead the positives are, p - n over the probe's groups, before and after training.
+
+    Args:
+        before: As in `similarity_plane`.
+        after: The same groups, after training.
+    """
+    both = [
+        np.asarray(plane["positive"], float) - np.asarray(plane["hardest_negative"], float) for plane in (before, after)
+    ]
+    low, high = min(m.min() for m in both), max(m.max() for m in both)
+    width = max((high - low) / 36, 1e-5)
+    ends = min(np.floor(low / width - 1e-9), -6), max(np.ceil(high / width + 1e-9), 6)  # room for words on both sides
+    with styled():
+        made, panels = figure(8.2, 4.2, rows=2, sharex=True, sharey=True)
+        bins = width * np.arange(ends[0], ends[1] + 1)  # 0 is an edge: no bar is on both sides of the boundary
+        for panel, margin, title in zip(panels, both, ("Before training", "After training"), strict=True):
+            _margin_panel(panel, margin, bins, title)
+        panels[1].set_xlabel("margin p - n   (right of 0: the positive is nearer than every hard negative)")
+    ahead = [100 * np.mean(margin > 0) for margin in both]
+    made.set_label(
+        f"Two histograms of the probe groups' margins. The positive is ahead in {ahead[0]:.0f} % of groups before "
+        f"training, in {ahead[1]:.0f} % after; the median margin goes from {np.median(both[0]):+.3f} to "
+        f"{np.median(both[1]):+.3f}."
+    )
+    return made
+
+
+def _margin_panel(axes: Axes, margin: NDArray[np.float64], bins: NDArray[np.float64], title: str) -> None:
+    share = 100 * np.histogram(margin, bins)[0] / len(margin)
+    colours = [CASE_COLOURS["C"] if right <= 0 else CASE_COLOURS["B"] for right in bins[1:]]
+    axes.bar(bins[:-1], share, width=np.diff(bins), align="edge", color=colours, edgecolor="white", linewidth=0.6)
+    axes.axvline(0, color=INK, linewidth=1.2)
+    axes.set_title(title)
+    axes.set_ylabel("% of groups")
+    axes.margins(y=0.2)
+    ahead = 100 * np.mean(margin > 0)
+    axes.text(
+        0.99,
+        0.93,
+        f"ahead: {ahead:.0f} %",
+        transform=axes.transAxes,
+        ha="right",
+        va="top",
+        color=CASE_COLOURS["B"],
+        fontweight="bold",
+    )
+    axes.text(
+        0.01,
+        0.93,
+        f"behind: {100 - ahead:.0f} %",
+        transform=axes.transAxes,
+        va="top",
+        color=CASE_COLOURS["C"],
+        fontweight="bold",
+    )
+
+
+def cases(positive: NDArray[np.float64], hardest: NDArray[np.float64], band: float = BAND) -> NDArray[np.str_]:
+    """Sort groups into HNCSE's cases, as `hncse.miner.cases` does, by letter: (G,) of "A", "B", "C"."""
+    from torch import from_numpy
+
+    from hncse import miner
+
+    number = miner.cases(from_numpy(positive), from_numpy(hardest), band).numpy()
+    letters = {miner.CASE_A: "A", miner.CASE_B: "B", miner.CASE_C: "C"}
+    return np.array([letters[int(i)] for i in number], dtype=np.str_)
+
+
+def _series(run: Run, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values of one quantity: (n,) each, finite ones only."""
+    points = [(line["step"], line[key]) for line in run.history if isinstance(line.get(key), (int, float))]
+    table = np.array(points, dtype=float).reshape(-1, 2)
+    table = table[np.isfinite(table).all(axis=1)]
+    return table[:, 0], table[:, 1]
+
+
+def _step_axis(axes: Axes) -> None:
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
+def _change(name: str, points: tuple[NDArray[Any], NDArray[Any]]) -> str:
+    if not len(points[0]):
+        return f"{name}: nothing logged."
+    return f"{name}: {points[1][0]:.4g} at step {points[0][0]:.0f}, {points[1][-1]:.4g} at step {points[0][-1]:.0f}."
+
+
+def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], colour: str, style: str, marker: str) -> None:
+    if len(x):
+        axes.plot(x, y, style, color=colour, marker=marker if len(x) < 40 else None, markersize=5, clip_on=False)

@@ -1,0 +1,96 @@
+"""Draw figures/: the pictures that notebooks and README embed as what one should see.
+
+python -m hncse.visual.gallery latest      # from a run of notebook 03 with its default values
+
+figures/index.json says of every picture what it shows, the command that made it, and the run behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hncse import runs
+from hncse.errors import HncseError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw"]
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "figures"
+_SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
+
+
+def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
+    """Draw every picture of the gallery, and its index.
+
+    Args:
+        run: Finished and judged, as notebook 03 leaves it.
+        folder: Where to; None is the checkout's figures/.
+
+    Returns:
+        The files written.
+
+    Raises:
+        HncseError: The run is not finished, or the folder cannot be written.
+    """
+    from hncse.visual import figures
+
+    if not run.finished:
+        raise HncseError(f"run {run.name!r} is not finished; the gallery is drawn from a whole run")
+    target = folder or FOLDER
+    parameters = {name: run.config["parameters"][name] for name in _SHOWN}
+    behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
+    published: dict[str, Any] = {"notebook": "05_sts_table", "run": None}
+    written, index = [], {}
+    for name, picture in {**_of_run(run), "sts_table": _of_literature()}.items():
+        written += figures.save(picture, target / name)
+        about = published if name == "sts_table" else behind
+        index[name] = {"alt": picture.get_label(), "made_by": "python -m hncse.visual.gallery RUN"} | about
+    path = target / "index.json"
+    runs.write_json(path, {"figures": index})
+    return [*written, path]
+
+
+def _of_run(run: runs.Run) -> dict[str, Figure]:
+    from hncse.evaluation import report
+    from hncse.visual import figures
+
+    planes = report.planes(run)
+    return {
+        "training_curve": figures.training_curve(run),
+        "case_fractions": figures.case_fractions(run),
+        "margins": figures.margins(*planes),
+        "similarity_plane": figures.similarity_plane(*planes),
+    }
+
+
+def _of_literature() -> Figure:
+    """Notebook 05's figure where there are no runs yet."""
+    from hncse.evaluation import literature, tables
+    from hncse.visual import figures
+
+    seeds = literature.load("seed_runs").query("backbone == 'bert-base-uncased'")["avg"]
+    return figures.sts_figure(tables.landmarks(tables.sts_table([], backbone="bert-base")), list(seeds))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hncse.visual.gallery", description="Draw figures/ from a run.")
+    parser.add_argument("run", nargs="?", default="latest", help="a run's name or folder; default: latest")
+    parser.add_argument("--out", type=Path, help="folder to draw into (default: figures/ of the checkout)")
+    options = parser.parse_args(arguments)
+    try:
+        written = draw(runs.find(options.run), options.out)
+    except HncseError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.writelines(f"{path}\n" for path in written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

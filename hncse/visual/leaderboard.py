@@ -1,0 +1,118 @@
+"""The picture of an STS table: our rows with their intervals beside published ones, on one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hncse.errors import HncseError
+from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, styled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["sts_figure"]
+
+_TITLES = {"published": "Published, as printed", "untrained": "Untrained", "ours": "Ours"}
+_BACKBONES = {  # colour and shape: either tells them apart
+    "bert-base": (OKABE_ITO["black"], "o"),
+    "roberta-base": (OKABE_ITO["green"], "s"),
+    "roberta-large": (OKABE_ITO["purple"], "D"),
+}
+_OTHER = (MUTED, "v")
+_KINDS = {"ours": (OKABE_ITO["blue"], "o"), "untrained": (OKABE_ITO["orange"], "^")}
+
+
+def sts_figure(table: pd.DataFrame, seeds: Sequence[float] = ()) -> Figure:
+    """Draw the averages of an STS table, a row a method; our rows with their 95 % intervals over seeds.
+
+    Args:
+        table: From `hncse.evaluation.tables.sts_table`, best with ``landmarks``: every row becomes a line.
+        seeds: Averages of unsupervised SimCSE's runs on BERT-base (literature's seed_runs), drawn as ticks on a line
+            of their own: how large luck is.
+
+    Raises:
+        HncseError: The table is empty.
+    """
+    if not len(table):
+        raise HncseError("the table has no rows to draw")
+    lines = _lines(table, seeds)
+    with styled():
+        made, (axes,) = figure(8.2, 0.9 + 0.25 * len(lines))
+        for place, (kind, content) in enumerate(lines):
+            if kind == "title":
+                axes.text(0, place, content, transform=axes.get_yaxis_transform(), va="center", fontweight="bold")
+            elif kind == "seeds":
+                axes.plot(content, [place] * len(content), "|", color=INK, markersize=9, alpha=0.5)
+            else:
+                _dot(axes, place, content)
+        axes.set_ylim(len(lines) - 0.3, -0.7)
+        axes.set_yticks(*_ticks(lines))
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        axes.margins(x=0.12)
+        axes.set_xlabel("average of the seven STS tasks, Spearman × 100")
+    made.set_label("Dot plot of average STS scores, from the lowest to the highest in each group. " + _words(table))
+    return made
+
+
+def _words(table: pd.DataFrame) -> str:
+    parts = []
+    for kind, title in _TITLES.items():
+        rows = table[(table["kind"] == kind) & table["avg"].notna()].sort_values("avg")
+        if len(rows):
+            dots = ", ".join(f"{row['method'].split(' (sd of')[0]} {row['avg']:.2f}" for _, row in rows.iterrows())
+            parts.append(f"{title}: {dots}.")
+    return " ".join(parts)
+
+
+def _lines(table: pd.DataFrame, seeds: Sequence[float]) -> list[tuple[str, Any]]:
+    """What stands on each line, from the top: ("title", text), ("row", row) or ("seeds", values)."""
+    lines: list[tuple[str, Any]] = []
+    for kind, title in _TITLES.items():
+        rows = table[(table["kind"] == kind) & table["avg"].notna()].sort_values("avg")
+        if len(rows):
+            lines += [("title", title), *(("row", row) for _, row in rows.iterrows())]
+        if kind == "published" and len(seeds):
+            lines.append(("seeds", list(seeds)))
+    return lines
+
+
+def _ticks(lines: list[tuple[str, Any]]) -> tuple[list[int], list[str]]:
+    places = [place for place, (kind, _) in enumerate(lines) if kind != "title"]
+    return places, [_name(*lines[place]) for place in places]
+
+
+def _name(kind: str, content: Any) -> str:
+    if kind == "seeds":
+        return f"unsupervised SimCSE, bert-base, {len(content)} seeds"
+    if content["kind"] == "published":
+        method = content["method"].split(" (sd of")[0]
+        return f"{_short(method)}, {content['encoder']}"
+    seeds = f", {content['seeds']:.0f} seed{'s' if content['seeds'] > 1 else ''}" if content["kind"] == "ours" else ""
+    encoder = content["encoder"].rstrip("/").split("/")[-1]  # a folder's or a hub name's last part
+    method = f"{content['method']}, " if content["kind"] == "ours" else ""
+    return f"{_short(method + encoder)}, {content['pooling']}{seeds}"
+
+
+def _short(text: str, most: int = 44) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _dot(axes: Axes, place: int, row: Any) -> None:
+    colour, marker = _KINDS.get(row["kind"]) or _BACKBONES.get(row["encoder"], _OTHER)
+    x, half = float(row["avg"]), float(row["half"])
+    known = half == half
+    if known:
+        axes.plot([x - half, x + half], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
+    alone = row["kind"] == "ours" and not known  # one seed: hollow, for nobody knows how far luck went
+    axes.plot(x, place, marker, color=colour, markersize=6, markerfacecolor="white" if alone else colour)
+    text = f"{x:.2f} ± {half:.2f}" if known else f"{x:.2f}"
+    axes.annotate(
+        text, (x + (half if known else 0), place), xytext=(7, 0), textcoords="offset points",
+        va="center", fontsize=8.5, color=INK,
+    )  # fmt: skip
