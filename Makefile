@@ -22,7 +22,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 PAPERMILL = $(PY) -m papermill --kernel python3 --language python --log-level WARNING --execution-timeout $(TIMEOUT) \
 	$(if $(CI),--no-progress-bar)
 
-.PHONY: help setup train test test-real notebooks lint bench clean
+.PHONY: help setup train test test-real notebooks figures lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -67,6 +67,10 @@ test-real: setup ## run the tests on the real benchmark files in HNCSE_DATA
 
 notebooks: setup ## run every notebook from top to bottom, into runs/notebooks/; NOTEBOOKS="03_train" picks some
 	@$(PY) -m hncse.notebook run $(NOTEBOOKS)
+
+figures: setup ## train with notebook 03's defaults and draw figures/ and its index again
+	@HNCSE_DATA=/nonexistent $(PY) -m hncse.notebook run 03_train
+	@$(PY) -m hncse.visual.gallery latest
 
 lint: setup ## check style, formatting, types and what notebooks promise
 	@$(PY) -m ruff check .
