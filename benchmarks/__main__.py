@@ -45,14 +45,28 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare(options.threads)
     from benchmarks.measure import facts
 
-    results: dict[str, Any] = {"machine": facts(), "quick": options.quick}
-    print("# Benchmarks\n\n" + ", ".join(f"{k}: {v}" for k, v in results["machine"].items()) + "\n", flush=True)
+    results: dict[str, Any] = {"machine": facts(), "kit": _kit(), "quick": options.quick}
+    print(
+        "# Benchmarks\n\n"
+        + ", ".join(f"{k}: {v}" for k, v in (results["machine"] | {"kit": results["kit"]}).items())
+        + "\n",
+        flush=True,
+    )
     for name, run in _topics(options.quick).items():
         if not options.topics or name in options.topics:
             results[name], table = run()
             print(table, flush=True)
             _write(Path(options.output), results)
     return 0
+
+
+def _kit() -> dict[str, Any]:
+    """Which embedded encoder was measured: figures of another one do not compare."""
+    from benchmarks.loss_share import encoder
+
+    kit = encoder("kit")
+    sizes = {name: getattr(kit.backbone.config, name) for name in ("hidden_size", "num_hidden_layers", "vocab_size")}
+    return sizes | {"pooling": kit.pooling, "fingerprint": kit.fingerprint()[:12]}
 
 
 def _prepare(threads: int) -> None:

@@ -104,15 +104,16 @@ def _theirs(z: list[Tensor], trials: int) -> dict[str, dict[str, tuple[Action, f
         return {}
     pairs = naive.drawn_pairs(n, 10, 40, replacement=True)
     weights = [(1.0, 2 * t / trials) for t in range(trials)]
+    mined = naive.mine(*z) if n <= _LOOPS_UP_TO else None
     forms: dict[str, dict[str, tuple[Action, float]]] = {
         "simcse": {"broadcast cosine": (_step(lambda: naive.simcse(*z), z), 1)},
         "hnm-as-released": {"mixes materialised": (_step(lambda: naive.hnm_materialised(*z, pairs), z), 1)},
     }
-    if n <= _LOOPS_UP_TO:
+    if mined is not None:
         forms["hnm-as-released"]["per-row loop"] = (_step(lambda: naive.hnm_loop(*z, pairs), z), 1)
         forms["pm-intended, 2,000 candidates"] = {
-            "2,000 trials, row loops": (lambda: naive.pm_trials(*z, weights, loop=True), scale),
-            "2,000 trials, vectorised": (lambda: naive.pm_trials(*z, weights, loop=False), scale),
+            "2,000 trials, row loops": (lambda: naive.pm_trials(*z, mined, weights, loop=True), scale),
+            "2,000 trials, vectorised": (lambda: naive.pm_trials(*z, mined, weights, loop=False), scale),
         }
     return forms
 

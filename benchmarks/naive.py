@@ -114,12 +114,15 @@ def objective(z1: Tensor, z3: Tensor, temperature: float = 0.05) -> float:
     return float(((positive - rest).mean() + rank.float().mean()).detach())
 
 
-def pm_trials(z1: Tensor, z2: Tensor, trials: list[tuple[float, float]], *, loop: bool) -> list[float]:
+def pm_trials(
+    z1: Tensor, z2: Tensor, mined: tuple[Tensor, Tensor, Tensor], trials: list[tuple[float, float]], *, loop: bool
+) -> list[float]:
     """Try one pair of weights after the other.
 
     Args:
         z1: (N, d) anchors.
         z2: (N, d) positives.
+        mined: From `mine`, once a batch, so that a trial costs only what a trial must.
         trials: The pairs (w1, w2).
         loop: As released: rows in a loop and gradients recorded. Otherwise vectorised, without gradients, which is
             as quick as one trial at a time can be made in a few lines.
@@ -128,7 +131,6 @@ def pm_trials(z1: Tensor, z2: Tensor, trials: list[tuple[float, float]], *, loop
         The objective of every trial.
     """
     with torch.set_grad_enabled(loop):
-        mined = mine(z1, z2)
         mix = mixed_positives_loop if loop else mixed_positives
         return [objective(z1, mix(z2, mined, *w)) for w in trials]
 

@@ -116,22 +116,28 @@ class SentenceEncoder(nn.Module):
         self.head = nn.Sequential(linear, nn.Tanh()).to(self.device)
         return self
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
         """Embed a padded batch, without the head.
 
         Args:
-            input_ids: (B, L) int64.
+            input_ids: (B, L) int64; None where ``inputs_embeds`` is given.
             attention_mask: (B, L), 1 for tokens and 0 for padding.
             token_type_ids: (B, L) or None.
+            inputs_embeds: (B, L, d) word embeddings in place of ids.
 
         Returns:
             (B, d) in the backbone's dtype.
         """
         layers = self.pooling in ("first_last", "last_two")
-        extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        out = self.backbone(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=layers, return_dict=True, **extra
-        )
+        inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds}
+        inputs = {name: value for name, value in inputs.items() if value is not None}
+        out = self.backbone(attention_mask=attention_mask, output_hidden_states=layers, return_dict=True, **inputs)
         if self.pooling == "cls":
             return out.last_hidden_state[:, 0]  # (B, d)
         tokens = out.last_hidden_state  # (B, L, d)
@@ -164,12 +170,16 @@ class SentenceEncoder(nn.Module):
         """
         lengths = attention_mask.sum(1)  # (B,)
         order = lengths.argsort(stable=True)
+        words = self.backbone.get_input_embeddings()(
+            input_ids
+        )  # (B, L, d), once: its gradient is as large as its table
         parts = []
         for rows in order.tensor_split(min(length_groups, len(order))):
             width = int(lengths[rows[-1]])
-            batch = [t[rows, :width].repeat(n, 1) for t in (input_ids, attention_mask)]  # (nB', L')
+            mask = attention_mask[rows, :width].repeat(n, 1)  # (nB', L')
             types = None if token_type_ids is None else token_type_ids[rows, :width].repeat(n, 1)
-            parts.append(self(*batch, types).unflatten(0, (n, len(rows))))  # (n, B', d)
+            embeds = words[rows, :width].repeat(n, 1, 1)  # (nB', L', d)
+            parts.append(self(None, mask, types, embeds).unflatten(0, (n, len(rows))))  # (n, B', d)
         z = torch.cat(parts, dim=1)[:, order.argsort()]  # (n, B, d)
         if self.head is not None:
             z = self.head(z)

@@ -55,8 +55,9 @@ def test_sequential_trials_choose_what_the_batched_search_chooses() -> None:
     candidates = 33
     angles = np.linspace(0, np.pi / 2, candidates)
     trials = [(float(np.cos(t)), float(np.sin(t))) for t in angles]
-    scores = naive.pm_trials(*z, trials, loop=False)
-    assert scores == pytest.approx(naive.pm_trials(*z, trials, loop=True), abs=1e-9)
+    mined = naive.mine(*z)
+    scores = naive.pm_trials(*z, mined, trials, loop=False)
+    assert scores == pytest.approx(naive.pm_trials(*z, mined, trials, loop=True), abs=1e-9)
     g = mixing.gram(*z, mixes=True)
     excluded = excluded_pairs(N)
     options = {"objective": "released", "candidates": candidates, "temperature": 0.05}

@@ -108,6 +108,31 @@ def test_views_in_length_groups_equal_one_padded_pass(pooling: str) -> None:
             torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
 
 
+def test_views_in_length_groups_have_one_padded_pass_gradients() -> None:
+    grads = []
+    for groups in (1, 4):
+        encoder = tiny.encoder("mean").double()
+        batch = encoder.pad(encoder.tokenize(tiny.sentences(13)))
+        sum(z.pow(2).sum() for z in encoder.views(**batch, length_groups=groups)).backward()
+        grads.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys() and len(grads[0]) > 30
+    for name, grad in grads[0].items():
+        torch.testing.assert_close(grad, grads[1][name], atol=1e-10, rtol=1e-10)
+
+
+def test_views_of_a_roberta_like_backbone_equal_encode() -> None:
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=len(tiny.WORDS) + 5, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=26, pad_token_id=0,
+    )  # fmt: skip
+    encoder = SentenceEncoder(RobertaModel(config, add_pooling_layer=False), tiny.tokenizer(), "mean").eval()
+    texts = tiny.sentences(9)
+    views = encoder.views(**encoder.pad(encoder.tokenize(texts)), length_groups=3)
+    np.testing.assert_allclose(views[0].detach().numpy(), encoder.encode(texts), atol=1e-6)
+
+
 def test_views_differ_by_dropout_only_while_training() -> None:
     encoder = tiny.encoder()
     batch = encoder.pad(encoder.tokenize(tiny.sentences(6)))

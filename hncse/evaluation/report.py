@@ -100,7 +100,13 @@ class _Both(SentenceEncoder):
     def dimension(self) -> int:
         return 2 * super().dimension
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
         tokens = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, L, d)
         weight = attention_mask.unsqueeze(-1).to(tokens.dtype)  # (B, L, 1)
         return torch.cat([tokens[:, 0], (tokens * weight).sum(1) / weight.sum(1)], dim=1)  # (B, 2d)
