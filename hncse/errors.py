@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import sys
+from collections.abc import Callable, Iterable
 
-__all__ = ["HncseError", "unknown"]
+__all__ = ["HncseError", "command", "unknown"]
 
 
 class HncseError(ValueError):
@@ -31,3 +33,21 @@ def unknown(kind: str, name: object, valid: Iterable[str]) -> HncseError:
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return HncseError(f"unknown {kind} {name!r}.{hint} Valid: {', '.join(names)}.")
+
+
+def command(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
+    """Make a command line report an `HncseError` as one line on stderr and exit code 2, without a traceback.
+
+    Args:
+        main: Takes the arguments (None: those of the process) and returns the exit code.
+    """
+
+    @functools.wraps(main)
+    def reporting(arguments: list[str] | None = None) -> int:
+        try:
+            return main(arguments)
+        except HncseError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+
+    return reporting

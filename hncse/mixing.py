@@ -229,7 +229,6 @@ def search_weights(
     """
     like = g.z1_z2
     theta = torch.linspace(0, math.pi / 2, candidates, dtype=like.dtype, device=like.device)  # (T,)
-    theta[-1:].clamp_(max=math.pi / 2)
     if not bool((mined.case == CASE_A).any()):
         return torch.ones_like(theta[0]), torch.zeros_like(theta[0])  # nothing to choose
     score = {"released": _released, "cross-entropy": _cross_entropy, "margin": _margin}[objective]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hncse.errors import HncseError, unknown
+from hncse.errors import HncseError, command, unknown
 
 if TYPE_CHECKING:
     from hncse.runs import Run
@@ -248,29 +248,26 @@ def _parser() -> argparse.ArgumentParser:
         "check": "check the contract: title, setup, parameters, no outputs",
         "clean": "remove outputs and counters, keep tags",
     }
-    for command, text in texts.items():
-        sub = commands.add_parser(command, help=text, description=text)
+    for action, text in texts.items():
+        sub = commands.add_parser(action, help=text, description=text)
         sub.add_argument("names", nargs="*", help="for example 03_train; default: every notebook")
-        if command == "run":
+        if action == "run":
             sub.add_argument("--out", type=Path, help="folder of the executed notebooks (default: notebooks/ of runs)")
             sub.add_argument("--timeout", type=int, default=600, help="longest a cell may take, seconds (default 600)")
     return parser
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0, 1 for notebooks that fail, 2 for a wrong request."""
     options = _parser().parse_args(arguments)
     from hncse import _notebooks
 
-    try:
-        paths = _notebooks.find(options.names)
-        if options.command == "run":
-            fine = _notebooks.run(paths, _say, options.out, options.timeout)
-        else:
-            fine = (_notebooks.check if options.command == "check" else _notebooks.clean)(paths, _say)
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    paths = _notebooks.find(options.names)
+    if options.command == "run":
+        fine = _notebooks.run(paths, _say, options.out, options.timeout)
+    else:
+        fine = (_notebooks.check if options.command == "check" else _notebooks.clean)(paths, _say)
     return 0 if fine else 1
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from hncse import _pretraining_text as text
 from hncse._pretraining_card import card
-from hncse.errors import HncseError
+from hncse.errors import HncseError, command
 from hncse.runs import write_json, write_text
 
 if TYPE_CHECKING:
@@ -191,18 +191,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@command
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = vars(_parser().parse_args(arguments))
-    try:
-        config = PretrainingConfig(**options)
-        from hncse.data import corpora
+    config = PretrainingConfig(**options)
+    from hncse.data import corpora
 
-        corpus = corpora.load(config.source, limit=config.limit, seed=config.seed)
-        folder = pretrain(config, corpus.sentences, lambda line: sys.stderr.write(line + "\n"))
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    corpus = corpora.load(config.source, limit=config.limit, seed=config.seed)
+    folder = pretrain(config, corpus.sentences, lambda line: sys.stderr.write(line + "\n"))
     sys.stdout.write(f"{folder}\n")
     return 0
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hncse.errors import HncseError, unknown
+from hncse.errors import HncseError, command, unknown
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -214,16 +214,13 @@ def _lines(argument: str | None) -> Iterator[str]:
         yield f"{run.name:40} {state:10} {shown}\n"
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hncse.runs", description="List runs, or print one run's summary.")
     parser.add_argument("run", nargs="?", help="a run's name or folder, or 'latest'")
     options = parser.parse_args(arguments)
-    try:
-        sys.stdout.writelines(_lines(options.run))
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    sys.stdout.writelines(_lines(options.run))
     return 0
 
 

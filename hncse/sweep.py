@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hncse.errors import HncseError
+from hncse.errors import command
 
 if TYPE_CHECKING:
     from hncse.runs import Run
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     options = _parser().parse_args(arguments)
@@ -72,25 +73,21 @@ def main(arguments: list[str] | None = None) -> int:
 
     pairs = [f"encoder={options.encoder}", f"corpus={options.corpus}", f"limit={options.limit}", *options.set]
     done = []
-    try:
-        settings = {name: parse_value(name, value) for name, _, value in (pair.partition("=") for pair in pairs)}
-        configs = grid(options.losses, options.seeds, **settings)
-        if not senteval.sts_present():
-            senteval.fetch()  # or an error now, not after the first training
-        for i, run in enumerate(sweep(configs), 1):
-            sys.stderr.write(f"{i} of {len(configs)}: {run.name}\n")
-            done.append(run)
-        table = tables.sts_table(done, published=False)
-        sys.stdout.write(tables.to_markdown(table) + "\n")
-        if options.csv:
-            from pathlib import Path
+    settings = {name: parse_value(name, value) for name, _, value in (pair.partition("=") for pair in pairs)}
+    configs = grid(options.losses, options.seeds, **settings)
+    if not senteval.sts_present():
+        senteval.fetch()  # or an error now, not after the first training
+    for i, run in enumerate(sweep(configs), 1):
+        sys.stderr.write(f"{i} of {len(configs)}: {run.name}\n")
+        done.append(run)
+    table = tables.sts_table(done, published=False)
+    sys.stdout.write(tables.to_markdown(table) + "\n")
+    if options.csv:
+        from pathlib import Path
 
-            from hncse.runs import write_text
+        from hncse.runs import write_text
 
-            write_text(Path(options.csv), table.to_csv(index=False))
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        write_text(Path(options.csv), table.to_csv(index=False))
     return 0
 
 

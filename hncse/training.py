@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse import presets
-from hncse.errors import HncseError, unknown
+from hncse.errors import HncseError, command, unknown
 
 if TYPE_CHECKING:
     from hncse.runs import Run
@@ -256,18 +256,15 @@ def _report(run: Run) -> None:
     sys.stderr.write("  ".join(f"{name} {line[name]:.5g}" for name in shown if name in line) + "\n")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     given = vars(_parser().parse_args(arguments))
-    try:
-        if "loss_options" in given:
-            pairs = [word.partition("=") for word in given["loss_options"]]
-            given["loss_options"] = {name: parse_value("", value) for name, _, value in pairs}
-        values = {name: parse_value(name, value) if isinstance(value, str) else value for name, value in given.items()}
-        run = train(TrainingConfig.from_dict(values), on_log=None if sys.stderr.isatty() else _report)
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    if "loss_options" in given:
+        pairs = [word.partition("=") for word in given["loss_options"]]
+        given["loss_options"] = {name: parse_value("", value) for name, _, value in pairs}
+    values = {name: parse_value(name, value) if isinstance(value, str) else value for name, value in given.items()}
+    run = train(TrainingConfig.from_dict(values), on_log=None if sys.stderr.isatty() else _report)
     sys.stdout.write(f"{run.path}\n")
     return 0
 

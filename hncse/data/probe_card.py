@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 from hncse.data.probe import PHENOMENA, ROLES, TOPICS, Group, load
-from hncse.errors import HncseError
+from hncse.errors import HncseError, command
 
 __all__ = ["jaccard", "leaks", "lexical_baseline", "main", "sts_sentences", "word_list"]
 
@@ -153,6 +153,7 @@ def _show(groups: Sequence[Group], n: int, seed: int) -> Iterator[str]:
         yield from (f"  {s.grade:<3g} {s.phenomenon or s.role:20} {s.text}" for s in group.others)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code (1: the probe leaks)."""
     parser = argparse.ArgumentParser(prog="python -m hncse.data.probe", description="Print the probe's card.")
@@ -160,16 +161,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print N random groups as well")
     parser.add_argument("--seed", type=int, default=0, help="which groups --show draws")
     options = parser.parse_args(arguments)
-    try:
-        if options.show < 0:
-            raise HncseError(f"--show is {options.show}, should be 0 or more")
-        groups = load(options.file)
-        leakage = list(_leakage(groups))
-        for line in (*card(groups), *leakage, *_show(groups, options.show, options.seed)):
-            sys.stdout.write(line + "\n")
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    if options.show < 0:
+        raise HncseError(f"--show is {options.show}, should be 0 or more")
+    groups = load(options.file)
+    leakage = list(_leakage(groups))
+    for line in (*card(groups), *leakage, *_show(groups, options.show, options.seed)):
+        sys.stdout.write(line + "\n")
     return int(len(leakage) > 1)
 
 

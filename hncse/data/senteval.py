@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hncse import data
 from hncse.data import remote
-from hncse.errors import HncseError, unknown
+from hncse.errors import HncseError, command, unknown
 
 __all__ = ["STS_PAIRS", "STS_TASKS", "StsSubset", "downstream", "fetch", "load_sts", "present", "splits", "sts_present"]
 
@@ -293,6 +293,7 @@ def _joined(sentence: str) -> str:
     return " ".join(sentence.split())
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(
@@ -300,15 +301,11 @@ def main(arguments: list[str] | None = None) -> int:
         description="Fetch the STS benchmark files once, count them, and print the counts.",
     )
     parser.parse_args(arguments)
-    try:
-        sys.stdout.write(f"{fetch()}\n")
-        for task in STS_TASKS:
-            for split in splits(task):
-                pairs = sum(len(subset.gold) for subset in load_sts(task, split))
-                sys.stdout.write(f"{task:6} {split:5} {pairs:5} pairs\n")
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    sys.stdout.write(f"{fetch()}\n")
+    for task in STS_TASKS:
+        for split in splits(task):
+            pairs = sum(len(subset.gold) for subset in load_sts(task, split))
+            sys.stdout.write(f"{task:6} {split:5} {pairs:5} pairs\n")
     return 0
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hncse.data.probe import PHENOMENA, Group, load
-from hncse.errors import HncseError
+from hncse.errors import HncseError, command
 from hncse.evaluation import open_encoder
 from hncse.evaluation.resampling import draw_groups, interval, rate, spearman
 
@@ -241,6 +241,7 @@ def _shown(value: float, span: list[float] | None) -> str:
     return f"{value:.1f}" if span is None else f"{value:.1f} [{span[0]:.1f}, {span[1]:.1f}]"
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hncse.evaluation.probe", description="Score on the probe.")
@@ -251,20 +252,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     parser.add_argument("--json", help="write the result there as well")
     options = parser.parse_args(arguments)
-    try:
-        groups = load(options.probe)
-        encoder, run = open_encoder(options.encoder, options.pooling)
-        result = evaluate(encoder, groups=groups, bootstrap=options.bootstrap, seed=options.seed)
-        if options.json:
-            from hncse.runs import write_json
+    groups = load(options.probe)
+    encoder, run = open_encoder(options.encoder, options.pooling)
+    result = evaluate(encoder, groups=groups, bootstrap=options.bootstrap, seed=options.seed)
+    if options.json:
+        from hncse.runs import write_json
 
-            write_json(Path(options.json), result)
-        if run is not None and options.pooling is None and options.probe is None:  # else it is not the run's own score
-            run.write("probe", result)
-        sys.stdout.writelines(line + "\n" for line in table(result, run.name if run else options.encoder))
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        write_json(Path(options.json), result)
+    if run is not None and options.pooling is None and options.probe is None:  # else it is not the run's own score
+        run.write("probe", result)
+    sys.stdout.writelines(line + "\n" for line in table(result, run.name if run else options.encoder))
     return 0
 
 

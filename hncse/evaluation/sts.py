@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from hncse.data import senteval
 from hncse.data.senteval import STS_TASKS, StsSubset
-from hncse.errors import HncseError
+from hncse.errors import HncseError, command
 from hncse.evaluation import open_encoder, resampling
 
 __all__ = ["bootstrap_interval", "evaluate", "evaluate_full", "similarities", "table"]
@@ -282,26 +282,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        for task in _chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
-            senteval.present(task, options.split)
-        encoder, run = open_encoder(options.encoder, options.pooling)
-        result = evaluate_full(
-            encoder, options.tasks, options.split, options.batch_size, bootstrap=options.bootstrap, seed=options.seed
-        )
-        if options.json:
-            from hncse.runs import write_json
+    for task in _chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
+        senteval.present(task, options.split)
+    encoder, run = open_encoder(options.encoder, options.pooling)
+    result = evaluate_full(
+        encoder, options.tasks, options.split, options.batch_size, bootstrap=options.bootstrap, seed=options.seed
+    )
+    if options.json:
+        from hncse.runs import write_json
 
-            write_json(Path(options.json), result)
-        if run is not None and options.pooling is None and result["avg"] is not None:  # else not the run's own table
-            run.write("sts", result)
-        sys.stdout.writelines(line + "\n" for line in table(result, run.name if run else options.encoder))
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        write_json(Path(options.json), result)
+    if run is not None and options.pooling is None and result["avg"] is not None:  # else not the run's own table
+        run.write("sts", result)
+    sys.stdout.writelines(line + "\n" for line in table(result, run.name if run else options.encoder))
     return 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse import runs
-from hncse.errors import HncseError
+from hncse.errors import HncseError, command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,17 +77,14 @@ def _of_literature() -> Figure:
     return figures.sts_figure(tables.landmarks(tables.sts_table([], backbone="bert-base")), list(seeds))
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hncse.visual.gallery", description="Draw figures/ from a run.")
     parser.add_argument("run", nargs="?", default="latest", help="a run's name or folder; default: latest")
     parser.add_argument("--out", type=Path, help="folder to draw into (default: figures/ of the checkout)")
     options = parser.parse_args(arguments)
-    try:
-        written = draw(runs.find(options.run), options.out)
-    except HncseError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    written = draw(runs.find(options.run), options.out)
     sys.stdout.writelines(f"{path}\n" for path in written)
     return 0
 
