@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,6 @@ PRESETS = ["simcse", "pm-intended", "pm-as-released", "hnm-as-released", "pm+hnm
 ROWS = 6
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(0)
     x1, x2 = (torch.randn(2 * ROWS, 5, generator=g, dtype=torch.float64) + 1 for _ in range(2))
@@ -31,8 +25,10 @@ def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     return x1, x2, weight, groups
 
 
-def worker(rank: int, port: int, out: str) -> None:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def worker(rank: int, out: str) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    # a file, not a port: a port found free a moment ago may be taken by now
+    dist.init_process_group("gloo", init_method=f"file://{out}/rendezvous", rank=rank, world_size=2)
     x1, x2, start, groups = inputs()
     mine = slice(rank * ROWS, (rank + 1) * ROWS)
     results = {}
@@ -53,7 +49,7 @@ def worker(rank: int, port: int, out: str) -> None:
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     out = tmp_path_factory.mktemp("ddp")
-    mp.spawn(worker, args=(free_port(), str(out)), nprocs=2)
+    mp.spawn(worker, args=(str(out),), nprocs=2)
     return [torch.load(Path(out) / f"rank{rank}.pt") for rank in (0, 1)]
 
 
