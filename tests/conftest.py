@@ -21,6 +21,7 @@ if _OWNER:
     os.environ.update(
         HNCSE_DATA=f"{os.environ[_SCRATCH]}/data",
         HNCSE_RUNS=f"{os.environ[_SCRATCH]}/runs",
+        HNCSE_CACHE=f"{os.environ[_SCRATCH]}/embeddings",
         HF_HOME=f"{os.environ[_SCRATCH]}/hub",
         HF_HUB_OFFLINE="1",  # a call that should not be made fails at once
         HF_ENDPOINT="http://127.0.0.1:9",  # and where a test lifts that, it meets a closed port

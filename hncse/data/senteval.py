@@ -21,7 +21,18 @@ from hncse import data
 from hncse.data import remote
 from hncse.errors import HncseError, command, unknown
 
-__all__ = ["STS_PAIRS", "STS_TASKS", "StsSubset", "downstream", "fetch", "load_sts", "present", "splits", "sts_present"]
+__all__ = [
+    "STS_PAIRS",
+    "STS_TASKS",
+    "WAYS",
+    "StsSubset",
+    "downstream",
+    "fetch",
+    "load_sts",
+    "present",
+    "splits",
+    "sts_present",
+]
 
 #: Labelled pairs of every subset, by task. STS13's SMT subset has no freely available input and is never scored.
 STS_PAIRS: dict[str, dict[str, int]] = {
@@ -119,11 +130,14 @@ def load_sts(task: str, split: str = "test", folder: Path | None = None) -> list
     return [_subset(*both, name, STS_PAIRS[task][name]) for both, name in zip(pairs, STS_PAIRS[task], strict=True)]
 
 
-def fetch() -> Path:
-    """Download and unpack ``senteval.tar`` once; nothing happens where the STS files are already there.
+def fetch(transfer: bool = False) -> Path:
+    """Download and unpack ``senteval.tar`` once; nothing happens where the files are already there.
 
     The archive is downloaded, unpacked and counted in a temporary folder beside its destination and moved there
     when all of it is right, so a failure at any point leaves the data folder as it was.
+
+    Args:
+        transfer: Whether the transfer tasks (`hncse.data.transfer`) are needed besides STS.
 
     Returns:
         The folder of the benchmark files.
@@ -132,17 +146,19 @@ def fetch() -> Path:
         HncseError: No network, a damaged or cut archive, a disk that is full or read-only. The message names the
             file, the place, and the ways to get it.
     """
+    from hncse.data.transfer import transfer_present
+
     target = downstream()
-    if sts_present():
+    if sts_present() and (not transfer or transfer_present()):
         return target
     try:
         data.home().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data.home(), prefix=".fetch-") as work:
             try:
                 archive = remote.download(_ARCHIVE, Path(work))
-                unpacked = _unpack(archive, Path(work) / "unpacked")
+                unpacked = _unpack(archive, Path(work) / "unpacked", transfer)
             except remote.Unavailable as error:
-                raise HncseError(f"{_ARCHIVE} is not in {data.home()}, and {error}. {_WAYS}") from error
+                raise HncseError(f"{_ARCHIVE} is not in {data.home()}, and {error}. {WAYS}") from error
             _install(unpacked, target)
     except OSError as error:
         raise HncseError(
@@ -152,7 +168,8 @@ def fetch() -> Path:
     return target
 
 
-_WAYS = (
+#: Said wherever a benchmark file is missing.
+WAYS = (
     f"Two ways to get it: `python -m hncse.data.senteval` with a network (fetched once, from {remote.REPOSITORY}), or "
     f"unpack {_ARCHIVE} yourself into senteval/downstream of the data folder, so that senteval/downstream/STS is "
     "there; HNCSE_DATA names the data folder."
@@ -169,7 +186,7 @@ def _files(task: str, split: str, folder: Path) -> list[Path]:
     return [place / f"STS.{kind}.{name}.txt" for name in STS_PAIRS[task] for kind in ("input", "gs")]
 
 
-def _unpack(archive: Path, work: Path) -> Path:
+def _unpack(archive: Path, work: Path, transfer: bool) -> Path:
     """Unpack an archive into an empty folder and return the folder in it that holds ``STS``, all counts right."""
     if not hasattr(tarfile, "data_filter"):
         raise HncseError("this Python is too old to unpack archives safely; use 3.10.12, 3.11.4 or any later one")
@@ -183,23 +200,26 @@ def _unpack(archive: Path, work: Path) -> Path:
     found = min(work.rglob("STS"), key=lambda path: len(path.parts), default=None)
     if found is None:
         raise remote.Unavailable(f"{archive.name} holds no folder STS")
-    _check_all(found.parent, archive.name)
+    _check_all(found.parent, archive.name, transfer)
     return found.parent
 
 
-def _check_all(folder: Path, archive: str) -> None:
+def _check_all(folder: Path, archive: str, transfer: bool) -> None:
     """Read every task and split in a freshly unpacked folder."""
-    for task in STS_TASKS:
-        for split in splits(task):
-            absent = [path for path in _files(task, split, folder) if not path.is_file()]
-            if absent:
-                raise remote.Unavailable(f"{archive} is cut off: it holds no {absent[0].relative_to(folder)}")
-            try:
+    from hncse.data.transfer import TRANSFER_TASKS, load_task, missing_files
+
+    absent = [path for task in STS_TASKS for split in splits(task) for path in _files(task, split, folder)]
+    absent = [path for path in absent if not path.is_file()] + (missing_files(folder) if transfer else [])
+    if absent:
+        raise remote.Unavailable(f"{archive} is cut off: it holds no {absent[0].relative_to(folder)}")
+    try:
+        for task in STS_TASKS:
+            for split in splits(task):
                 load_sts(task, split, folder)
-            except HncseError as error:
-                raise remote.Unavailable(
-                    f"{archive} is not SimCSE's: {str(error).replace(str(folder), '…')}"
-                ) from error
+        for task in TRANSFER_TASKS if transfer else ():
+            load_task(task, folder)
+    except HncseError as error:
+        raise remote.Unavailable(f"{archive} is not SimCSE's: {str(error).replace(str(folder), '…')}") from error
 
 
 def _install(source: Path, target: Path) -> None:
@@ -256,7 +276,7 @@ def _lines(path: Path) -> list[str]:
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
-        raise HncseError(f"there is no benchmark file {path}. {_WAYS}") from error
+        raise HncseError(f"there is no benchmark file {path}. {WAYS}") from error
     except OSError as error:
         raise HncseError(f"{path} could not be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""A made-up STS benchmark in SimCSE's file layout, traps included, as large as its counts say."""
+"""A made-up benchmark, STS and transfer, in SimCSE's file layout, traps included, as large as its counts say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hncse.data import senteval
+from hncse.data import senteval, transfer
 
 # Pairs of the small benchmark: few enough for plain loops, different for each subset.
 SMALL = {
@@ -20,6 +20,9 @@ SMALL = {
     "STS16": {"answer-answer": 5, "headlines": 6, "plagiarism": 7, "postediting": 5, "question-question": 6},
 }
 SMALL_TABLES = {"STSB": {"train": 9, "dev": 7, "test": 8}, "SICKR": {"train": 6, "dev": 5, "test": 9}}
+SMALL_OPINIONS = {"MR": (31, 29), "CR": (25, 28), "SUBJ": (24, 26), "MPQA": (23, 33)}
+SMALL_SPLITS = {"SST2": {"train": 60, "dev": 30, "test": 40}, "TREC": {"train": 140, "test": 30}}
+SMALL_SPLITS["MRPC"] = {"train": 60, "test": 30}
 _WORDS = "a dog cat man woman runs eats plays the red blue ball guitar on in field street bread quickly slowly".split()
 
 
@@ -31,6 +34,16 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
         for task, splits in senteval._TABLES.items()
     }
     monkeypatch.setattr(senteval, "_TABLES", tables)
+    opinions = {
+        task: (pos, SMALL_OPINIONS[task][0], neg, SMALL_OPINIONS[task][1])
+        for task, (pos, _, neg, _) in transfer._OPINIONS.items()
+    }
+    parts = {
+        task: {part: (path, SMALL_SPLITS[task][part]) for part, (path, _) in files.items()}
+        for task, files in transfer._SPLITS.items()
+    }
+    monkeypatch.setattr(transfer, "_OPINIONS", opinions)
+    monkeypatch.setattr(transfer, "_SPLITS", parts)
 
 
 def write(folder: Path, seed: int = 0) -> Path:
@@ -57,6 +70,38 @@ def write(folder: Path, seed: int = 0) -> Path:
             end = "\r\n" if path.endswith("SICK_test_annotated.txt") else "\n"
             (base / path).write_bytes("".join(line + end for line in rows).encode())
     return base
+
+
+def write_transfer(folder: Path, seed: int = 0) -> Path:
+    """Write the transfer tasks' files the package now expects below a data folder; returns senteval/downstream."""
+    draw = random.Random(seed)
+    base = folder / "senteval" / "downstream"
+    for task, (positive, n, negative, m) in transfer._OPINIONS.items():
+        for path, lines in ((positive, n), (negative, m)):
+            rows = [sentence(draw).replace("\N{LATIN SMALL LETTER E WITH ACUTE}", "\xe8") for _ in range(lines)]
+            if task in ("CR", "MPQA"):
+                rows[-1] = " "  # the real files have blank lines
+            save(base / path, "\n".join(rows) + "\n", "latin-1")
+    for task, parts in transfer._SPLITS.items():
+        for path, lines in parts.values():
+            rows = [transfer_row(task, number, draw) for number in range(lines)]
+            if task == "MRPC":
+                rows.insert(0, "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String")
+            save(base / path, "\n".join(rows) + "\n", "latin-1" if task == "TREC" else "utf-8")
+    return base
+
+
+def transfer_row(task: str, number: int, draw: random.Random) -> str:
+    if task == "SST2":
+        return f"{sentence(draw)}\t{number % 2}"
+    if task == "TREC":
+        return f"{transfer._QUESTIONS[number % 6]}:{draw.choice(('exp', 'other'))} {sentence(draw).strip()} ?"
+    return f"{int(number % 3 > 0)}\t{number}\t{number + 1}\t{sentence(draw)}\t{sentence(draw)}"
+
+
+def save(path: Path, text: str, encoding: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
 
 
 def row(task: str, number: int, draw: random.Random) -> str:
