@@ -272,7 +272,7 @@ class SentenceEncoder(nn.Module):
     def fingerprint(self) -> str:
         """Hash weights, tokenizer, pooling and length limit: equal keys mean equal embeddings."""
         digest = hashlib.sha256(f"{self.pooling} {self.max_length}".encode())
-        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        digest.update(_tokenizer_text(self.tokenizer.backend_tokenizer).encode())
         state: Mapping[str, Tensor] = self.backbone.state_dict()
         for name in sorted(state):
             tensor = state[name].detach().cpu().contiguous()
@@ -292,6 +292,16 @@ class SentenceEncoder(nn.Module):
     def _autocast(self, precision: str) -> AbstractContextManager[Any]:
         dtype = _PRECISIONS[precision]
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype=dtype)
+
+
+def _tokenizer_text(tokenizer: Any) -> str:
+    """A tokenizer as JSON, without the truncation and padding that its last call happened to leave set."""
+    from tokenizers import Tokenizer
+
+    plain = Tokenizer.from_str(tokenizer.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    return plain.to_str()
 
 
 def _somebody_watches() -> bool:

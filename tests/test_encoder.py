@@ -207,6 +207,8 @@ def test_fingerprint_knows_weights_pooling_and_tokenizer() -> None:
     one = tiny.encoder()
     key = one.fingerprint()
     assert tiny.encoder().fingerprint() == key
+    one.encode(["the cat", "a dog slept"])  # leaves truncation set in the tokenizer
+    assert one.fingerprint() == key
     assert tiny.encoder("mean").fingerprint() != key
     with torch.no_grad():
         one.backbone.embeddings.word_embeddings.weight[9, 3] += 1e-4
