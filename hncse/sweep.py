@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse.errors import command
@@ -36,14 +37,19 @@ def grid(losses: Sequence[str], seeds: Sequence[int], **settings: Any) -> list[T
     return [TrainingConfig.from_dict({**settings, "loss": loss, "seed": seed}) for seed in seeds for loss in losses]
 
 
-def sweep(configs: Sequence[TrainingConfig]) -> Iterator[Run]:
-    """Train and measure one run after the other; yields each when its results lie in its folder."""
+def sweep(configs: Sequence[TrainingConfig], transfer: bool = False) -> Iterator[Run]:
+    """Train and measure one run after the other; yields each when its results lie in its folder.
+
+    Args:
+        configs: One a run.
+        transfer: Measure the transfer tasks as well.
+    """
     from hncse.evaluation import report
     from hncse.training import train
 
     for config in configs:
-        run = train(config)
-        yield report.judge(run, show_progress=False)
+        run = report.judge(train(config), show_progress=False)
+        yield report.judge_transfer(run) if transfer else run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,8 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", default="kit", help="default kit")
     parser.add_argument("--corpus", default="wikipedia", help="default wikipedia (needs HNCSE_DATA)")
     parser.add_argument("--limit", default="20000", help="sentences, or None (default 20000)")
+    parser.add_argument("--transfer", action="store_true", help="measure the seven transfer tasks as well")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other training parameters")
-    parser.add_argument("--csv", help="write the table there as well")
+    parser.add_argument("--csv", help="write the table there as well (transfer: with -transfer in its name)")
     return parser
 
 
@@ -69,25 +76,25 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from hncse.data import senteval
     from hncse.evaluation import tables
+    from hncse.runs import write_text
     from hncse.training import parse_value
 
     pairs = [f"encoder={options.encoder}", f"corpus={options.corpus}", f"limit={options.limit}", *options.set]
     done = []
     settings = {name: parse_value(name, value) for name, _, value in (pair.partition("=") for pair in pairs)}
     configs = grid(options.losses, options.seeds, **settings)
-    if not senteval.sts_present():
-        senteval.fetch()  # or an error now, not after the first training
-    for i, run in enumerate(sweep(configs), 1):
+    senteval.fetch(options.transfer)  # where files are missing; or an error now, not after the first training
+    for i, run in enumerate(sweep(configs, options.transfer), 1):
         sys.stderr.write(f"{i} of {len(configs)}: {run.name}\n")
         done.append(run)
-    table = tables.sts_table(done, published=False)
-    sys.stdout.write(tables.to_markdown(table) + "\n")
-    if options.csv:
-        from pathlib import Path
-
-        from hncse.runs import write_text
-
-        write_text(Path(options.csv), table.to_csv(index=False))
+    made = {"": tables.sts_table(done, published=False)}
+    if options.transfer:
+        made["-transfer"] = tables.transfer_table(done, published=False)
+    for suffix, table in made.items():
+        sys.stdout.write(tables.to_markdown(table) + "\n")
+        if options.csv:
+            path = Path(options.csv)
+            write_text(path.with_stem(path.stem + suffix), table.to_csv(index=False))
     return 0
 
 

@@ -31,7 +31,7 @@ def open_encoder(name: str, pooling: str | None = None) -> tuple[SentenceEncoder
     run = None
     if (Path(name) / "encoder").is_dir():
         run = runs.Run(name)
-    elif name == "latest" or (runs.root() / name / "config.json").is_file():
+    elif name == "latest" or (Path(name).name == name and (runs.root() / name / "config.json").is_file()):
         run = runs.find(name)
     if run is None:
         return SentenceEncoder.from_pretrained(name, pooling), None

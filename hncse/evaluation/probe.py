@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hncse.data.probe import PHENOMENA, Group, load
 from hncse.errors import HncseError, command
 from hncse.evaluation import open_encoder
+from hncse.evaluation._encoding import Encoder
 from hncse.evaluation.resampling import draw_groups, interval, rate, spearman
 
 __all__ = ["Encoder", "evaluate", "plane_of_embeddings", "similarity_plane", "table"]
@@ -31,13 +32,6 @@ __all__ = ["Encoder", "evaluate", "plane_of_embeddings", "similarity_plane", "ta
 Floats = NDArray[np.float64]
 TIE = 1e-6  # float32 rounding; cosines closer than this say nothing about order
 QUANTILES = (5, 10, 25, 50, 75, 90, 95)
-
-
-class Encoder(Protocol):
-    """Anything with `encode`: a `hncse.SentenceEncoder`, a sentence_transformers model, a test's fake."""
-
-    def encode(self, sentences: list[str], /) -> NDArray[np.float32]:
-        """Return an (n, d) array, one row a sentence."""
 
 
 @dataclass(frozen=True)

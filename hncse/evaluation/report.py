@@ -3,12 +3,14 @@
 Writes into the run folder, and reads from there what is already done:
 
     probe.json, sts.json    the trained encoder
-    baseline.json           the encoder before training, [CLS] and mean pooling from one forward pass
-    summary.md              both as tables; `python -m hncse.runs latest` prints it
+    transfer.json           the trained encoder, where `judge_transfer` was asked for it
+    baseline.json           the encoder before training: [CLS] and mean pooling; transfer with the run's own pooling
+    summary.md              all of it as tables; `python -m hncse.runs latest` prints it
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,10 @@ from hncse import runs
 from hncse.data import senteval
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError, unknown
-from hncse.evaluation import probe, sts, summary
+from hncse.evaluation import probe, sts, summary, transfer
 from hncse.runs import Run
 
-__all__ = ["MODES", "judge", "planes"]
+__all__ = ["MODES", "judge", "judge_transfer", "planes"]
 
 #: "auto": STS where its files are; "fetch": download them once; "probe": only the embedded probe.
 MODES = ("auto", "fetch", "probe")
@@ -58,6 +60,41 @@ def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None
     _judge_trained(run, with_sts, show_progress)
     _judge_before(run, with_sts, show_progress)
     runs.write_text(run.path / "summary.md", summary.run_summary(run))
+    return run
+
+
+def judge_transfer(run: Run, solver: str = "fast", **settings: Any) -> Run:
+    """Score a run on the transfer tasks, after training and before, and write both; what is there stays.
+
+    Args:
+        run: Finished.
+        solver: As in `hncse.evaluation.transfer.evaluate`.
+        **settings: Passed on to `hncse.evaluation.transfer.evaluate_full`: batch_size, cache, device, on_task.
+
+    Returns:
+        The run, with transfer.json (of another solver than the default: transfer_<solver>.json), and the same entry
+        for the run's pooling in baseline.json.
+
+    Raises:
+        HncseError: As in `hncse.evaluation.transfer.evaluate`; an unfinished run, or an encoder that is no longer the
+            one the run began with.
+    """
+    if not run.finished:
+        raise HncseError(f"run {run.name!r} is not finished; train again with the same values to resume it")
+    name, pooling = transfer.result_name(solver), run.config["pooling"]
+    if not run.has(name):
+        run.write(name, transfer.evaluate_full(run.load_encoder(), None, solver, **settings))
+    baseline = run.read("baseline") if run.has("baseline") else _empty_baseline(run)
+    if name not in baseline["poolings"].get(pooling, {}):
+        known = _elsewhere(run, lambda other: name in other["poolings"].get(pooling, {}))
+        if known is not None:
+            scores = known["poolings"][pooling][name]
+        else:
+            scores = transfer.evaluate_full(_untrained(run), None, solver, **settings)
+        baseline["poolings"].setdefault(pooling, {})[name] = scores
+        run.write("baseline", baseline)
+    if run.has("probe"):
+        runs.write_text(run.path / "summary.md", summary.run_summary(run))
     return run
 
 
@@ -143,23 +180,39 @@ def _judge_before(run: Run, with_sts: bool, show_progress: bool | None) -> None:
     """Write baseline.json, from another run's where that began with the very same encoder."""
     if run.has("baseline") and _complete(run.read("baseline"), with_sts):
         return
-    key = run.config["encoder_fingerprint"]
-    for other in runs.list_runs(run.path.parent):
-        if other.has("baseline") and other.config["encoder_fingerprint"] == key:
-            known = other.read("baseline")
-            if _complete(known, with_sts):
-                run.write("baseline", known)
-                return
+    known = _elsewhere(run, lambda baseline: _complete(baseline, with_sts))
+    if known is not None:
+        run.write("baseline", known)
+        return
     encoder = _untrained(run)
     poolings = _raw_scores(encoder, with_sts, show_progress)
     if encoder.pooling not in _RAW:
         poolings[encoder.pooling] = _scores(_Shown(encoder, show_progress), with_sts)
-    name = run.config["parameters"]["encoder"]
-    run.write("baseline", {"encoder": name, "encoder_fingerprint": key, "poolings": poolings})
+    run.write("baseline", _empty_baseline(run) | {"poolings": poolings})
+
+
+def _empty_baseline(run: Run) -> dict[str, Any]:
+    config = run.config
+    return {
+        "encoder": config["parameters"]["encoder"],
+        "encoder_fingerprint": config["encoder_fingerprint"],
+        "poolings": {},
+    }
+
+
+def _elsewhere(run: Run, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+    """Baseline of another run that began with the very same encoder, if it holds what is wanted."""
+    for other in runs.list_runs(run.path.parent):
+        if other.has("baseline") and other.config["encoder_fingerprint"] == run.config["encoder_fingerprint"]:
+            known = other.read("baseline")
+            if wanted(known):
+                return known
+    return None
 
 
 def _complete(baseline: dict[str, Any], with_sts: bool) -> bool:
-    return not with_sts or all("sts" in scores for scores in baseline["poolings"].values())
+    needed = {"probe", "sts"} if with_sts else {"probe"}
+    return bool(baseline["poolings"]) and all(needed <= scores.keys() for scores in baseline["poolings"].values())
 
 
 def _raw_scores(encoder: SentenceEncoder, with_sts: bool, show_progress: bool | None) -> dict[str, Any]:

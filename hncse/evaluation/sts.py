@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,12 @@ from hncse.data import senteval
 from hncse.data.senteval import STS_TASKS, StsSubset
 from hncse.errors import HncseError, command
 from hncse.evaluation import open_encoder, resampling
+from hncse.evaluation._encoding import Encoder, encode_once
 
 __all__ = ["bootstrap_interval", "evaluate", "evaluate_full", "similarities", "table"]
 
 Floats = NDArray[np.float64]
 Similarities = dict[str, list[tuple[StsSubset, Floats]]]  # task → its subsets, each with its cosines (n,)
-
-
-class Encoder(Protocol):
-    """Anything with ``encode``: a `hncse.SentenceEncoder`, a sentence_transformers model, a test's fake."""
-
-    def encode(self, sentences: list[str], /) -> NDArray[np.float32]:
-        """Return an (n, d) array, one row a sentence."""
 
 
 def evaluate(
@@ -134,7 +128,7 @@ def similarities(
     for subset in every:
         for sentence in (*subset.first, *subset.second):
             place.setdefault(sentence, len(place))
-    z = _encode(encoder, list(place), batch_size)  # (n, d)
+    z = encode_once(encoder, list(place), batch_size)  # (n, d)
     compared = {
         task: [(s, _cosines(z, [place[t] for t in s.first], [place[t] for t in s.second])) for s in subsets]
         for task, subsets in loaded.items()
@@ -192,22 +186,6 @@ def _load(task: str, split: str) -> list[StsSubset]:
     if not senteval.present(task, split):
         senteval.fetch()
     return senteval.load_sts(task, split)
-
-
-def _encode(encoder: Encoder, sentences: list[str], batch_size: int | None) -> NDArray[np.floating]:
-    encode: Callable[..., Any] = encoder.encode
-    z = np.asarray(encode(sentences) if batch_size is None else encode(sentences, batch_size=batch_size))
-    if z.ndim != 2 or len(z) != len(sentences) or not z.size:
-        raise HncseError(f"encode() gave an array of shape {z.shape} for {len(sentences)} sentences; it must be (n, d)")
-    if not np.issubdtype(z.dtype, np.floating):
-        raise HncseError(f"encode() gave {z.dtype} values; embeddings must be floating-point numbers")
-    if broken := int((~np.isfinite(z)).any(axis=1).sum()):
-        raise HncseError(f"{broken} of {len(z)} embeddings hold NaN or infinity; has the training diverged?")
-    if (z == z[0]).all():
-        raise HncseError(
-            f"all {len(z)} embeddings are equal, so no correlation is defined; has the training collapsed?"
-        )
-    return z
 
 
 def _cosines(z: NDArray[np.floating], first: list[int], second: list[int]) -> Floats:

@@ -1,6 +1,6 @@
 """From run folders to tables: our rows with seeds and intervals, the untrained encoder, published rows, kept apart.
 
-    table = sts_table(runs.list_runs())          # a pandas DataFrame
+    table = sts_table(runs.list_runs())          # a pandas DataFrame; transfer_table likewise
     print(to_markdown(table))                    # reads well in a terminal, too
 
 A row of ours is the mean over the seeds of runs that are alike in everything else. Its interval is Student's t over
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hncse.evaluation import literature
@@ -23,23 +24,27 @@ __all__ = [
     "COLUMNS",
     "LANDMARKS",
     "STS",
+    "TRANSFER",
     "caption",
     "landmarks",
     "markdown",
     "sts_table",
     "t_interval",
     "to_markdown",
+    "transfer_table",
 ]
 
 STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSB", "SICKR")
-_SCORES = (*STS, "avg")
-#: Columns of `sts_table`; "half" is half the width of the 95 % interval of avg, "runs" or "source" where it is from.
-COLUMNS = ("kind", "method", "encoder", "pooling", "corpus", "sentences", "seeds", *_SCORES, "half", "source")
+TRANSFER = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
+_FACTS = ("kind", "method", "encoder", "pooling", "corpus", "sentences", "seeds")
+#: Columns of `sts_table`; "half" is half the width of the 95 % interval of avg, "source" runs or a publication.
+COLUMNS = (*_FACTS, *STS, "avg", "half", "source")
 #: Published rows that most papers compare with, by their beginnings; all others are in literature/sts.csv.
 LANDMARKS = (
     "GloVe avg", "BERT-flow", "ConSERT", "SimCSE (unsup)", "DCLR", "MixCSE", "ArcCSE", "DiffCSE (unsup)",
     "PromptBERT (unsup)", "SNCSE", "RankCSE_listMLE", "SimCSE (sup NLI)",
 )  # fmt: skip
+_DEV = "DEV-SET"  # how literature/transfer.csv marks rows that are no test results
 _IGNORED = ("seed", "name", "output", "log_every", "snapshots", "length_groups")  # no part of what a method is
 
 
@@ -62,17 +67,36 @@ def sts_table(
         A row a method, columns `COLUMNS`. ``kind`` is "ours", "untrained" or "published"; scores are Spearman ×100 on
         the test split, "all" aggregation, for ours means over ``seeds`` runs; ``half`` is NaN for fewer than two.
     """
-    import pandas as pd
+    return _gather(_Measure("sts", STS, "all"), runs, published, encoder, backbone)
 
-    found = [run for run in (list_runs() if runs is None else runs) if _usable(run, encoder)]
-    rows = [*_ours(found), *_untrained(found)]
-    if published:
-        rows += _published(backbone)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+def transfer_table(
+    runs: Iterable[Run] | None = None,
+    published: bool = True,
+    *,
+    encoder: str | None = None,
+    backbone: str | None = None,
+    solver: str = "fast",
+) -> pd.DataFrame:
+    """Gather transfer accuracies of runs and published figures into one table.
+
+    Args:
+        runs: As in `sts_table`; those without this solver's transfer.json contribute nothing.
+        published: Add the rows of literature/transfer.csv that are test results; three there are not.
+        encoder: As in `sts_table`.
+        backbone: As in `sts_table`.
+        solver: Whose results (`hncse.evaluation.transfer`); rows of two solvers never stand in one table.
+
+    Returns:
+        As `sts_table`, with the seven transfer tasks; scores are accuracies ×100 on test rows.
+    """
+    from hncse.evaluation.transfer import result_name
+
+    return _gather(_Measure(result_name(solver), TRANSFER, "acc"), runs, published, encoder, backbone)
 
 
 def landmarks(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep of an `sts_table`'s published rows those of `LANDMARKS`, one for each backbone; all other rows stay."""
+    """Keep of a table's published rows those of `LANDMARKS`, one for each backbone; all other rows stay."""
     published = table[table["kind"] == "published"]
     kept = []
     for _, rows in published.groupby("encoder"):
@@ -104,8 +128,8 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Write an `sts_table` as Markdown: ours, untrained and published rows under headings of their own."""
-    parts = [caption(table)]
+    """Write a table as Markdown: ours, untrained and published rows under headings of their own."""
+    parts, scores = [caption(table)], _tasks(table)
     titles = {"ours": "Ours", "untrained": "The same encoders, untrained", "published": "Published (as printed there)"}
     for kind, title in titles.items():
         rows = table[table["kind"] == kind]
@@ -116,20 +140,26 @@ def to_markdown(table: pd.DataFrame) -> str:
             last = ["source"] if kind == "published" else []
             body = [
                 [*(_cell(row[name]) for name in head), *(_cell(row[name]) for name in seeds)]
-                + [score_text(row[name]) for name in STS]
+                + [score_text(row[name]) for name in scores]
                 + [_average(row), *(row[name] for name in last)]
                 for _, row in rows.iterrows()
             ]
-            parts += [f"**{title}**", markdown([*head, *seeds, *_SCORES, *last], body, left=len(head))]
+            parts += [f"**{title}**", markdown([*head, *seeds, *scores, "avg", *last], body, left=len(head))]
     return "\n\n".join(parts) + "\n"
 
 
 def caption(table: pd.DataFrame) -> str:
     """Say what the numbers of a table are: split, measure, pooling, seeds, interval."""
     ours = table[table["kind"] == "ours"]
-    text = 'STS, test split, Spearman × 100 of cosine similarity, "all" aggregation; avg: mean of the seven tasks.'
+    if tuple(_tasks(table)) == TRANSFER:
+        text = (
+            "Transfer, test rows, accuracy × 100 of a linear classifier on frozen embeddings, strength chosen on "
+            "development folds (10 folds, seed 1111); avg: mean of the seven tasks."
+        )
+    else:
+        text = 'STS, test split, Spearman × 100 of cosine similarity, "all" aggregation; avg: mean of the seven tasks.'
     if not len(ours):
-        return f"{text} No run of ours has STS scores yet."
+        return f"{text} No run of ours has such scores yet."
     seeds = sorted({int(n) for n in ours["seeds"]})
     text += f" Ours: mean over seeds ({' or '.join(map(str, seeds))})"
     if seeds[-1] > 1:
@@ -162,17 +192,45 @@ def markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: int = 1) 
     return "\n".join(lines)
 
 
-def _usable(run: Run, encoder: str | None) -> bool:
-    if not (run.has("config") and run.has("sts")) or run.read("sts").get("avg") is None:
+@dataclass(frozen=True)
+class _Measure:
+    """What a table is about: a result file of runs, its tasks in order, and a task's score in that file."""
+
+    result: str
+    tasks: tuple[str, ...]
+    score: str
+
+    def scores(self, result: dict[str, Any]) -> dict[str, float]:
+        return {task: result["tasks"][task][self.score] for task in self.tasks}
+
+
+def _tasks(table: pd.DataFrame) -> list[str]:
+    return [name for name in table.columns if name in (*STS, *TRANSFER)]
+
+
+def _gather(
+    measure: _Measure, runs: Iterable[Run] | None, published: bool, encoder: str | None, backbone: str | None
+) -> pd.DataFrame:
+    import pandas as pd
+
+    found = [run for run in (list_runs() if runs is None else runs) if _usable(run, measure, encoder)]
+    rows = [*_ours(found, measure), *_untrained(found, measure)]
+    if published:
+        rows += _published(backbone, "sts" if measure.tasks == STS else "transfer")
+    return pd.DataFrame(rows, columns=[*_FACTS, *measure.tasks, "avg", "half", "source"])
+
+
+def _usable(run: Run, measure: _Measure, encoder: str | None) -> bool:
+    if not (run.has("config") and run.has(measure.result)) or run.read(measure.result).get("avg") is None:
         return False
     return encoder is None or run.config["parameters"]["encoder"] == encoder
 
 
-def _ours(runs: list[Run]) -> list[dict[str, Any]]:
+def _ours(runs: list[Run], measure: _Measure) -> list[dict[str, Any]]:
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:  # oldest first: of two runs with one seed the younger counts
         groups.setdefault(_kind_of(run.config), {})[run.config["seed"]] = run
-    rows = [_our_row(list(of_seed.values())) for of_seed in groups.values()]
+    rows = [_our_row(list(of_seed.values()), measure) for of_seed in groups.values()]
     for row, extra in zip(rows, _distinctions([next(iter(g.values())) for g in groups.values()], rows), strict=True):
         row["method"] += extra
     return sorted(rows, key=lambda row: (row["encoder"], row["avg"]))
@@ -185,9 +243,10 @@ def _kind_of(config: dict[str, Any]) -> str:
     return json.dumps([parameters, *facts], sort_keys=True)
 
 
-def _our_row(runs: list[Run]) -> dict[str, Any]:
+def _our_row(runs: list[Run], measure: _Measure) -> dict[str, Any]:
     config = runs[0].config
-    scores = [run.read("sts") for run in runs]
+    results = [run.read(measure.result) for run in runs]
+    scores = [measure.scores(result) for result in results]
     row: dict[str, Any] = {
         "kind": "ours",
         "method": method_name(config["parameters"]),
@@ -198,9 +257,9 @@ def _our_row(runs: list[Run]) -> dict[str, Any]:
         "seeds": len(runs),
         "source": ", ".join(run.name for run in runs),
     }
-    for task in STS:
-        row[task] = t_interval([s["tasks"][task]["all"] for s in scores])[0]
-    row["avg"], row["half"] = t_interval([s["avg"] for s in scores])
+    for task in measure.tasks:
+        row[task] = t_interval([s[task] for s in scores])[0]
+    row["avg"], row["half"] = t_interval([result["avg"] for result in results])
     return row
 
 
@@ -224,22 +283,25 @@ def _distinctions(runs: list[Run], rows: list[dict[str, Any]]) -> list[str]:
     return added
 
 
-def _untrained(runs: list[Run]) -> list[dict[str, Any]]:
+def _untrained(runs: list[Run], measure: _Measure) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for run in runs:
         if not run.has("baseline"):
             continue
         baseline = run.read("baseline")
         for pooling, scores in baseline["poolings"].items():
-            if "sts" in scores:
-                tasks = {task: scores["sts"]["tasks"][task]["all"] for task in STS}
+            if measure.result in scores:
+                tasks = measure.scores(scores[measure.result])
                 row = {"kind": "untrained", "method": "untrained", "encoder": baseline["encoder"], "pooling": pooling}
-                rows[baseline["encoder"], pooling] = row | tasks | {"avg": scores["sts"]["avg"], "source": run.name}
+                rows[baseline["encoder"], pooling] = (
+                    row | tasks | {"avg": scores[measure.result]["avg"], "source": run.name}
+                )
     return [rows[key] for key in sorted(rows)]
 
 
-def _published(backbone: str | None) -> list[dict[str, Any]]:
-    table = literature.load("sts").rename(columns={"backbone": "encoder"})
+def _published(backbone: str | None, name: str) -> list[dict[str, Any]]:
+    table = literature.load(name).rename(columns={"backbone": "encoder"})
+    table = table[~table["method"].str.startswith(_DEV)]
     if backbone is not None:
         table = table[table["encoder"] == backbone]
     table = table.sort_values(["encoder", "avg"], kind="stable")

@@ -130,7 +130,7 @@ def test_a_sentence_equals_itself_exactly_and_a_zero_embedding_is_like_nothing()
         (lambda z: z[:, 0], r"must be \(n, d\)"),
         (lambda z: z[:, :0], r"must be \(n, d\)"),
         (lambda z: z[:, :, None], r"must be \(n, d\)"),
-        (lambda z: np.ones_like(z), "embeddings are equal, so no correlation is defined"),
+        (lambda z: np.ones_like(z), "embeddings are equal, so nothing can be told apart"),
         (lambda z: z.astype(int), "embeddings must be floating-point numbers"),
         (lambda z: np.abs(z[:, :1]), "every pair has cosine 1.0+, so no correlation is defined"),
     ],

@@ -1,0 +1,378 @@
+"""Transfer: seven classification tasks on frozen embeddings, SentEval's protocol, every distinct sentence encoded once.
+
+A linear classifier learns from each task's embeddings; its strength of regularisation is chosen on development folds,
+its accuracy ×100 on test rows is the score (`hncse.evaluation._transfer_folds` lays the protocol out). Two solvers:
+
+    fast      the default: all folds and strengths as one convex problem, solved to a tolerance (`_convex`);
+              strengths are relative to the embeddings' variance, so that a rescaled encoder scores the same
+    senteval  SentEval's own schedule of Adam steps, its strengths 1e-5 to 1e-2, equal to it fit by fit (`_adam`):
+              for comparing with published rows
+
+Each result carries ``dev`` beside ``acc``: the accuracy by which the strength was chosen. It is no result; the released
+code of HNCSE prints it as one.
+
+``python -m hncse.evaluation.transfer RUN_OR_ENCODER`` prints the table and writes transfer.json into a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hncse.data import senteval
+from hncse.data import transfer as files
+from hncse.data.transfer import TRANSFER_TASKS, TransferTask
+from hncse.errors import HncseError, command, unknown
+from hncse.evaluation import open_encoder
+from hncse.evaluation._encoding import Encoder, encode_once
+from hncse.evaluation._transfer_folds import FOLDS, SEED, Choice, Fit, choices, protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from hncse.runs import Run
+
+__all__ = ["SOLVERS", "STRENGTHS", "classify", "evaluate", "evaluate_full", "features", "result_name", "table"]
+
+SOLVERS = ("fast", "senteval")
+#: l2 strengths tried. ``fast`` first divides features by the root of their mean variance, ``senteval`` does not.
+STRENGTHS = {"fast": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), "senteval": (1e-5, 1e-4, 1e-3, 1e-2)}
+
+Rows = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+def evaluate(
+    encoder: Encoder,
+    tasks: Sequence[str | TransferTask] | None = None,
+    solver: str = "fast",
+    batch_size: int | None = None,
+) -> dict[str, float]:
+    """Score an encoder; benchmark files that are missing are fetched once.
+
+    Args:
+        encoder: Its ``encode`` meets every distinct sentence of all tasks once; embeddings are kept on disk
+            (`hncse.embedding_cache`) where the encoder can be told from others by its content.
+        tasks: Among MR CR SUBJ MPQA SST2 TREC MRPC, or tasks of your own; None takes the seven.
+        solver: ``"fast"`` or ``"senteval"``.
+        batch_size: Passed on to ``encode``; None leaves its default.
+
+    Returns:
+        Task → accuracy ×100 on test rows. With all seven tasks also ``avg``.
+
+    Raises:
+        HncseError: Unknown task or solver, files missing or not the benchmark's, labels of one class, embeddings of a
+            wrong shape, with NaN or infinity, or all equal.
+    """
+    result = evaluate_full(encoder, tasks, solver, batch_size)
+    scores = {name: entry["acc"] for name, entry in result["tasks"].items()}
+    return scores if result["avg"] is None else scores | {"avg": result["avg"]}
+
+
+def evaluate_full(
+    encoder: Encoder,
+    tasks: Sequence[str | TransferTask] | None = None,
+    solver: str = "fast",
+    batch_size: int | None = None,
+    *,
+    cache: bool = True,
+    device: torch.device | str | None = None,
+    on_task: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Score an encoder with everything a table or a report may need.
+
+    Args:
+        encoder: As in `evaluate`.
+        tasks: As in `evaluate`.
+        solver: As in `evaluate`.
+        batch_size: As in `evaluate`.
+        cache: Whether embeddings are read from and kept on disk.
+        device: Where the solver computes; None takes the CPU.
+        on_task: Told each task's name before its classifiers are trained.
+
+    Returns:
+        JSON-able: ``tasks`` (task → what `classify` returns), ``avg`` and ``avg_dev`` (None unless the seven tasks are
+        there), ``avg_interval``, ``solver``, ``split``, ``pooling`` (None where the encoder does not say), ``folds``,
+        ``seed``, ``sentences`` (distinct ones, each encoded once), ``seconds`` (``encode``, ``solve``).
+
+    Raises:
+        HncseError: As in `evaluate`.
+    """
+    _check_solver(solver)
+    loaded = _loaded(tasks)
+    began = time.perf_counter()
+    index: dict[str, int] = {}
+    places = [np.array([index.setdefault(s, len(index)) for s in task.sentences]) for task in loaded]
+    z = encode_once(encoder, list(index), batch_size, cache=cache)  # (N, d)
+    encoded = time.perf_counter()
+    results = {}
+    for task, place in zip(loaded, places, strict=True):
+        if on_task is not None:
+            on_task(task.name)
+        results[task.name] = classify(features(task, z[place]), task, solver, device=device)
+    seven = set(results) == set(TRANSFER_TASKS)
+    return {
+        "split": "test",
+        "solver": solver,
+        "metric": "accuracy x100 of a linear classifier on frozen embeddings",
+        "pooling": getattr(encoder, "pooling", None),
+        "folds": FOLDS,
+        "seed": SEED,
+        "tasks": results,
+        "avg": _mean(results, "acc") if seven else None,
+        "avg_interval": _average_interval(results) if seven else None,
+        "avg_dev": _mean(results, "dev") if seven else None,
+        "sentences": len(index),
+        "seconds": {"encode": round(encoded - began, 2), "solve": round(time.perf_counter() - encoded, 2)},
+    }
+
+
+def features(task: TransferTask, embeddings: Rows) -> Rows:
+    """What the classifier sees: an embedding, or for pairs [|u-v|, u*v] (SentEval's for MRPC).
+
+    Args:
+        task: n rows.
+        embeddings: (n, d), or (2n, d) for pairs, of ``task.sentences`` in their order.
+
+    Returns:
+        (n, d) or (n, 2d) float32.
+    """
+    z = np.asarray(embeddings, dtype=np.float32)
+    if len(z) != len(task.sentences):
+        raise HncseError(f"{task.name}: {len(z)} embeddings for {len(task.sentences)} sentences")
+    if task.second is None:
+        return z
+    u, v = np.split(z, 2)
+    return np.hstack([np.abs(u - v), u * v])
+
+
+def classify(
+    x: Rows, task: TransferTask, solver: str = "fast", *, device: torch.device | str | None = None
+) -> dict[str, Any]:
+    """Train and score one task's classifiers.
+
+    Args:
+        x: (n, D) features, float32, as `features` makes them.
+        task: Its labels and protocol.
+        solver: ``"fast"`` or ``"senteval"``.
+        device: Where to compute; None takes the CPU.
+
+    Returns:
+        ``acc``: accuracy ×100 on test rows (for nested folds the mean over ten held-out folds), rounded to two
+        decimals as SentEval rounds; its 95 % Wilson ``interval`` over the scored rows; ``dev``: the accuracy that
+        chose the strength; ``strengths`` chosen, one a choice; ``protocol``, ``rows`` scored, ``classes``,
+        ``majority`` (accuracy of always naming the commonest class), ``empty`` sentences, ``seconds``.
+
+    Raises:
+        HncseError: Features with NaN or infinity or of a wrong shape, labels of one class, classes too small for
+            folds, unknown solver.
+    """
+    import torch
+
+    _check_solver(solver)
+    _check(x, task)
+    began = time.perf_counter()
+    plan = choices(task)
+    strengths = np.array(STRENGTHS[solver])
+    if solver == "fast":
+        x = _scaled(x, task.train)
+
+    def train(fits: list[Fit], each: Floats) -> Floats:  # each: (F, S)
+        from hncse.evaluation import _adam, _convex
+
+        solve = _convex.accuracies if solver == "fast" else _adam.accuracies
+        on = torch.device(device) if device is not None else None
+        return solve(x, task.labels, task.classes, fits, each, on)
+
+    chosen, dev = _search(plan, strengths, train)
+    tested = 100 * train([choice.final for choice in plan], strengths[chosen][:, None])[:, 0]
+    acc = round(float(np.mean(np.round(tested, 2))), 2)
+    rows = np.concatenate([choice.final.score for choice in plan])
+    return {
+        "acc": acc,
+        "interval": _wilson(acc, len(rows)),
+        "dev": dev,
+        "strengths": [STRENGTHS[solver][place] for place in chosen],
+        "protocol": protocol(task),
+        "rows": len(rows),
+        "classes": task.classes,
+        "majority": round(100 * float(np.bincount(task.labels[rows]).max()) / len(rows), 2),
+        "empty": sum(not sentence for sentence in task.sentences),
+        "seconds": round(time.perf_counter() - began, 2),
+    }
+
+
+def result_name(solver: str) -> str:
+    """Name of a run's result: transfer for the default solver, else with the solver's name."""
+    return "transfer" if solver == SOLVERS[0] else f"transfer_{solver}"
+
+
+def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
+    """Yield the lines of a readable table of what `evaluate_full` returned."""
+    tasks = result["tasks"]
+    yield (
+        f"Transfer: {name}, split {result['split']}, pooling {result['pooling'] or 'its own'}, solver "
+        f"{result['solver']}, {result['sentences']:,} distinct sentences"
+    )
+    yield (
+        f"accuracy x100, 95 % intervals over the scored rows, one run; {result['folds']} folds, seed {result['seed']}; "
+        f"{result['seconds']['encode']:.1f} s for embeddings, {result['seconds']['solve']:.1f} s for classifiers"
+    )
+    columns = [*tasks, *(["avg"] if result["avg"] is not None else [])]
+    rows: dict[str, list[str]] = {
+        "test": [f"{entry['acc']:.2f}" for entry in tasks.values()],
+        "": [_span(entry["interval"]) for entry in tasks.values()],
+        "majority": [f"{entry['majority']:.2f}" for entry in tasks.values()],
+        "dev": [f"{entry['dev']:.2f}" for entry in tasks.values()],
+    }
+    if result["avg"] is not None:
+        rows["test"].append(f"{result['avg']:.2f}")
+        rows[""].append(_span(result["avg_interval"]))
+        rows["majority"].append(f"{_mean(tasks, 'majority'):.2f}")
+        rows["dev"].append(f"{result['avg_dev']:.2f}")
+    yield f"{'':9}" + "".join(f"{column:>14}" for column in columns)
+    for head, cells in rows.items():
+        yield f"{head:9}" + "".join(f"{cell:>14}" for cell in cells)
+    yield "dev chose the regularisation: it is no result (notebook 06); majority names the commonest class always"
+    for task, entry in tasks.items():
+        if entry["empty"]:
+            yield f"{task}: {entry['empty']} empty lines count as sentences, as in SentEval"
+
+
+def _search(plan: list[Choice], strengths: Floats, train: Callable[[list[Fit], Floats], Floats]) -> tuple[Any, float]:
+    """Choose each final fit's strength: places (len(plan),), and the mean of the accuracies that chose, ×100."""
+    fits = [fit for choice in plan for fit in choice.search]
+    seen = 100 * train(fits, np.tile(strengths, (len(fits), 1)))  # (F, S)
+    means = np.round(seen.reshape(len(plan), -1, len(strengths)).mean(axis=1), 2)  # SentEval compares rounded means
+    return means.argmax(axis=1), round(float(means.max(axis=1).mean()), 2)
+
+
+def _scaled(x: Rows, train: slice) -> Rows:
+    """Divide features by one number, the root of their mean variance over training rows: scale then decides nothing."""
+    spread = float(x[train].var(axis=0, dtype=np.float64).mean()) ** 0.5
+    return x / np.float32(spread) if spread > 0 else x
+
+
+def _loaded(tasks: Sequence[str | TransferTask] | None) -> list[TransferTask]:
+    chosen = list(TRANSFER_TASKS if tasks is None else [tasks] if isinstance(tasks, str) else tasks)
+    if not chosen:
+        raise HncseError(f"tasks is empty; give some of {', '.join(TRANSFER_TASKS)}, or None for all")
+    names = [task if isinstance(task, str) else task.name for task in chosen]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise HncseError(f"task {twice} is named twice; name each once")
+    missing = [task for task in chosen if isinstance(task, str) and not files.transfer_present(task)]
+    if missing:
+        senteval.fetch(transfer=True)
+    return [files.load_task(task) if isinstance(task, str) else task for task in chosen]
+
+
+def _check_solver(solver: str) -> None:
+    if solver not in SOLVERS:
+        raise unknown("solver", solver, SOLVERS)
+
+
+def _check(x: Rows, task: TransferTask) -> None:
+    if x.ndim != 2 or len(x) != len(task.labels):
+        raise HncseError(f"{task.name}: features of shape {x.shape} for {len(task.labels)} rows; they must be (n, D)")
+    if broken := int((~np.isfinite(x)).any(axis=1).sum()):
+        raise HncseError(f"{task.name}: {broken} of {len(x)} rows hold NaN or infinity; has the training diverged?")
+    present = np.unique(task.labels[task.train])
+    if len(present) < 2:
+        raise HncseError(
+            f"{task.name}: every training label is {present[0]}; a classifier needs two classes or more to tell apart"
+        )
+    if task.labels.min() < 0:
+        raise HncseError(f"{task.name}: a label is {task.labels.min()}; classes are numbered from 0")
+
+
+def _mean(results: dict[str, Any], what: str) -> float:
+    return round(float(np.mean([entry[what] for entry in results.values()])), 2)
+
+
+def _wilson(acc: float, n: int) -> list[float]:
+    from scipy.stats import binomtest
+
+    low, high = binomtest(round(acc / 100 * n), n).proportion_ci(method="wilson")
+    return [round(100 * float(low), 2), round(100 * float(high), 2)]
+
+
+def _average_interval(results: dict[str, Any]) -> list[float]:
+    """95 % interval of the average over tasks: their rows are drawn independently, so variances add."""
+    shares = [(entry["acc"] / 100, entry["rows"]) for entry in results.values()]
+    spread = sum(p * (1 - p) / n for p, n in shares) ** 0.5 / len(shares)
+    average = _mean(results, "acc")
+    return [round(average - 196 * spread, 2), round(average + 196 * spread, 2)]
+
+
+def _span(span: list[float]) -> str:
+    return f"[{span[0]:.1f}, {span[1]:.1f}]"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hncse.evaluation.transfer",
+        description="Score an encoder on SentEval's seven transfer tasks: linear classifiers on frozen embeddings.",
+    )
+    parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    parser.add_argument("--solver", default="fast", help="fast (default), or senteval: its Adam schedule to the letter")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(TRANSFER_TASKS)}; default: all")
+    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--batch-size", type=int, help="sentences in a forward pass")
+    parser.add_argument("--device", help="where classifiers are trained, for example cuda (default cpu)")
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")
+    parser.add_argument("--json", help="write the result there as well")
+    return parser
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    _check_solver(options.solver)
+    for task in options.tasks or ():  # a typo is an error before anything is loaded
+        files.transfer_present(task)
+    encoder, run = open_encoder(options.encoder, options.pooling)
+    settings = {
+        "batch_size": options.batch_size,
+        "cache": not options.no_cache,
+        "device": options.device,
+        "on_task": _progress,
+    }
+    if run is not None and options.pooling is None and options.tasks is None:  # else not the run's own table
+        results = _run_results(run, options.solver, settings)
+    else:
+        name = run.name if run else options.encoder
+        results = {name: evaluate_full(encoder, options.tasks, options.solver, **settings)}
+    sys.stderr.write("\n")
+    sys.stdout.write("\n\n".join("\n".join(table(result, name)) for name, result in results.items()) + "\n")
+    if options.json:
+        from hncse.runs import write_json
+
+        write_json(Path(options.json), next(iter(results.values())))
+    return 0
+
+
+def _run_results(run: Run, solver: str, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A run's scores, written into it, and those of the encoder it began with."""
+    from hncse.evaluation import report
+
+    name = result_name(solver)
+    report.judge_transfer(run, solver, **settings)
+    before = run.read("baseline")["poolings"][run.config["pooling"]][name]
+    return {run.name: run.read(name), f"{run.config['parameters']['encoder']} before training": before}
+
+
+def _progress(task: str) -> None:
+    sys.stderr.write(f"{task} ")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,375 @@
+"""Transfer: SentEval's numbers fit by fit, the convex problem against scikit-learn, no number where none is defined."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hncse.data.transfer import TRANSFER_TASKS, TransferTask
+from hncse.errors import HncseError
+from hncse.evaluation import _adam, _convex, _transfer_folds, report, tables, transfer
+from hncse.evaluation._transfer_folds import Fit
+from hncse.runs import Run
+from tests import tiny
+from tests.data import benchmark
+from tests.oracles import transfer_oracle as oracle
+
+
+def data(n: int, d: int = 6, classes: int = 2, seed: int = 0, noise: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy Gaussian classes, not centred: (n, d) float32, (n,)."""
+    draw = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    x = draw.normal(size=(classes, d))[y] + noise * draw.normal(size=(n, d)) + 0.5
+    return x.astype(np.float32), y.astype(np.int64)
+
+
+def task(y: np.ndarray, parts: str = "nested", name: str = "toy") -> TransferTask:
+    n = len(y)
+    test = None if parts == "nested" else slice(n - n // 4, n)
+    dev = slice(n // 2, n - n // 4) if parts == "split" else None
+    train = slice(0, (dev or test or slice(n, n)).start)
+    return TransferTask(name, [f"s{i}" for i in range(n)], None, y, train, dev, test)
+
+
+@pytest.fixture
+def four_folds(monkeypatch):
+    monkeypatch.setattr(_transfer_folds, "FOLDS", 4)
+    monkeypatch.setattr(oracle, "FOLDS", 4)
+
+
+# --- the senteval solver
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("held", [True, False])
+def test_many_classifiers_in_step_equal_each_alone(classes, held):
+    x, y = data(160, classes=classes)
+    rows = np.random.default_rng(1).permutation(160)
+    sizes = [90, 91, 90, 70]  # different permutations, and a batch more or less
+    fits = [Fit(np.sort(rows[:size]), rows[100:130] if held else None, rows[130:]) for size in sizes]
+    strengths = np.array([[1e-5, 1e-2], [1e-3, 1e-1], [1e-4, 1.0], [1e-5, 1e-3]])
+    seen = _adam.accuracies(x, y, classes, fits, strengths)
+    for i, fit in enumerate(fits):
+        for j, strength in enumerate(strengths[i]):
+            dev = (x[fit.dev], y[fit.dev]) if held else None
+            model, _ = oracle.fit(x[fit.train], y[fit.train], classes, strength, dev)
+            assert seen[i, j] == oracle.score(model, x[fit.score], y[fit.score])
+
+
+@pytest.mark.parametrize("parts", ["nested", "kfold", "split"])
+def test_protocols_equal_senteval_written_plainly(parts, four_folds):
+    x, y = data(96, classes=3 if parts == "kfold" else 2)
+    result = transfer.classify(x, task(y, parts), "senteval")
+    places = {"train": task(y, parts).train, "dev": task(y, parts).dev, "test": task(y, parts).test}
+    part = {name: (x[place], y[place]) for name, place in places.items() if place}
+    if parts == "nested":
+        expected = oracle.nested(x, y)
+    elif parts == "kfold":
+        expected = oracle.kfold(part["train"], part["test"], 3)
+    else:
+        expected = oracle.split(part["train"], part["dev"], part["test"])
+    assert (result["dev"], result["acc"]) == expected
+    assert result["protocol"] == {"kfold": "folds"}.get(parts, parts)
+
+
+def test_the_callers_randomness_is_left_alone():
+    x, y = data(60)
+    torch.manual_seed(5)
+    numpy_state = np.random.mtrand._rand
+    before = torch.get_rng_state(), numpy_state.get_state()[1].copy(), torch.get_num_threads()
+    _adam.accuracies(x, y, 2, [Fit(np.arange(40), None, np.arange(40, 60))], np.array([[1e-3]]))
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == numpy_state.get_state()[1]).all()
+    assert before[2] == torch.get_num_threads()
+
+
+# --- the fast solver
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_solutions_equal_scikit_learns(classes):
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = data(200, d=10, classes=classes)
+    strengths = np.array([1e-3, 1e-2, 1e-1, 1.0])
+    rows = [np.arange(0, 150), np.arange(50, 200), np.arange(0, 200, 3)]
+    weight = torch.zeros(12, 200)
+    for p in range(12):
+        weight[p, rows[p // 4]] = 1 / len(rows[p // 4])
+    turned, spectrum = _convex._rotated(torch.from_numpy(np.hstack([x, np.ones((200, 1), np.float32)])))
+    each = torch.tensor(np.tile(strengths, 3)).float()
+    w = _convex.solve(turned, torch.from_numpy(y), classes, weight, each, spectrum)
+    ones = np.hstack([x, np.ones((200, 1))])
+    for p in range(12):
+        train, strength = rows[p // 4], strengths[p % 4]
+        # its two-class form has one logit w1 - w0, whose ridge is half of that of w1 and w0 together
+        c = 1 / (len(train) * strength * (0.5 if classes == 2 else 1))
+        peer = LogisticRegression(C=c, fit_intercept=False, tol=1e-8, max_iter=5000).fit(ones[train], y[train])
+        ours = (turned @ w[p].mT).softmax(1) if classes > 2 else (turned @ w[p].mT)[:, 0].sigmoid()
+        theirs = peer.predict_proba(ones)
+        assert np.abs(ours.numpy() - (theirs if classes > 2 else theirs[:, 1])).max() < 0.02
+        assert loss(ones, y, train, strength, np.atleast_2d(w_of(w[p], turned, ones)), classes) <= (
+            loss(ones, y, train, strength, peer.coef_, classes) + _convex.TOLERANCE + 1e-6
+        )
+
+
+def w_of(w: torch.Tensor, turned: torch.Tensor, x: np.ndarray) -> np.ndarray:
+    """Weights in the coordinates of x (n, D), from logits that are the same in both."""
+    return np.linalg.lstsq(x, (turned @ w.mT).double().numpy(), rcond=None)[0].T  # (K, D)
+
+
+def loss(x, y, train, strength, w, classes):
+    """Mean cross-entropy plus λ/2 ‖W‖², in float64; two classes as w1 = -w0 = w/2."""
+    w = np.vstack([-w / 2, w / 2]) if classes == 2 else w
+    z = x[train] @ w.T
+    z -= z.max(1, keepdims=True)
+    entropy = np.log(np.exp(z).sum(1)) - z[np.arange(len(train)), y[train]]
+    return entropy.mean() + strength / 2 * (w**2).sum()
+
+
+@settings(max_examples=15, deadline=None)
+@given(scale=st.sampled_from([1e-3, 0.1, 30.0, 1e3]), parts=st.sampled_from(["nested", "folds", "split"]))
+def test_a_rescaled_encoder_scores_the_same(scale, parts):
+    x, y = data(80, d=5, noise=1.0)
+    toy = task(y, parts)
+    assert transfer.classify(x, toy)["acc"] == transfer.classify(x * np.float32(scale), toy)["acc"]
+
+
+def test_batches_of_problems_change_nothing(monkeypatch):
+    x, y = data(120)
+    whole = transfer.classify(x, task(y))
+    monkeypatch.setattr(_convex, "_CELLS", 3 * len(x))  # three problems at a time
+    parts = transfer.classify(x, task(y))
+    assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in parts.items() if k != "seconds"}
+
+
+def test_separable_classes_and_flat_features_are_no_trouble():
+    y = np.arange(80) % 2
+    x = np.zeros((80, 4), np.float32)
+    x[:, 0] = 10.0 * y  # all other features say nothing
+    assert transfer.classify(x, task(y))["acc"] == 100.0
+
+
+# --- the protocol
+
+
+def test_no_test_row_is_learned_from_or_chosen_by():
+    _, y = data(120)
+    for parts in ("nested", "folds", "split"):
+        plan = _transfer_folds.choices(task(y, parts))
+        scored = np.concatenate([choice.final.score for choice in plan])
+        assert len(scored) == len(set(scored))
+        assert len(scored) == (120 if parts == "nested" else 30)
+        for choice in plan:
+            held = set(choice.final.score)
+            for fit in [*choice.search, choice.final]:
+                assert not held & set(fit.train)
+                assert fit.dev is None or not held & set(fit.dev)
+            for fit in choice.search:
+                assert not set(fit.train) & set(fit.score)
+
+
+def test_pairs_become_difference_and_product():
+    toy = TransferTask("pairs", ["a", "b"], ["c", "d"], np.array([0, 1]), slice(0, 2))
+    z = np.array([[1, 2], [3, 4], [5, 1], [0, -1]], np.float32)
+    assert transfer.features(toy, z).tolist() == [[4, 1, 5, 2], [3, 5, 0, -4]]
+    with pytest.raises(HncseError, match="pairs: 3 embeddings for 4 sentences"):
+        transfer.features(toy, z[:3])
+
+
+def test_intervals_and_majority_by_hand():
+    result = transfer.classify(*_flat())
+    assert result["majority"] == 75.0 and result["rows"] == 80
+    low, high = result["interval"]
+    p, n, z = result["acc"] / 100, 80, 1.959963984540054  # Wilson's formula
+    centre, half = (p + z * z / (2 * n)), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    assert [low, high] == pytest.approx([100 * (centre + s * half) / (1 + z * z / n) for s in (-1, 1)], abs=0.006)
+
+
+def _flat() -> tuple[np.ndarray, TransferTask]:
+    y = (np.arange(80) % 4 == 0).astype(np.int64)
+    return np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32), task(y)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x, y: (np.where(np.arange(80)[:, None] == 3, np.nan, x), y), "toy: 1 of 80 rows hold NaN or infinity"),
+        (lambda x, y: (x[:79], y), r"features of shape \(79, 6\) for 80 rows"),
+        (lambda x, y: (x[:, 0], y), r"features of shape \(80,\) for 80 rows"),
+        (lambda x, y: (x, np.ones_like(y)), "every training label is 1; a classifier needs two classes"),
+        (lambda x, y: (x, y - 1), "a label is -1; classes are numbered from 0"),
+        (
+            lambda x, y: (x, (np.arange(80) < 5).astype(int)),
+            "need two classes with 10 rows each; there are 75",
+        ),
+    ],
+)
+@pytest.mark.parametrize("solver", transfer.SOLVERS)
+def test_bad_input_is_named(change, says, solver):
+    x, y = change(*data(80))
+    with pytest.raises(HncseError, match=says):
+        transfer.classify(x, task(y), solver)
+
+
+# --- encoders and files
+
+
+class Fake:
+    """Vectors from a sentence's letters; remembers what it was asked for."""
+
+    pooling = "letters"
+
+    def __init__(self, change=lambda z: z) -> None:
+        self.asked: list[str] = []
+        self.change = change
+
+    def encode(self, sentences: list[str]) -> np.ndarray:
+        self.asked += sentences
+        z = [[s.count(c) for c in "abcdefghilnorstuwy"] for s in sentences]
+        return self.change(np.array(z, dtype=np.float32) / 4)
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HNCSE_DATA", str(tmp_path / "data"))
+    benchmark.shrink(monkeypatch)
+    benchmark.write(tmp_path / "data")
+    return benchmark.write_transfer(tmp_path / "data")
+
+
+def test_every_distinct_sentence_is_encoded_once(base):
+    encoder = Fake()
+    result = transfer.evaluate_full(encoder)
+    assert len(encoder.asked) == len(set(encoder.asked)) == result["sentences"]
+    assert list(result["tasks"]) == list(TRANSFER_TASKS)
+    scores = [entry["acc"] for entry in result["tasks"].values()]
+    assert result["avg"] == pytest.approx(sum(scores) / 7, abs=0.006)
+    assert result["tasks"]["CR"]["empty"] == 2
+    again = transfer.evaluate_full(Fake())
+    for volatile in ("seconds",):
+        again.pop(volatile), result.pop(volatile)
+    for entry in [*again["tasks"].values(), *result["tasks"].values()]:
+        entry.pop("seconds")
+    assert again == result
+    json.dumps(result)
+
+
+def test_embeddings_are_kept_by_content(base, monkeypatch):
+    encoder = tiny.encoder("mean")
+    calls: list[int] = []
+    plain = type(encoder).encode
+    monkeypatch.setattr(type(encoder), "encode", lambda self, s, **k: (calls.append(len(s)), plain(self, s, **k))[1])
+    first = transfer.evaluate(encoder, ["CR"])
+    assert transfer.evaluate(encoder, ["CR"]) == first and len(calls) == 1
+    transfer.evaluate(tiny.encoder("cls"), ["CR"])  # another pooling, other embeddings
+    assert len(calls) == 2
+    transfer.evaluate_full(encoder, ["CR"], cache=False)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda z: np.where(np.arange(len(z))[:, None] == 3, np.nan, z), "1 of .* embeddings hold NaN or infinity"),
+        (lambda z: z * 0, "embeddings are equal, so nothing can be told apart"),
+        (lambda z: z[:-1], "shape"),
+    ],
+)
+def test_broken_embeddings_give_no_score(change, says, base):
+    with pytest.raises(HncseError, match=says):
+        transfer.evaluate(Fake(change), ["CR"])
+
+
+def test_unknown_tasks_and_solvers_and_repeats(base):
+    with pytest.raises(HncseError, match="Did you mean 'SST2'"):
+        transfer.evaluate(Fake(), ["SST-2"])
+    with pytest.raises(HncseError, match="unknown solver 'adam'"):
+        transfer.evaluate(Fake(), ["CR"], "adam")
+    with pytest.raises(HncseError, match="task CR is named twice"):
+        transfer.evaluate(Fake(), ["CR", "CR"])
+    with pytest.raises(HncseError, match="tasks is empty"):
+        transfer.evaluate(Fake(), [])
+
+
+def test_a_missing_task_names_its_file_and_the_ways_to_get_it(base):
+    (base / "TREC/TREC_10.label").unlink()
+    with pytest.raises(HncseError, match=r"senteval.tar is not in .*Two ways to get it"):
+        transfer.evaluate(Fake(), ["TREC"])
+    assert set(transfer.evaluate(Fake(), ["CR"])) == {"CR"}  # the others still work
+
+
+def test_your_own_task_needs_no_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HNCSE_DATA", str(tmp_path))
+    sentences = [f"{'bbb' if i % 2 else 'aaa'} {'c' * (i % 7)}" for i in range(60)]
+    mine = TransferTask("mine", sentences, None, np.arange(60) % 2, slice(0, 60))
+    assert transfer.evaluate(Fake(), [mine]) == {"mine": 100.0}
+
+
+# --- runs, tables, command line
+
+
+def finished(path: Path) -> Run:
+    run = Run(path)
+    encoder = tiny.encoder("mean", seed=1)
+    encoder.save(run.path / "encoder")
+    before = tiny.folder(path.parent / "before", "mean")
+    from hncse import SentenceEncoder
+
+    fingerprint = SentenceEncoder.from_pretrained(str(before)).fingerprint()
+    parameters = {"encoder": str(before), "loss": "simcse", "loss_options": {}}
+    facts = {"data": {"source": "x", "sentences": 5, "fingerprint": "d"}, "selection": "last", "seed": 0}
+    run.write("config", {"parameters": parameters, "pooling": "mean", "encoder_fingerprint": fingerprint} | facts)
+    run.write("result", {"steps": 1, "kept_step": 1, "seconds": 1.0, "device": "cpu", "stsb_dev": None})
+    return run
+
+
+def test_a_run_is_scored_before_and_after_and_the_table_shows_both(base, tmp_path, capsys):
+    run = finished(tmp_path / "runs" / "one")
+    assert transfer.main([str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert "Transfer: one, split test, pooling mean, solver fast" in out and "before training" in out
+    assert "CR: 2 empty lines count as sentences" in out
+    before = run.read("baseline")["poolings"]["mean"]["transfer"]
+    after = run.read("transfer")
+    assert after["avg"] is not None and before["tasks"] != after["tasks"]
+    table = tables.transfer_table([run])
+    assert set(table["kind"]) == {"ours", "untrained", "published"}
+    ours = table[table["kind"] == "ours"].iloc[0]
+    assert ours["avg"] == after["avg"] and ours["MRPC"] == after["tasks"]["MRPC"]["acc"]
+    assert table[table["kind"] == "untrained"].iloc[0]["avg"] == before["avg"]
+    assert not table["method"].str.contains("DEV").any()
+    text = tables.to_markdown(tables.landmarks(table))
+    assert "accuracy × 100" in text and "(1 seed)" in text and "| MRPC" in text.replace("  ", " ")
+
+
+def test_what_another_run_measured_before_training_is_not_measured_again(base, tmp_path, monkeypatch):
+    report.judge_transfer(finished(tmp_path / "runs" / "one"))
+    monkeypatch.setattr(report, "_untrained", lambda run: pytest.fail("measured again"))
+    two = finished(tmp_path / "runs" / "two")
+    report.judge_transfer(two)
+    assert "transfer" in two.read("baseline")["poolings"]["mean"]
+    report.judge_transfer(two)
+
+
+def test_solvers_have_results_of_their_own(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(_adam, "MAX_EPOCH", 4)
+    run = report.judge_transfer(finished(tmp_path / "runs" / "one"), "senteval")
+    assert run.has("transfer_senteval") and not run.has("transfer")
+    assert len(tables.transfer_table([run], published=False)) == 0
+    assert len(tables.transfer_table([run], published=False, solver="senteval")) == 2
+
+
+def test_command_line_of_an_encoder(base, tmp_path, capsys):
+    folder = str(tiny.folder(tmp_path).rename(tmp_path / "mine"))
+    assert transfer.main([folder, "--tasks", "CR", "TREC", "--json", str(tmp_path / "r.json")]) == 0
+    assert "avg" not in capsys.readouterr().out
+    assert set(json.loads((tmp_path / "r.json").read_text())["tasks"]) == {"CR", "TREC"}
+    assert transfer.main([folder, "--tasks", "RC"]) == 2
+    assert "unknown transfer task 'RC'" in capsys.readouterr().err
