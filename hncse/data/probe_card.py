@@ -1,4 +1,4 @@
-"""The probe's card: what it holds, what word overlap alone would score on it, and whether it leaks from STS.
+"""The probe's card: what it holds, whether its grades are shared, what words alone would score, whether it leaks.
 
 ``python -m hncse.data.probe`` prints it; ``--show N`` adds N groups to be read aloud.
 """
@@ -6,18 +6,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
 from hncse.data.probe import PHENOMENA, ROLES, TOPICS, Group, load
 from hncse.errors import HncseError, command
 
-__all__ = ["jaccard", "leaks", "lexical_baseline", "main", "sts_sentences", "word_list"]
+__all__ = [
+    "agreement",
+    "jaccard",
+    "leaks",
+    "length_baseline",
+    "lexical_baseline",
+    "main",
+    "second_pass",
+    "sts_sentences",
+    "word_list",
+]
+
+SECOND = Path(__file__).with_name("probe_second.jsonl")
 
 
 def word_list(sentence: str) -> list[str]:
@@ -49,6 +62,83 @@ def lexical_baseline(groups: Sequence[Group]) -> dict[str, float]:
             scores[name] += [float(overlap > n) + 0.5 * float(overlap == n) for n in negatives]
     scores["both"] = scores["close"] + scores["far"]
     return {name: sum(values) / len(values) for name, values in scores.items()}
+
+
+def length_baseline(groups: Sequence[Group]) -> dict[str, float]:
+    """How often a paraphrase is longer than a hard negative, in words: 0.5 is no information.
+
+    Args:
+        groups: Groups of a probe.
+
+    Returns:
+        ``close`` and ``far``: share of (paraphrase, hard negative) pairs, 0 to 1; a tie counts half.
+    """
+    scores: dict[str, list[float]] = {"close": [], "far": []}
+    for group in groups:
+        for name, paraphrase in (("close", group.close), ("far", group.far)):
+            gaps = [len(word_list(paraphrase.text)) - len(word_list(s.text)) for s in group.negatives]
+            scores[name] += [float(gap > 0) + 0.5 * float(gap == 0) for gap in gaps]
+    return {name: sum(values) / len(values) for name, values in scores.items()}
+
+
+def second_pass(groups: Sequence[Group], path: Path | None = None) -> dict[str, list[float]]:
+    """Read the grades of the second, blind pass: anchor and sentences in shuffled order, no role or grade shown.
+
+    Args:
+        groups: The probe they belong to.
+        path: A JSONL file with ``id`` and ``grades``, a line a group; None reads the embedded one.
+
+    Returns:
+        Group → grades of its sentences after the anchor, in the probe's order.
+
+    Raises:
+        HncseError: A line that does not fit the probe.
+    """
+    sizes = {group.id: len(group.others) for group in groups}
+    found: dict[str, list[float]] = {}
+    path = path or SECOND
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        record = json.loads(line)
+        if sizes.get(record["id"]) != len(record["grades"]):
+            raise HncseError(
+                f"{path.name} line {number}: {len(record['grades'])} grades for {record['id']}, which has "
+                f"{sizes.get(record['id'], 'no place')} sentences in the probe"
+            )
+        found[record["id"]] = [float(grade) for grade in record["grades"]]
+    return found
+
+
+def agreement(groups: Sequence[Group], second: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Compare the probe's grades with those of a second pass.
+
+    Args:
+        groups: Groups of a probe.
+        second: From `second_pass`.
+
+    Returns:
+        ``"all"`` and each of `ROLES` → ``n`` sentences, ``difference`` (mean absolute), ``half`` (share at most half a
+        step apart), ``spearman`` (NaN where one side has a single grade).
+    """
+    from scipy.stats import spearmanr
+
+    pairs = [
+        (s.role, s.grade, other)
+        for group in groups
+        if group.id in second
+        for s, other in zip(group.others, second[group.id], strict=True)
+    ]
+    found = {}
+    for role in ("all", *ROLES):
+        first, other = zip(*[(a, b) for r, a, b in pairs if role in ("all", r)], strict=True)
+        gaps = [abs(a - b) for a, b in zip(first, other, strict=True)]
+        varied = len(set(first)) > 1 and len(set(other)) > 1
+        found[role] = {
+            "n": len(gaps),
+            "difference": mean(gaps),
+            "half": mean(float(gap <= 0.5) for gap in gaps),
+            "spearman": float(spearmanr(first, other).statistic) if varied else float("nan"),
+        }
+    return found
 
 
 def _words(sentence: str) -> set[str]:
@@ -130,8 +220,19 @@ def card(groups: Sequence[Group]) -> Iterator[str]:
     topics = Counter(g.topic for g in groups)
     yield f"{'groups':22}" + "".join(f"{topics[topic]:9d}" for topic in TOPICS) + f"{len(groups):6d}"
     baseline = {name: f"{100 * share:.1f} %" for name, share in lexical_baseline(groups).items()}
+    longer = {name: f"{100 * share:.1f} %" for name, share in length_baseline(groups).items()}
     yield "\nword overlap alone ranks the paraphrase above the hard negative (ties half, a coin: 50 %):"
     yield f"close paraphrase {baseline['close']}, far paraphrase {baseline['far']}, both {baseline['both']}"
+    yield f"a paraphrase is the longer one (ties half): close {longer['close']}, far {longer['far']} of pairs"
+
+
+def _agreement(groups: Sequence[Group]) -> Iterator[str]:
+    known = second_pass(groups)
+    yield f"\nsecond, blind pass over {len(known)} groups"
+    yield f"{'role':18}{'sentences':>10}{'mean gap':>10}{'within 0.5':>12}{'Spearman':>10}"
+    for role, entry in agreement(groups, known).items():
+        rho = "" if entry["spearman"] != entry["spearman"] else f"{entry['spearman']:.3f}"
+        yield f"{role:18}{entry['n']:10.0f}{entry['difference']:10.2f}{100 * entry['half']:11.1f}%{rho:>10}"
 
 
 def _leakage(groups: Sequence[Group]) -> Iterator[str]:
@@ -165,7 +266,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise HncseError(f"--show is {options.show}, should be 0 or more")
     groups = load(options.file)
     leakage = list(_leakage(groups))
-    for line in (*card(groups), *leakage, *_show(groups, options.show, options.seed)):
+    shared = [] if options.file else list(_agreement(groups))
+    for line in (*card(groups), *shared, *leakage, *_show(groups, options.show, options.seed)):
         sys.stdout.write(line + "\n")
     return int(len(leakage) > 1)
 
