@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TOPICS = ("loss-step", "loss-share", "training", "length-groups", "encoding")
+TOPICS = ("loss-step", "loss-share", "training", "length-groups", "encoding", "transfer", "transfer-encoding")
 
 
 def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], str]]]:
-    from benchmarks import encode_speed, loss_share, loss_step, training_speed
+    from benchmarks import encode_speed, loss_share, loss_step, training_speed, transfer_speed
 
     sizes = (64,) if quick else (64, 128, 256, 512, 1024)
     rounds = 3 if quick else 7
@@ -27,6 +27,8 @@ def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], s
         "training": lambda: training_speed.measure(8 if quick else 30, 1 if quick else 3),
         "length-groups": lambda: training_speed.measure_groups(grouped, 3),
         "encoding": lambda: encode_speed.measure(500 if quick else 2000, rounds),
+        "transfer": lambda: transfer_speed.measure((64,) if quick else (320, 768), 1 if quick else 3, not quick),
+        "transfer-encoding": lambda: transfer_speed.measure_encoding(20 if quick else 1),
     }
 
 

@@ -172,3 +172,18 @@ def test_readers_own_settings_stay():
     before = mpl.rcParams["axes.titlesize"], mpl.rcParams["font.size"]
     style.png(figures.margins(BEFORE, AFTER))
     assert (mpl.rcParams["axes.titlesize"], mpl.rcParams["font.size"]) == before
+
+
+def test_transfer_figure_and_dev_beside_test():
+    table = tables.transfer_table([], backbone="bert-base")
+    made = figures.transfer_figure(table)
+    (axes,) = made.axes
+    assert "seven transfer tasks, accuracy" in axes.get_xlabel()
+    assert "SimCSE (unsup) 85.81" in made.get_label() and "DEV" not in made.get_label()
+    entry = {"acc": 80.0, "interval": [78.0, 82.0], "dev": 81.5}
+    made = figures.dev_and_test({"tasks": {"MR": entry, "TREC": entry | {"dev": 75.0}}})
+    (axes,) = made.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["MR", "TREC"]
+    points = [tuple(line.get_xdata()) for line in axes.lines]
+    assert points == [(78.0, 82.0), (80.0,), (81.5,), (78.0, 82.0), (80.0,), (75.0,)]
+    assert "TREC test 80.00, dev 75.00" in made.get_label()

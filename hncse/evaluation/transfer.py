@@ -39,7 +39,17 @@ if TYPE_CHECKING:
 
     from hncse.runs import Run
 
-__all__ = ["SOLVERS", "STRENGTHS", "classify", "evaluate", "evaluate_full", "features", "result_name", "table"]
+__all__ = [
+    "SOLVERS",
+    "STRENGTHS",
+    "classify",
+    "evaluate",
+    "evaluate_full",
+    "features",
+    "result_name",
+    "table",
+    "topics",
+]
 
 SOLVERS = ("fast", "senteval")
 #: l2 strengths tried. ``fast`` first divides features by the root of their mean variance, ``senteval`` does not.
@@ -207,6 +217,23 @@ def classify(
         "empty": sum(not sentence for sentence in task.sentences),
         "seconds": round(time.perf_counter() - began, 2),
     }
+
+
+def topics() -> TransferTask:
+    """A task for machines without the benchmark: which of ten topics is a probe anchor about?
+
+    Returns:
+        One row a group of the embedded probe (`hncse.data.probe`): of every five groups three to learn from, with
+        folds that choose, and two to test. Small, so its intervals are wide.
+    """
+    from hncse.data import probe
+
+    groups = probe.load()
+    parts = [[g for i, g in enumerate(groups) if i % 5 in kept] for kept in ((0, 1, 2), (3, 4))]
+    rows = [group for part in parts for group in part]
+    labels = np.array([probe.TOPICS.index(group.topic) for group in rows], dtype=np.int64)
+    train, test = slice(0, len(parts[0])), slice(len(parts[0]), len(rows))
+    return TransferTask("topics", [group.anchor for group in rows], None, labels, train, None, test)
 
 
 def result_name(solver: str) -> str:

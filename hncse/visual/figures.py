@@ -17,10 +17,21 @@ from numpy.typing import NDArray
 
 from hncse.errors import HncseError
 from hncse.runs import Run
-from hncse.visual.leaderboard import sts_figure
+from hncse.visual.leaderboard import dev_and_test, sts_figure, transfer_figure
 from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, label_right, save, show, styled
 
-__all__ = ["case_fractions", "cases", "margins", "save", "show", "similarity_plane", "sts_figure", "training_curve"]
+__all__ = [
+    "case_fractions",
+    "cases",
+    "dev_and_test",
+    "margins",
+    "save",
+    "show",
+    "similarity_plane",
+    "sts_figure",
+    "training_curve",
+    "transfer_figure",
+]
 
 Plane = Mapping[str, NDArray[Any]]
 CASE_NAMES = {"B": "B: safe", "A": "A: near the boundary", "C": "C: on the wrong side"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hncse import runs
 from hncse.errors import HncseError, command
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "figures"
+_PUBLISHED = {"sts_table": "05_sts_table", "transfer_table": "06_transfer_table"}  # drawn from literature alone
 _SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
 
 
@@ -44,11 +45,10 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     target = folder or FOLDER
     parameters = {name: run.config["parameters"][name] for name in _SHOWN}
     behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
-    published: dict[str, Any] = {"notebook": "05_sts_table", "run": None}
     written, index = [], {}
-    for name, picture in {**_of_run(run), "sts_table": _of_literature()}.items():
+    for name, picture in {**_of_run(run), **_of_literature()}.items():
         written += figures.save(picture, target / name)
-        about = published if name == "sts_table" else behind
+        about = {"notebook": _PUBLISHED[name], "run": None} if name in _PUBLISHED else behind
         index[name] = {"alt": picture.get_label(), "made_by": "python -m hncse.visual.gallery RUN"} | about
     path = target / "index.json"
     runs.write_json(path, {"figures": index})
@@ -68,13 +68,15 @@ def _of_run(run: runs.Run) -> dict[str, Figure]:
     }
 
 
-def _of_literature() -> Figure:
-    """Notebook 05's figure where there are no runs yet."""
+def _of_literature() -> dict[str, Figure]:
+    """Figures of notebooks 05 and 06 where there are no runs yet."""
     from hncse.evaluation import literature, tables
     from hncse.visual import figures
 
     seeds = literature.load("seed_runs").query("backbone == 'bert-base-uncased'")["avg"]
-    return figures.sts_figure(tables.landmarks(tables.sts_table([], backbone="bert-base")), list(seeds))
+    sts = figures.sts_figure(tables.landmarks(tables.sts_table([], backbone="bert-base")), list(seeds))
+    transfer = figures.transfer_figure(tables.transfer_table([], backbone="bert-base"))
+    return {"sts_table": sts, "transfer_table": transfer}
 
 
 @command

@@ -1,4 +1,4 @@
-"""The picture of an STS table: our rows with their intervals beside published ones, on one axis."""
+"""Pictures of tables: our rows with their intervals beside published ones on one axis, and dev beside test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, styled
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["sts_figure"]
+__all__ = ["dev_and_test", "sts_figure", "transfer_figure"]
 
 _TITLES = {"published": "Published, as printed", "untrained": "Untrained", "ours": "Ours"}
 _BACKBONES = {  # colour and shape: either tells them apart
@@ -37,6 +37,49 @@ def sts_figure(table: pd.DataFrame, seeds: Sequence[float] = ()) -> Figure:
     Raises:
         HncseError: The table is empty.
     """
+    return _draw(table, seeds, "STS", "Spearman × 100")
+
+
+def transfer_figure(table: pd.DataFrame) -> Figure:
+    """Draw the averages of a transfer table as `sts_figure` draws those of an STS table.
+
+    Args:
+        table: From `hncse.evaluation.tables.transfer_table`, best with ``landmarks``.
+
+    Raises:
+        HncseError: The table is empty.
+    """
+    return _draw(table, (), "transfer", "accuracy × 100")
+
+
+def dev_and_test(result: dict[str, Any]) -> Figure:
+    """Draw, for each transfer task, the accuracy that chose the strength (dev) beside the one on test rows.
+
+    Args:
+        result: From `hncse.evaluation.transfer.evaluate_full`.
+    """
+    tasks = result["tasks"]
+    with styled():
+        made, (axes,) = figure(7.2, 0.9 + 0.36 * len(tasks))
+        for place, entry in enumerate(tasks.values()):
+            low, high = entry["interval"]
+            axes.plot([low, high], [place, place], color=OKABE_ITO["blue"], linewidth=2.2, solid_capstyle="butt")
+            axes.plot(entry["acc"], place, "o", color=OKABE_ITO["blue"], label="test" if not place else None)
+            axes.plot(
+                entry["dev"], place, "D", color=OKABE_ITO["vermillion"], markerfacecolor="white",
+                label="dev, by which the strength was chosen" if not place else None,
+            )  # fmt: skip
+        axes.set_yticks(range(len(tasks)), list(tasks))
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.set_xlabel("accuracy × 100; bars: 95 % intervals over scored rows")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.9 / (0.9 + 0.36 * len(tasks))), ncols=2)
+    pairs = ", ".join(f"{name} test {e['acc']:.2f}, dev {e['dev']:.2f}" for name, e in tasks.items())
+    made.set_label(f"Dots with bars for accuracy on test rows, hollow diamonds for dev accuracy. {pairs}.")
+    return made
+
+
+def _draw(table: pd.DataFrame, seeds: Sequence[float], what: str, measure: str) -> Figure:
     if not len(table):
         raise HncseError("the table has no rows to draw")
     lines = _lines(table, seeds)
@@ -55,8 +98,8 @@ def sts_figure(table: pd.DataFrame, seeds: Sequence[float] = ()) -> Figure:
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x")
         axes.margins(x=0.12)
-        axes.set_xlabel("average of the seven STS tasks, Spearman × 100")
-    made.set_label("Dot plot of average STS scores, from the lowest to the highest in each group. " + _words(table))
+        axes.set_xlabel(f"average of the seven {what} tasks, {measure}")
+    made.set_label(f"Dot plot of average {what} scores, from the lowest to the highest in each group. " + _words(table))
     return made
 
 
