@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import platform
 import shutil
 import time
@@ -39,10 +40,15 @@ class Sentences(Dataset):
         ids: (tokens,) int32, all sentences one after the other.
         start: (n+1,) int64, where each begins.
         group: (n,) int64, equal where two sentences have the same tokens.
+        rows: Training examples; where there are mined negatives, sentence rows + i is that of example i.
     """
 
-    def __init__(self, encoder: SentenceEncoder, sentences: list[str], max_length: int) -> None:
-        """Tokenise ``sentences``, cut at ``max_length`` tokens."""
+    def __init__(
+        self, encoder: SentenceEncoder, sentences: list[str], max_length: int, negatives: list[str] | None = None
+    ) -> None:
+        """Tokenise ``sentences`` and a mined negative of each, if there are any, cut at ``max_length`` tokens."""
+        self.rows, self.mined = len(sentences), negatives is not None
+        sentences = [*sentences, *negatives] if negatives is not None else sentences
         parts: list[np.ndarray] = []
         lengths: list[int] = []
         for begin in range(0, len(sentences), _TOKENISE):
@@ -55,11 +61,21 @@ class Sentences(Dataset):
         self.group = np.array([seen.setdefault(self[i][1].tobytes(), i) for i in range(len(lengths))])
 
     def __len__(self) -> int:
-        return len(self.start) - 1
+        return self.rows
 
     def __getitem__(self, i: int) -> tuple[int, np.ndarray]:
         """Position and token ids of one sentence."""
         return i, self.ids[self.start[i] : self.start[i + 1]]
+
+    def collate(self, encoder: SentenceEncoder, rows: list[tuple[int, np.ndarray]]) -> dict[str, Tensor]:
+        """Pad a batch: what `Contrastive.forward` takes."""
+        places = np.array([i for i, _ in rows])
+        batch = encoder.pad([ids for _, ids in rows]) | {"groups": torch.from_numpy(self.group[places])}
+        if self.mined:
+            padded = encoder.pad([self[self.rows + i][1] for i in places])
+            batch |= {f"negative_{name}": tensor for name, tensor in padded.items()}
+            batch["negative_groups"] = torch.from_numpy(self.group[self.rows + places])
+        return batch
 
 
 class Contrastive(nn.Module):
@@ -70,10 +86,23 @@ class Contrastive(nn.Module):
         super().__init__()
         self.encoder, self.loss, self.length_groups = encoder, loss, length_groups
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, groups: Tensor) -> dict[str, Any]:
-        """Embed the views of a batch (B, L) and compute the loss."""
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        groups: Tensor,
+        negative_input_ids: Tensor | None = None,
+        negative_attention_mask: Tensor | None = None,
+        negative_groups: Tensor | None = None,
+    ) -> dict[str, Any]:
+        """Embed the views of a batch (B, L), its mined negatives (B, L') if it has any, and compute the loss."""
         z = self.encoder.views(input_ids, attention_mask, n=self.loss.views, length_groups=self.length_groups)
-        out = self.loss(*z, groups=groups)
+        negatives = None
+        if negative_input_ids is not None and negative_attention_mask is not None:
+            negatives = self.encoder.views(
+                negative_input_ids, negative_attention_mask, n=1, length_groups=self.length_groups
+            )[0]
+        out = self.loss(*z, groups=groups, negatives=negatives, negative_groups=negative_groups)
         return {"loss": out.loss, "diagnostics": out.diagnostics}
 
 
@@ -248,18 +277,14 @@ def _fit(
     loss = losses.build(config.loss, **{"temperature": config.temperature, "seed": config.seed, **config.loss_options})
     groups = config.length_groups or (4 if arguments.device.type == "cpu" else 1)
     watch = _Watch(config, encoder, loss, run, on_log)
-    data = Sentences(encoder, corpus.sentences, config.max_length)
-
-    def collate(rows: list[tuple[int, np.ndarray]]) -> dict[str, Tensor]:
-        return encoder.pad([ids for _, ids in rows]) | {"groups": torch.from_numpy(data.group[[i for i, _ in rows]])}
-
+    data = Sentences(encoder, corpus.sentences, config.max_length, corpus.negatives)
     trainer = _HncseTrainer(
         run,
         on_log,
         model=Contrastive(encoder, loss, groups),
         args=arguments,
         train_dataset=data,
-        data_collator=collate,
+        data_collator=functools.partial(data.collate, encoder),
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)  # stdout is the caller's

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from hncse import presets
 from hncse.errors import HncseError
 from hncse.miner import Mined, excluded_pairs, mine_in_batch
-from hncse.mixing import Gram, gram, hard_negative_mixes, mixed_positives, mixing_weights, search_weights
+from hncse.mixing import EPS, Gram, gram, hard_negative_mixes, mixed_positives, mixing_weights, search_weights
 from hncse.presets import PRESETS
 
 __all__ = ["PRESETS", "ContrastiveLoss", "LossOutput", "build", "gather_batch"]
@@ -38,7 +38,8 @@ class LossOutput:
         diagnostics: Name → 0-dimensional tensor without gradient: ``positive_similarity``,
             ``hardest_negative_similarity``, ``margin_p10``/``_p50``/``_p90`` (quantiles of p-n), ``case_a``/``_b``/
             ``_c`` (fractions of anchors), ``ranked_first`` (share of anchors with p > n); with HNM
-            ``mix_hardness`` (mean cosine of anchors and mixes); with PM ``mix_angle`` (atan2(w2, w1), degrees).
+            ``mix_hardness`` (mean cosine of anchors and mixes); with mined negatives ``mined_similarity`` (mean cosine
+            of anchors and their own); with PM ``mix_angle`` (atan2(w2, w1), degrees).
     """
 
     loss: Tensor
@@ -79,7 +80,16 @@ class ContrastiveLoss(nn.Module):
         self.views: int = self.options["views"]
         self.step = 0  # random draws depend on (seed, step) alone, so a resumed run draws as an unbroken one
 
-    def forward(self, z1: Tensor, z2: Tensor, z3: Tensor | None = None, *, groups: Tensor | None = None) -> LossOutput:
+    def forward(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        z3: Tensor | None = None,
+        *,
+        groups: Tensor | None = None,
+        negatives: Tensor | None = None,
+        negative_groups: Tensor | None = None,
+    ) -> LossOutput:
         """Compute the loss.
 
         Args:
@@ -87,16 +97,23 @@ class ContrastiveLoss(nn.Module):
             z2: (N, d) second view, the positives; z2_j is a negative of anchor i ≠ j.
             z3: (N, d) third view, for ``views=3`` only.
             groups: (N,) integers, equal where rows hold the same sentence: copies are no negatives of each other.
+            negatives: (N, d) a mined hard negative of each anchor; every anchor has all N of them in its denominator,
+                its own with ``hard_negative_weight`` added to its logit (SimCSE's supervised form, equation 5).
+            negative_groups: (N,) as ``groups``, of the mined negatives: one that is an anchor's own sentence leaves
+                that anchor's denominator.
 
         Raises:
             HncseError: Shapes that do not fit, an empty batch, NaN or infinite embeddings.
         """
-        views = self._check([z1, z2] if z3 is None else [z1, z2, z3], groups)
+        views = self._check([z1, z2] if z3 is None else [z1, z2, z3], groups, negatives)
         with torch.autocast(z1.device.type, enabled=False):
             full = [gather_batch(z if z.dtype == torch.float64 else z.float()) for z in views]  # (N, d) each
-            if groups is not None:
-                groups = gather_batch(groups)
-            out = self._loss(full[0], full[1], groups)
+            groups, negative_groups = (None if g is None else gather_batch(g) for g in (groups, negative_groups))
+            mined = None
+            if negatives is not None:
+                negatives = gather_batch(negatives if negatives.dtype == torch.float64 else negatives.float())
+                mined = self._mined_columns(full[0], negatives, groups, negative_groups)  # (N, N)
+            out = self._loss(full[0], full[1], groups, mined)
             if self.views == 3:
                 second = self._loss(full[1], full[2], groups)
                 out = LossOutput(out.loss + second.loss, out.diagnostics)
@@ -108,7 +125,7 @@ class ContrastiveLoss(nn.Module):
         changed = {k: v for k, v in self.options.items() if v != presets.OPTIONS[k][0]}
         return ", ".join(f"{k}={v!r}" for k, v in changed.items()) or "simcse"
 
-    def _loss(self, z1: Tensor, z2: Tensor, groups: Tensor | None) -> LossOutput:
+    def _loss(self, z1: Tensor, z2: Tensor, groups: Tensor | None, extra: Tensor | None = None) -> LossOutput:
         o = self.options
         pm, hnm = o["positive_mixing"], o["hard_negative_mixing"]
         g = gram(z1, z2, mixes=bool(pm or hnm), detach_negatives=o["detach_negatives"])
@@ -129,8 +146,27 @@ class ContrastiveLoss(nn.Module):
             mixes = hard_negative_mixes(g, similarity, excluded, self._generator(), **options)  # (N, s)
             diagnostics["mix_hardness"] = _finite_mean(mixes.detach())
             logits = torch.cat([logits, mixes], dim=1)  # (N, N+s)
+        if extra is not None:
+            diagnostics["mined_similarity"] = _finite_mean(extra.detach().diagonal()) - self._added
+            logits = torch.cat([logits, extra], dim=1)  # (N, 2N) or (N, 2N+s)
         label = torch.arange(len(z1), device=z1.device)
         return LossOutput(F.cross_entropy(logits / o["temperature"], label), diagnostics)
+
+    @property
+    def _added(self) -> float:
+        """Hard-negative weight in units of cosines, for logits are cosines / τ."""
+        return float(self.options["hard_negative_weight"]) * float(self.options["temperature"])
+
+    def _mined_columns(
+        self, z1: Tensor, negatives: Tensor, groups: Tensor | None, negative_groups: Tensor | None
+    ) -> Tensor:
+        """Cosines of anchors and mined negatives (N, N), weights added, equal sentences masked."""
+        cosine = F.normalize(z1, dim=1, eps=EPS) @ F.normalize(negatives, dim=1, eps=EPS).T
+        cosine = cosine + self._added * torch.eye(len(z1), dtype=cosine.dtype, device=cosine.device)
+        if groups is None or negative_groups is None:
+            return cosine
+        same = groups[:, None] == negative_groups[None, :]
+        return cosine.masked_fill(same, -torch.inf)
 
     def _mix_positives(self, g: Gram, mined: Mined, w: tuple[Tensor, Tensor], similarity: Tensor) -> Tensor:
         a, b = mixing_weights(mined, w, detach=self.options["detach_coefficients"])
@@ -154,24 +190,29 @@ class ContrastiveLoss(nn.Module):
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.options["seed"] * 1_000_003 + self.step)
 
-    def _check(self, views: list[Tensor], groups: Tensor | None) -> list[Tensor]:
+    def _check(self, views: list[Tensor], groups: Tensor | None, negatives: Tensor | None) -> list[Tensor]:
         if len(views) != self.views:
             raise HncseError(f"this loss takes {self.views} views, {len(views)} were given")
+        if negatives is not None and self.views == 3:
+            raise HncseError("the three-view loss takes no mined negatives; use views=2")
         shape = views[0].shape
-        for name, z in zip(("z1", "z2", "z3"), views, strict=False):
+        named = dict(zip(("z1", "z2", "z3"), views, strict=False))
+        if negatives is not None:
+            named["negatives"] = negatives
+        for name, z in named.items():
             if z.ndim != 2 or z.shape != shape or 0 in z.shape:
                 raise HncseError(
                     f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, z1 is {tuple(shape)}"
                 )
-        if not math.isfinite(sum(z.detach().sum() for z in views)):  # one quick look; rows only when it is bad
-            _refuse_bad_rows(views)
+        if not math.isfinite(sum(z.detach().sum() for z in named.values())):  # one quick look; rows only if it is bad
+            _refuse_bad_rows(named)
         if groups is not None and groups.shape != shape[:1]:
             raise HncseError(f"groups has shape {tuple(groups.shape)}; it must be ({shape[0]},), one entry a sentence")
         return views
 
 
-def _refuse_bad_rows(views: list[Tensor]) -> None:
-    for name, z in zip(("z1", "z2", "z3"), views, strict=False):
+def _refuse_bad_rows(named: dict[str, Tensor]) -> None:
+    for name, z in named.items():
         bad = ~torch.isfinite(z.detach()).all(dim=1)  # (N,)
         if bool(bad.any()):
             raise HncseError(

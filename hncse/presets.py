@@ -32,6 +32,10 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "replacement": (True, "HNM: draw pairs with replacement (as released) or without"),
     "detach_negatives": (False, "no gradient through the negatives inside mixes"),
     "views": (2, "dropout views: 2, or 3 for CE(z1,z2) + CE(z2,z3)"),
+    "hard_negative_weight": (
+        0.0,
+        "added to the logit of an anchor's own mined negative (SimCSE's; needs negatives, see --negatives)",
+    ),
     "seed": (0, "seed of the random draws (HNM's pairs, PM's random weights)"),
 }
 
@@ -106,9 +110,7 @@ def _check(full: dict[str, Any]) -> None:
             raise HncseError(f"loss option {name} is {value!r}; it must be a whole number of at least 1")
     if not _positive(full["temperature"]):
         raise HncseError(f"temperature is {full['temperature']!r}; it must be above 0 (SimCSE uses 0.05)")
-    for name in ("ratio", "band"):
-        if not _number(full[name]) or full[name] < 0:
-            raise HncseError(f"loss option {name} is {full[name]!r}; it must be 0 or more")
+    _check_numbers(full)
     alpha = full["alpha"]
     if alpha != "uniform" and not (_number(alpha) and 0 <= alpha <= 1):
         raise HncseError(f"loss option alpha is {alpha!r}; it must lie in [0, 1] or be 'uniform'")
@@ -116,6 +118,17 @@ def _check(full: dict[str, Any]) -> None:
         raise HncseError(
             "views=3 is the three-view loss; it has no mixing: leave positive_mixing and "
             "hard_negative_mixing off, or use views=2"
+        )
+
+
+def _check_numbers(full: dict[str, Any]) -> None:
+    for name in ("ratio", "band"):
+        if not _number(full[name]) or full[name] < 0:
+            raise HncseError(f"loss option {name} is {full[name]!r}; it must be 0 or more")
+    if not _number(full["hard_negative_weight"]) or abs(full["hard_negative_weight"]) == float("inf"):
+        raise HncseError(
+            f"hard_negative_weight is {full['hard_negative_weight']!r}; it must be a number: 0 treats an anchor's "
+            "mined negative as any other, log(w) counts it w times"
         )
 
 

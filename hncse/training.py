@@ -69,6 +69,7 @@ class TrainingConfig:
     dropout: float | None = _option(None, "dropout probability; None keeps the encoder's own (BERT: 0.1)")
     corpus: str = _option("docstrings", "docstrings, wikipedia, wiki1m, a text/csv/jsonl/parquet file, hf:NAME:COLUMN")
     column: str | None = _option(None, "column of a corpus that has several")
+    negatives: str | None = _option(None, "column of the corpus file with a mined negative each; None: none")
     limit: int | None = _option(20_000, "sentences taken from the corpus; None takes all")
     epochs: float = _option(1.0, "passes over the sentences")
     batch_size: int = _option(64, "sentences a step, over all processes; each is a negative of the others")
@@ -111,7 +112,10 @@ class TrainingConfig:
 
     def deciding(self) -> dict[str, Any]:
         """The values that decide the weights that come out: all but names and places."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("name", "output", "log_every")}
+        values = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("name", "output", "log_every")}
+        if values["negatives"] is None:  # younger than the others: runs without it keep their key
+            del values["negatives"]
+        return values
 
 
 def train(
@@ -138,7 +142,9 @@ def train(
     from hncse.encoder import SentenceEncoder
 
     if sentences is None:
-        corpus = corpora.load(config.corpus, limit=config.limit, column=config.column)
+        corpus = corpora.load(config.corpus, limit=config.limit, column=config.column, negatives=config.negatives)
+    elif config.negatives is not None:
+        raise HncseError("negatives names a column of a corpus file; sentences given as a list have none")
     else:
         corpus = corpora.from_sentences(sentences, limit=config.limit)
     if len(corpus.sentences) < config.batch_size:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -108,6 +109,36 @@ def test_three_view_is_two_simcse_terms() -> None:
     z3 = batch(6, 5, seed=1)[0]
     value = losses.build("three-view")(z1, z2, z3).loss
     assert_same(value, oracle.simcse(z1, z2) + oracle.simcse(z2, z3), [z1, z2, z3])
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.5, -2.0])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_mined_negatives_equal_the_loop(weight: float, grouped: bool) -> None:
+    z = [*batch(7, 5, seed=4), batch(7, 5, seed=9)[0]]
+    groups, others = [0, 1, 2, 0, 3, 2, 4], [5, 6, 2, 7, 0, 8, 9]
+    named = {"groups": torch.tensor(groups), "negative_groups": torch.tensor(others)} if grouped else {}
+    loss = losses.build("simcse", hard_negative_weight=weight, temperature=0.1)
+    out = loss(*z[:2], negatives=z[2], **named)
+    lists = {"groups": groups, "negative_groups": others} if grouped else {}
+    assert_same(out.loss, oracle.simcse_with_negatives(*z, weight, 0.1, **lists), z)
+    own = [float(oracle.cos(z[0][i], z[2][i])) for i in range(7) if not grouped or groups[i] != others[i]]
+    assert float(out.diagnostics["mined_similarity"]) == pytest.approx(sum(own) / len(own))
+
+
+def test_mined_negatives_join_mixes_and_weight_counts_copies() -> None:
+    z1, z2 = batch(6, 8)
+    hard = batch(6, 8, seed=5)[0]
+    tau = 0.05
+    plain = losses.build("hnm-no-replacement")(z1, z2)
+    both = losses.build("hnm-no-replacement", hard_negative_weight=3.0)(z1, z2, negatives=hard)
+    assert float(both.loss) > float(plain.loss)
+    # weight log 2 is the own negative standing there twice
+    twice = losses.build("simcse", hard_negative_weight=math.log(2))(z1, z2, negatives=hard).loss
+    once = losses.build("simcse")(z1, z2, negatives=hard)
+    logits = torch.cat([F.cosine_similarity(z1[:, None], z[None], dim=-1) for z in (z2, hard)], dim=1) / tau
+    own = logits[:, 6:].diagonal()[:, None]
+    expected = F.cross_entropy(torch.cat([logits, own], dim=1), torch.arange(6))
+    assert float(twice) == pytest.approx(float(expected)) and float(once.loss) < float(twice)
 
 
 @pytest.mark.parametrize("preset", ["simcse", "pm-fixed", "hnm-no-replacement"])
@@ -389,6 +420,8 @@ def test_the_same_step_draws_the_same_mixes() -> None:
         ("pm-intended", {"objective": "best"}, "cross-entropy"),
         ("pm-fixed", {"ratio": -1}, "0 or more"),
         ("three-view", {"hard_negative_mixing": True}, "three-view"),
+        ("simcse", {"hard_negative_weight": None}, "hard_negative_weight is None"),
+        ("simcse", {"hard_negative_weight": float("inf")}, "it must be a number"),
     ],
 )
 def test_bad_options_say_what_would_be_right(preset: str, options: dict, message: str) -> None:
@@ -413,3 +446,9 @@ def test_bad_embeddings_say_what_was_seen() -> None:
         losses.build("three-view")(z, z)
     with pytest.raises(HncseError, match="groups has shape"):
         loss(z, z, groups=torch.zeros(3))
+    with pytest.raises(HncseError, match=r"negatives has shape \(3, 3\)"):
+        loss(z, z, negatives=z[:3])
+    with pytest.raises(HncseError, match="1 of 4 rows of negatives hold NaN"):
+        loss(z, z, negatives=broken)
+    with pytest.raises(HncseError, match="three-view loss takes no mined negatives"):
+        losses.build("three-view")(z, z, z, negatives=z)

@@ -123,6 +123,47 @@ def test_copies_in_the_corpus_share_a_group(tmp_path: Path) -> None:
     assert [list(data[i][1]) for i in (0, 2)] == [list(data[0][1])] * 2
 
 
+def test_mined_negatives_of_a_file_train(tmp_path: Path) -> None:
+    import json
+
+    path = tmp_path / "mined.jsonl"
+    rows = [{"anchor": a, "negative": b, "score": 0.5} for a, b in zip(TEXTS[:48], TEXTS[48:], strict=True)]
+    rows.insert(7, {"anchor": TEXTS[0], "negative": "  "})  # no negative: the row is left out
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = {"corpus": str(path), "column": "anchor", "loss_options": {"hard_negative_weight": 1.0}}
+    run = train(config(tmp_path, negatives="negative", **given))
+    assert run.result["steps"] == 3 and run.config["data"]["sentences"] == 48
+    lines = [line for line in run.history if "loss" in line]
+    assert all(-1 <= line["mined_similarity"] <= 1 for line in lines)
+    plain = train(config(tmp_path, name="plain", **given))
+    assert all("mined_similarity" not in line for line in plain.history)
+    assert plain.config["key"] != run.config["key"]
+    assert lines[0]["loss"] > next(line["loss"] for line in plain.history if "loss" in line)
+    with pytest.raises(HncseError, match="unknown column of .*'negativ'. Did you mean 'negative'"):
+        train(config(tmp_path, name="c", negatives="negativ", **given))
+    with pytest.raises(HncseError, match="sentences given as a list have none"):
+        train(config(tmp_path, name="d", negatives="negative"), TEXTS)
+    with pytest.raises(HncseError, match="source 'docstrings' takes no column"):
+        train(config(tmp_path, name="e", negatives="negative"))
+
+
+def test_a_mined_negative_that_is_the_anchor_shares_its_group(tmp_path: Path) -> None:
+    from hncse._trainer import Sentences
+
+    encoder = tiny.encoder()
+    data = Sentences(encoder, TEXTS[:4], 16, [TEXTS[2], TEXTS[9], TEXTS[2], TEXTS[0]])
+    assert len(data) == 4
+    batch = data.collate(encoder, [data[i] for i in (0, 2, 3)])
+    assert batch["groups"].tolist() == [0, 2, 3]
+    assert batch["negative_groups"].tolist() == [2, 2, 0]
+    assert len(batch["negative_input_ids"]) == 3
+
+
+def test_runs_without_mined_negatives_keep_their_key(tmp_path: Path) -> None:
+    assert "negatives" not in config(tmp_path).deciding()
+    assert config(tmp_path, negatives="n").deciding()["negatives"] == "n"
+
+
 def test_accumulation_and_last_short_batch(tmp_path: Path) -> None:
     run = train(config(tmp_path, accumulate=2, epochs=2.0), [*TEXTS, "a cat sat"])  # 97 = 6 batches and one row
     assert run.result["steps"] == 6

@@ -48,6 +48,7 @@ class Corpus:
         fingerprint: sha256 over the sentences: the same sentences in the same order have the same one.
         skipped: Lines left out, by reason.
         first_skipped: The first of them, by reason: a line number (a record's number, where there are no lines).
+        negatives: A mined hard negative of each sentence, or None.
     """
 
     sentences: list[str]
@@ -55,6 +56,7 @@ class Corpus:
     fingerprint: str
     skipped: dict[str, int] = field(default_factory=dict)
     first_skipped: dict[str, int] = field(default_factory=dict)
+    negatives: list[str] | None = None
 
     def __len__(self) -> int:
         """Return the number of sentences."""
@@ -66,7 +68,14 @@ class Corpus:
         return f"{text}; left out: {_listed(self.skipped, self.first_skipped)}" if self.skipped else text
 
 
-def load(source: str | Path, *, limit: int | None = None, seed: int = 0, column: str | None = None) -> Corpus:
+def load(
+    source: str | Path,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    column: str | None = None,
+    negatives: str | None = None,
+) -> Corpus:
     """Load sentences.
 
     Blank lines, lines beyond :data:`MAX_WORDS` or :data:`MAX_CHARACTERS`, lines that are not UTF-8 and records
@@ -79,6 +88,7 @@ def load(source: str | Path, *, limit: int | None = None, seed: int = 0, column:
             is needed is read), a seeded draw of the others. None takes all.
         seed: Seed of that draw, and of the order of ``docstrings``.
         column: Column or key of a .csv, .tsv, .jsonl or .parquet file.
+        negatives: Another column of it, with a mined negative of each sentence (`hncse.mining` writes such files).
 
     Returns:
         The corpus, at least two of its sentences different.
@@ -89,8 +99,10 @@ def load(source: str | Path, *, limit: int | None = None, seed: int = 0, column:
     """
     _check(limit, seed)
     name = str(source)
-    if column is not None and (name in SOURCES or name.startswith("hf:")):
-        raise HncseError(f"source {name!r} takes no column (got {column!r}); only files of your own do")
+    if (column or negatives) is not None and (name in SOURCES or name.startswith("hf:")):
+        raise HncseError(f"source {name!r} takes no column (got {column or negatives!r}); only files of your own do")
+    if negatives is not None:
+        return _pairs(_existing(name), column, negatives, limit, seed)
     if name == "docstrings":
         return _corpus(enumerate(docstrings.harvest(seed), 1), name, limit)
     if name == "wikipedia":
@@ -188,6 +200,32 @@ def _cleaned(value: Value) -> str | Bad:
     if "\0" in sentence:
         return Bad("zero bytes (UTF-16?)")
     return sentence
+
+
+def _pairs(path: Path, column: str | None, negatives: str, limit: int | None, seed: int) -> Corpus:
+    """Read two columns of a file side by side; a row whose sentence or negative is no sentence is left out."""
+    skipped: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    kept: list[tuple[str, str]] = []
+    columns = zip(readers.read(path, column or "anchor"), readers.read(path, negatives), strict=True)
+    for (number, one), (_, other) in columns:
+        pair = _cleaned(one), _cleaned(other)
+        bad = next((value for value in pair if isinstance(value, Bad)), None)
+        if bad is None:
+            kept.append((str(pair[0]), str(pair[1])))
+        else:
+            skipped[bad.reason] += 1
+            first.setdefault(bad.reason, number)
+    if limit is not None and len(kept) > limit:
+        chosen = np.random.default_rng(seed).choice(len(kept), limit, replace=False)
+        kept = [kept[place] for place in sorted(chosen.tolist())]
+    sentences = [sentence for sentence, _ in kept]
+    _check_distinct(sentences, str(path), skipped, first)
+    digest = hashlib.sha256()
+    for pair in kept:
+        digest.update("\t".join(pair).encode() + b"\n")
+    others = [negative for _, negative in kept]
+    return Corpus(sentences, str(path), digest.hexdigest(), dict(skipped), first, others)
 
 
 def _check_distinct(sentences: list[str], source: str, skipped: Counter[str], first: dict[str, int]) -> None:

@@ -130,3 +130,29 @@ def released_objective(z1: Tensor, z2: Tensor, w1: float, w2: float, tau: float 
         first += s[i] - sum(rest) / len(rest)
         second += 1 + sum(1 for value in rest if value > s[i])
     return (first + second) / n
+
+
+def simcse_with_negatives(
+    z1: Tensor,
+    z2: Tensor,
+    negatives: Tensor,
+    weight: float = 0.0,
+    tau: float = 0.05,
+    groups: list[int] | None = None,
+    negative_groups: list[int] | None = None,
+) -> Tensor:
+    """SimCSE's equation 5 over one direction: N in-batch negatives and N mined ones, each anchor's own times e^weight."""
+    total = z1.new_tensor(0.0)
+    n = len(z1)
+    for i in range(n):
+        positive = cos(z1[i], z2[i])
+        denominator = torch.exp(positive / tau)
+        for j in negatives_of(i, n, groups):
+            denominator = denominator + torch.exp(cos(z1[i], z2[j]) / tau)
+        for j in range(n):
+            if groups is not None and negative_groups is not None and groups[i] == negative_groups[j]:
+                continue
+            times = math.exp(weight) if j == i else 1.0
+            denominator = denominator + times * torch.exp(cos(z1[i], negatives[j]) / tau)
+        total = total + torch.log(denominator) - positive / tau
+    return total / n
