@@ -9,6 +9,7 @@ embedded in the package, so there is a real evaluation with nothing downloaded. 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections import Counter
@@ -19,7 +20,7 @@ from typing import Any
 
 from hncse.errors import HncseError, unknown
 
-__all__ = ["PHENOMENA", "ROLES", "TOPICS", "Group", "Sentence", "load", "parse"]
+__all__ = ["PHENOMENA", "ROLES", "TOPICS", "Group", "Sentence", "fingerprint", "load", "parse"]
 
 TOPICS = ("everyday", "news", "science", "sport", "cooking", "travel", "law", "health", "software", "history")
 PHENOMENA = (
@@ -125,6 +126,15 @@ def load(path: str | Path | None = None) -> list[Group]:
     _check_distinct("id", (g.id for g in groups), path)
     _check_distinct("sentence", (s.text.casefold() for g in groups for s in g.sentences), path)
     return groups
+
+
+def fingerprint(groups: Sequence[Group]) -> str:
+    """Hash a probe's sentences and labels: scores of two encoders compare only where these are equal."""
+    digest = hashlib.sha256()
+    for group in groups:
+        for s in group.sentences:
+            digest.update(f"{group.id}\t{s.role}\t{s.phenomenon}\t{s.grade}\t{s.text}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def parse(text: str, where: str) -> Group:

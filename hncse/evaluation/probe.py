@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.data.probe import PHENOMENA, Group, load
+from hncse.data.probe import PHENOMENA, Group, fingerprint, load
 from hncse.errors import HncseError, command
 from hncse.evaluation import open_encoder
 from hncse.evaluation._encoding import Encoder
@@ -65,7 +65,7 @@ def evaluate(
         outranks (a tie counts half); ``both``: the share that both outrank (a tie counts nothing); each
         ``{"value", "interval", "n"}`` in percent. ``phenomena``: the same four for each phenomenon's hard negatives.
         ``margins`` of ``close`` and ``far``: quantiles over groups of similarity(paraphrase) - similarity(hardest hard
-        negative). ``groups``, ``pairs``, ``sentences``, ``pooling``, ``bootstrap``.
+        negative). ``fingerprint`` of the probe, ``groups``, ``pairs``, ``sentences``, ``pooling``, ``bootstrap``.
 
     Raises:
         HncseError: No groups, a negative `bootstrap`, or embeddings of the wrong shape or with NaN.
@@ -87,6 +87,7 @@ def evaluate(
             if name in scored.phenomenon
         },
         "margins": {name: _quantiles(margin) for name, margin in _margins(scored).items()},
+        "fingerprint": fingerprint(groups),
         "groups": len(groups),
         "pairs": len(scored.grade),
         "sentences": len({s.text for g in groups for s in g.sentences}),

@@ -10,7 +10,7 @@ Writes into the run folder, and reads from there what is already done:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hncse import runs
+from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError, unknown
@@ -162,32 +163,44 @@ class _Half:
         return np.hsplit(self._known[key], 2)[_RAW.index(self.pooling)]
 
 
-def _scores(encoder: Any, with_sts: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"probe": probe.evaluate(encoder)}
-    if with_sts:
+def _scores(encoder: Any, with_sts: bool, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Probe and STS results; those among ``known`` that are still good stay."""
+    found = {name: value for name, value in (known or {}).items() if name != "probe" or _current(value)}
+    if "probe" not in found:
+        found["probe"] = probe.evaluate(encoder)
+    if with_sts and "sts" not in found:
         found["sts"] = sts.evaluate_full(encoder, bootstrap=_BOOTSTRAP)
     return found
 
 
 def _judge_trained(run: Run, with_sts: bool, show_progress: bool | None) -> None:
-    if run.has("probe") and (run.has("sts") or not with_sts):
+    known = {name: run.read(name) for name in ("probe", "sts") if run.has(name)}
+    if _complete({"poolings": {"": known}}, with_sts):
         return
-    for name, content in _scores(_Shown(run.load_encoder(), show_progress), with_sts).items():
-        run.write(name, content)
+    for name, content in _scores(_Shown(run.load_encoder(), show_progress), with_sts, known).items():
+        if content is not known.get(name):
+            run.write(name, content)
+
+
+def _current(result: Mapping[str, Any]) -> bool:
+    """Whether a probe result is of the probe that is embedded now."""
+    return result.get("fingerprint") == data_probe.fingerprint(data_probe.load())
 
 
 def _judge_before(run: Run, with_sts: bool, show_progress: bool | None) -> None:
     """Write baseline.json, from another run's where that began with the very same encoder."""
-    if run.has("baseline") and _complete(run.read("baseline"), with_sts):
+    old = run.read("baseline")["poolings"] if run.has("baseline") else {}
+    if _complete({"poolings": old}, with_sts):
         return
     known = _elsewhere(run, lambda baseline: _complete(baseline, with_sts))
     if known is not None:
         run.write("baseline", known)
         return
     encoder = _untrained(run)
-    poolings = _raw_scores(encoder, with_sts, show_progress)
+    poolings = _raw_scores(encoder, with_sts, show_progress, old)
     if encoder.pooling not in _RAW:
-        poolings[encoder.pooling] = _scores(_Shown(encoder, show_progress), with_sts)
+        own = old.get(encoder.pooling)
+        poolings[encoder.pooling] = _scores(_Shown(encoder, show_progress), with_sts, own)
     run.write("baseline", _empty_baseline(run) | {"poolings": poolings})
 
 
@@ -212,10 +225,14 @@ def _elsewhere(run: Run, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, 
 
 def _complete(baseline: dict[str, Any], with_sts: bool) -> bool:
     needed = {"probe", "sts"} if with_sts else {"probe"}
-    return bool(baseline["poolings"]) and all(needed <= scores.keys() for scores in baseline["poolings"].values())
+    found = baseline["poolings"].values()
+    return bool(found) and all(needed <= scores.keys() and _current(scores["probe"]) for scores in found)
 
 
-def _raw_scores(encoder: SentenceEncoder, with_sts: bool, show_progress: bool | None) -> dict[str, Any]:
+def _raw_scores(
+    encoder: SentenceEncoder, with_sts: bool, show_progress: bool | None, old: Mapping[str, Any]
+) -> dict[str, Any]:
     both = _Both(encoder.backbone, encoder.tokenizer, max_length=encoder.max_length).eval()
     known: dict[tuple[str, ...], Rows] = {}
-    return {pooling: _scores(_Half(_Shown(both, show_progress), pooling, known), with_sts) for pooling in _RAW}
+    halves = {pooling: _Half(_Shown(both, show_progress), pooling, known) for pooling in _RAW}
+    return {pooling: _scores(half, with_sts, old.get(pooling)) for pooling, half in halves.items()}

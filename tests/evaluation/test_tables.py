@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hncse.data import probe as data_probe
 from hncse.errors import HncseError
 from hncse.evaluation import literature, report, summary, tables
 from hncse.runs import Run
+from tests import tiny
 
 TASKS = tables.STS
 
@@ -29,6 +31,7 @@ def sts(score: float) -> dict:
 def probe(spearman: float) -> dict:
     rate = {"value": 50.0, "interval": [40.0, 60.0], "n": 10}
     return {
+        "fingerprint": data_probe.fingerprint(data_probe.load()),
         "spearman": spearman, "spearman_interval": [spearman - 2, spearman + 2], "groups": 3, "sentences": 21,
         "triplet_accuracy": {"overall": rate, "close": rate, "far": rate},
     }  # fmt: skip
@@ -213,3 +216,23 @@ def test_an_encoder_that_changed_under_its_name_is_not_compared(tmp_path):
         report.judge(run, "probe")
     with pytest.raises(HncseError, match="unknown value of evaluate 'prob'. Did you mean 'probe'"):
         report.judge(run, "prob")
+
+
+def test_results_of_another_probe_are_measured_again_and_sts_is_not(tmp_path, monkeypatch):
+    run = fake_run(tmp_path / "a", baseline=40.0)
+    stale = run.read("probe") | {"fingerprint": "of an older probe"}
+    run.write("probe", stale)
+    baseline = run.read("baseline")
+    baseline["poolings"]["mean"]["probe"] = stale
+    run.write("baseline", baseline | {"encoder_fingerprint": "weights"})
+    measured = []
+    monkeypatch.setattr(report.probe, "evaluate", lambda encoder: measured.append(encoder.pooling) or probe(12.0))
+    monkeypatch.setattr(report.sts, "evaluate_full", lambda *_, **__: pytest.fail("STS was measured again"))
+    monkeypatch.setattr(Run, "load_encoder", lambda self: tiny.encoder())
+    monkeypatch.setattr(report, "_untrained", lambda run: tiny.encoder())
+    monkeypatch.setattr(report.senteval, "sts_present", lambda: True)
+    report.judge(run, show_progress=False)
+    assert measured == ["cls", "mean"]  # the trained encoder, and of the baseline the stale half alone
+    assert run.read("probe")["spearman"] == 12.0 and run.read("sts")["avg"] == 60.0
+    assert run.read("baseline")["poolings"]["mean"]["probe"]["spearman"] == 12.0
+    assert run.read("baseline")["poolings"]["cls"]["probe"]["spearman"] == 30.0
