@@ -26,7 +26,7 @@ from hncse.errors import HncseError, unknown
 from hncse.evaluation import probe, sts, summary, transfer
 from hncse.runs import Run
 
-__all__ = ["MODES", "judge", "judge_transfer", "planes"]
+__all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "planes"]
 
 #: "auto": STS where its files are; "fetch": download them once; "probe": only the embedded probe.
 MODES = ("auto", "fetch", "probe")
@@ -106,7 +106,17 @@ def planes(run: Run) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         Two results of `hncse.evaluation.probe.similarity_plane`: the encoder before training, with the run's pooling,
         and the trained one.
     """
-    return probe.similarity_plane(_untrained(run)), probe.similarity_plane(run.load_encoder())
+    before, after = (probe.similarity_plane(encoder) for encoder in before_and_after(run).values())
+    return before, after
+
+
+def before_and_after(run: Run) -> dict[str, SentenceEncoder]:
+    """Load the encoder a run began with, with the run's pooling, and the trained one.
+
+    Raises:
+        HncseError: The run is not finished, or its encoder is no longer the one it began with.
+    """
+    return {"before training": _untrained(run), "after training": run.load_encoder()}
 
 
 def _untrained(run: Run) -> SentenceEncoder:

@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 from hncse.errors import HncseError
 from hncse.runs import Run
 from hncse.visual.leaderboard import dev_and_test, sts_figure, transfer_figure
+from hncse.visual.negatives import guard_curves, phenomena
 from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, label_right, save, show, styled
 
 __all__ = [
     "case_fractions",
     "cases",
     "dev_and_test",
+    "guard_curves",
     "margins",
+    "phenomena",
     "save",
     "show",
     "similarity_plane",

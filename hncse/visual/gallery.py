@@ -56,11 +56,17 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
 
 
 def _of_run(run: runs.Run) -> dict[str, Figure]:
-    from hncse.evaluation import report
+    from hncse.data import corpora
+    from hncse.evaluation import audit, probe, report
     from hncse.visual import figures
 
     planes = report.planes(run)
+    trained = run.load_encoder()
+    scores = {name: probe.evaluate(e) for name, e in report.before_and_after(run).items()}
+    found = audit.audit(trained, corpora.load("docstrings", limit=4000).sentences)
     return {
+        "phenomena": figures.phenomena(scores),
+        "guard_curves": figures.guard_curves(found),
         "training_curve": figures.training_curve(run),
         "case_fractions": figures.case_fractions(run),
         "margins": figures.margins(*planes),
