@@ -27,7 +27,12 @@ _HOME = {
 }
 
 
+_MODULES = ("data", "encoder", "evaluation", "losses", "miner", "mining", "presets", "runs", "training", "visual")
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _MODULES:  # hncse.losses.build(…) without an import of its own
+        return importlib.import_module(f"hncse.{name}")
     raise AttributeError(f"module 'hncse' has no attribute {name!r}")

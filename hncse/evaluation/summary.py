@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hncse.evaluation.tables import STS, markdown, method_name, score_text
+from hncse.evaluation.tables import STS, TRANSFER, markdown, method_name, score_text
 from hncse.runs import Run
 
 __all__ = ["run_summary"]
@@ -14,7 +14,7 @@ def run_summary(run: Run) -> str:
     """Describe one finished run in Markdown: what it was, and its scores beside the untrained encoder's.
 
     Args:
-        run: With probe.json and baseline.json, and sts.json if STS was evaluated (`hncse.evaluation.report.judge`).
+        run: With probe.json and baseline.json; sts.json and transfer.json where these were evaluated.
     """
     config, result = run.config, run.result
     p, data = config["parameters"], config["data"]
@@ -74,6 +74,19 @@ def _sts_part(rows: list[tuple[str, str, dict[str, Any]]]) -> list[str]:
             "moves it, too (notebook 05)."
         )
     return [text, markdown(["", "pooling", *STS, "avg"], body, left=2)]
+
+
+def _transfer_part(run: Run) -> list[str]:
+    own = run.config["pooling"]
+    before = run.read("baseline")["poolings"].get(own, {}).get("transfer") if run.has("baseline") else None
+    rows = [("before training", before), ("after training", run.read("transfer"))]
+    body = [
+        [name, own, *(score_text(result["tasks"][task]["acc"]) for task in TRANSFER), score_text(result["avg"])]
+        for name, result in rows
+        if result is not None
+    ]
+    text = "Transfer, test rows, accuracy × 100 of a linear classifier on frozen embeddings, solver fast, one seed."
+    return [text, markdown(["", "pooling", *TRANSFER, "avg"], body, left=2)]
 
 
 def _ranged(entry: dict[str, Any]) -> str:

@@ -358,6 +358,22 @@ def test_what_another_run_measured_before_training_is_not_measured_again(base, t
     report.judge_transfer(two)
 
 
+def test_the_summary_shows_both(base, tmp_path):
+    from hncse.evaluation import summary
+    from tests.evaluation.test_tables import probe
+
+    run = report.judge_transfer(finished(tmp_path / "runs" / "one"))
+    run.write("probe", probe(40.0))
+    baseline = run.read("baseline")
+    baseline["poolings"]["mean"]["probe"] = probe(30.0)
+    run.write("baseline", baseline)
+    text = summary.run_summary(run)
+    lines = [line for line in text.split("Transfer, test rows")[1].splitlines() if "training" in line]
+    assert [line.split("|")[-2].strip() for line in lines] == [
+        f"{result['avg']:.2f}" for result in (baseline["poolings"]["mean"]["transfer"], run.read("transfer"))
+    ]
+
+
 def test_solvers_have_results_of_their_own(base, tmp_path, monkeypatch):
     monkeypatch.setattr(_adam, "MAX_EPOCH", 4)
     run = report.judge_transfer(finished(tmp_path / "runs" / "one"), "senteval")
