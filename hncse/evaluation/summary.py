@@ -35,6 +35,8 @@ def run_summary(run: Run) -> str:
             'STS was not evaluated: its files are not here, or `evaluate` was "probe". `-p evaluate fetch` downloads '
             "them once."
         )
+    if run.has("transfer"):
+        parts += _transfer_part(run)
     return "\n\n".join(parts) + "\n"
 
 
