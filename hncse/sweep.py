@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     options = _parser().parse_args(arguments)
     from hncse.data import senteval
-    from hncse.evaluation import tables
+    from hncse.evaluation import probe_table, tables
     from hncse.runs import write_text
     from hncse.training import parse_value
 
@@ -90,6 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     made = {"": tables.sts_table(done, published=False)}
     if options.transfer:
         made["-transfer"] = tables.transfer_table(done, published=False)
+    sys.stdout.write(probe_table.to_markdown(probe_table.rows(done)) + "\n")
     for suffix, table in made.items():
         sys.stdout.write(tables.to_markdown(table) + "\n")
         if options.csv:

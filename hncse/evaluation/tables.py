@@ -26,8 +26,10 @@ __all__ = [
     "STS",
     "TRANSFER",
     "caption",
+    "grouped",
     "landmarks",
     "markdown",
+    "method_name",
     "sts_table",
     "t_interval",
     "to_markdown",
@@ -226,12 +228,18 @@ def _usable(run: Run, measure: _Measure, encoder: str | None) -> bool:
     return encoder is None or run.config["parameters"]["encoder"] == encoder
 
 
-def _ours(runs: list[Run], measure: _Measure) -> list[dict[str, Any]]:
+def grouped(runs: Iterable[Run]) -> list[list[Run]]:
+    """Sort runs into those that are alike in everything but the seed; of two with one seed the younger counts."""
     groups: dict[str, dict[int, Run]] = {}
-    for run in runs:  # oldest first: of two runs with one seed the younger counts
+    for run in runs:  # oldest first
         groups.setdefault(_kind_of(run.config), {})[run.config["seed"]] = run
-    rows = [_our_row(list(of_seed.values()), measure) for of_seed in groups.values()]
-    for row, extra in zip(rows, _distinctions([next(iter(g.values())) for g in groups.values()], rows), strict=True):
+    return [list(of_seed.values()) for of_seed in groups.values()]
+
+
+def _ours(runs: list[Run], measure: _Measure) -> list[dict[str, Any]]:
+    groups = grouped(runs)
+    rows = [_our_row(group, measure) for group in groups]
+    for row, extra in zip(rows, _distinctions([group[0] for group in groups], rows), strict=True):
         row["method"] += extra
     return sorted(rows, key=lambda row: (row["encoder"], row["avg"]))
 
@@ -264,6 +272,7 @@ def _our_row(runs: list[Run], measure: _Measure) -> dict[str, Any]:
 
 
 def method_name(parameters: dict[str, Any]) -> str:
+    """Name of what was trained: the preset and the options that change it."""
     options = ", ".join(f"{k}={v}" for k, v in parameters["loss_options"].items())
     return f"{parameters['loss']} ({options})" if options else parameters["loss"]
 
