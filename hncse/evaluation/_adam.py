@@ -103,6 +103,7 @@ class _Group:
         self.scores = [torch.from_numpy(fit.score).to(x.device) for fit in fits]
         self.decay = torch.from_numpy(strengths).float().to(x.device)[:, :, None, None]  # (F, S, 1, 1)
         self.w = _start(x.shape[1] - 1, classes).to(x.device).expand(*strengths.shape, -1, -1).clone()  # (F, S, C, d+1)
+        self.room = torch.empty((self.rows.shape[0] * BATCH, x.shape[1]), device=x.device)  # a step's batches
         self.m, self.v, self.step = torch.zeros_like(self.w), torch.zeros_like(self.w), 0
 
     def train(self) -> Floats:
@@ -137,12 +138,10 @@ class _Group:
 
     def _update(self, rows: Tensor) -> None:
         """Take one step of Adam on a batch of each fit, rows (F, B)."""
-        x = self.x[rows.flatten()].view(*rows.shape, -1)  # (F, B, d+1)
-        logits = torch.bmm(x, self.w.flatten(1, 2).mT).unflatten(2, self.w.shape[1:3])  # (F, B, S, C)
-        error = logits.softmax(-1)
-        error -= nn.functional.one_hot(self.y[rows], self.classes).unsqueeze(2)
-        error /= rows.shape[1]  # mean cross-entropy's gradient
-        gradient = torch.bmm(error.flatten(2).mT, x).view_as(self.w)  # (F, S, C, d+1)
+        fits, batch = rows.shape
+        flat = rows.flatten()
+        x = torch.index_select(self.x, 0, flat, out=self.room[: len(flat)]).view(fits, batch, -1)  # (F, B, d+1)
+        gradient = self._gradient(x, self.y[flat].view(fits, 1, batch))  # (F, S, C, d+1)
         gradient.addcmul_(self.w, self.decay)
         self.step += 1
         self.m.lerp_(gradient, 1 - _BETAS[0])
@@ -150,6 +149,17 @@ class _Group:
         scale = (1 - _BETAS[1] ** self.step) ** 0.5
         below = torch.sqrt(self.v).div_(scale).add_(_EPS)
         self.w.addcdiv_(self.m, below, value=-_RATE / (1 - _BETAS[0] ** self.step))
+
+    def _gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean cross-entropy's gradient (F, S, C, d+1) on batches x (F, B, d+1), y (F, 1, B)."""
+        if self.classes == 2:  # both columns from one: what pulls class 1 up pushes class 0 down
+            error = torch.bmm(self.w[:, :, 1] - self.w[:, :, 0], x.mT).sigmoid_()  # (F, S, B)
+            error -= y
+            one = torch.bmm(error.div_(x.shape[1]), x)  # (F, S, d+1)
+            return torch.stack([-one, one], dim=2)
+        error = torch.bmm(self.w.flatten(1, 2), x.mT).unflatten(1, self.w.shape[1:3]).softmax(2)  # (F, S, C, B)
+        error -= (y.unsqueeze(2) == torch.arange(self.classes, device=y.device)[:, None]).to(x.dtype)
+        return torch.bmm(error.div_(x.shape[1]).flatten(1, 2), x).view_as(self.w)
 
     def _accuracy(self, place: int, rows: Tensor) -> Floats:
         """(S,) accuracies of one fit's classifiers on some rows."""

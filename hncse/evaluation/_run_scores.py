@@ -1,0 +1,154 @@
+"""From run folders to scores: method → seed → score, methods told apart as in `hncse.evaluation.tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hncse.errors import HncseError, unknown
+from hncse.evaluation.tables import COLUMNS, STS, TRANSFER, _distinctions, _kind_of, method_name
+from hncse.runs import Run, list_runs
+
+__all__ = ["MEASURES", "by_setting", "measure_name", "run_scores"]
+
+_AVERAGES = {
+    "sts": 'average of the seven STS tasks, test split, Spearman × 100, "all" aggregation',
+    "transfer": "average of the seven transfer tasks, test rows, accuracy × 100",
+}
+_PROBE = {
+    "probe": "probe, Spearman × 100 of cosine and grade",
+    "probe-overall": "probe, % of hard negatives that a paraphrase outranks",
+    "probe-close": "probe, % of hard negatives that the close paraphrase outranks",
+    "probe-far": "probe, % of hard negatives that the far paraphrase outranks",
+    "probe-both": "probe, % of hard negatives that both paraphrases outrank",
+}
+#: What a run can be compared by: averages, measures of the probe, single tasks. Higher is better in all of them.
+MEASURES: dict[str, str] = {
+    **_AVERAGES,
+    **_PROBE,
+    **{task: f'{task}, test split, Spearman × 100, "all" aggregation' for task in STS},
+    **{task: f"{task}, test rows, accuracy × 100" for task in TRANSFER},
+}
+
+
+def run_scores(
+    runs: Iterable[Run] | None = None, measure: str = "sts", *, solver: str = "fast"
+) -> dict[str, dict[int, float]]:
+    """Read one score a run.
+
+    Args:
+        runs: Run folders, oldest first: of two runs alike and with one seed the younger counts. Those without this
+            score contribute nothing. None takes all of the default folder.
+        measure: One of `MEASURES`.
+        solver: Whose transfer results (`hncse.evaluation.transfer`).
+
+    Returns:
+        Method → seed → score. Methods are named by their loss, and by the parameters in which they differ where that
+        is not enough.
+
+    Raises:
+        HncseError: An unknown measure or solver; runs of several encoders or corpora (`by_setting` parts them), or
+            scored on different versions of the probe.
+    """
+    result = _result_name(measure, solver)
+    scored = _scored(list_runs() if runs is None else runs, measure, result)
+    parts = by_setting(run for run, _ in scored)
+    if len(parts) > 1:
+        raise HncseError(
+            f"these runs are of {len(parts)} settings ({'; '.join(parts)}); methods compare within one: choose runs, "
+            "or part them with by_setting"
+        )
+    if result == "probe":
+        _check_probe([run for run, _ in scored])
+    groups: dict[str, dict[int, tuple[Run, float]]] = {}
+    for run, score in scored:
+        config = run.config
+        groups.setdefault(_kind_of(config), {})[config["seed"]] = (run, score)
+    first = [next(iter(group.values()))[0] for group in groups.values()]
+    rows: list[dict[str, Any]] = [
+        dict.fromkeys(COLUMNS, "") | {"method": method_name(run.config["parameters"])} for run in first
+    ]
+    names = [row["method"] + extra for row, extra in zip(rows, _distinctions(first, rows), strict=True)]
+    return {
+        name: {seed: score for seed, (_, score) in sorted(group.items())}
+        for name, group in zip(names, groups.values(), strict=True)
+    }
+
+
+def by_setting(runs: Iterable[Run] | None = None) -> dict[str, list[Run]]:
+    """Part runs by what makes their scores comparable: the encoder they began with and the sentences they saw.
+
+    Args:
+        runs: Run folders; None takes all of the default folder.
+
+    Returns:
+        Setting in words → its runs, in their order.
+    """
+    parts: dict[tuple[str, str, str], list[Run]] = {}
+    for run in list_runs() if runs is None else runs:
+        if not run.has("config"):
+            continue
+        config = run.config
+        data = config["data"]
+        words = f"{config['parameters']['encoder']} on {data['sentences']:,} sentences from {data['source']}"
+        parts.setdefault((words, config["encoder_fingerprint"], data["fingerprint"]), []).append(run)
+    shown = [key[0] for key in parts]
+    return {
+        key[0] if shown.count(key[0]) == 1 else f"{key[0]} (encoder {key[1][:6]}, data {key[2][:6]})": part
+        for key, part in parts.items()
+    }
+
+
+def measure_name(measure: str, solver: str = "fast") -> str:
+    """Say what a measure is."""
+    name = MEASURES[measure]
+    return f"{name}, solver {solver}" if measure in ("transfer", *TRANSFER) else name
+
+
+def _scored(runs: Iterable[Run], measure: str, result: str) -> list[tuple[Run, float]]:
+    scored = []
+    for run in runs:
+        if run.has("config") and run.has(result):
+            score = _score(run.read(result), measure)
+            if score is not None:
+                scored.append((run, float(score)))
+    return scored
+
+
+def _score(result: dict[str, Any], measure: str) -> float | None:
+    if measure in _AVERAGES:
+        return result.get("avg")
+    if measure == "probe":
+        return result.get("spearman")
+    if measure in _PROBE:
+        return result.get("triplet_accuracy", {}).get(measure.removeprefix("probe-"), {}).get("value")
+    return result.get("tasks", {}).get(measure, {}).get("all" if measure in STS else "acc")
+
+
+def _result_name(measure: str, solver: str) -> str:
+    """Name of the file a measure stands in, without .json."""
+    if measure not in MEASURES:
+        raise unknown("measure", measure, MEASURES)
+    if measure == "sts" or measure in STS:
+        return "sts"
+    if measure in _PROBE:
+        return "probe"
+    from hncse.evaluation import transfer
+
+    if solver not in transfer.SOLVERS:
+        raise unknown("solver", solver, transfer.SOLVERS)
+    return transfer.result_name(solver)
+
+
+def _check_probe(runs: list[Run]) -> None:
+    """Raise where runs were scored on different probes: their difference would be the probes'."""
+    versions: dict[tuple[Any, ...], Run] = {}
+    for run in runs:
+        result = run.read("probe")
+        versions.setdefault((result.get("fingerprint"), result.get("groups"), result.get("pairs")), run)
+    if len(versions) > 1:
+        names = " and ".join(run.name for run in versions.values())
+        raise HncseError(
+            f"{names} were scored on different versions of the probe; score the older again: "
+            "python -m hncse.evaluation.probe RUN"
+        )
