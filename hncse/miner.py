@@ -7,16 +7,24 @@ Notation (README, glossary): ``p_i = cos(z1_i, z2_i)`` is an anchor's similarity
     A  p > n and (p-n)/p ≤ band    near the boundary
     B  p > n and (p-n)/p > band    safe
     C  p ≤ n                       on the wrong side
+
+In a whole corpus, `mine` finds them; that is `hncse.mining`, loaded when called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["CASE_A", "CASE_B", "CASE_C", "Mined", "cases", "excluded_pairs", "hardest_k", "mine_in_batch"]
+if TYPE_CHECKING:
+    from hncse.embedding_cache import Encoder
+    from hncse.mining import MinedCorpus
+
+__all__ = ["CASE_A", "CASE_B", "CASE_C", "Mined", "cases", "excluded_pairs", "hardest_k", "mine", "mine_in_batch"]
 
 CASE_A, CASE_B, CASE_C = 0, 1, 2
 
@@ -107,3 +115,17 @@ def hardest_k(similarity: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Ten
     with torch.no_grad():
         values, columns = similarity.masked_fill(excluded, -torch.inf).topk(k, dim=1)  # (N, k')
     return columns, values > -torch.inf
+
+
+def mine(encoder: Encoder, sentences: Sequence[str], *arguments: Any, **options: Any) -> MinedCorpus:
+    """Mine hard negatives out of a corpus, before training: `hncse.mining.mine`, which says what it takes.
+
+    Args:
+        encoder: Anything with `encode`.
+        sentences: The anchors, and the corpus where no other is given.
+        *arguments: ``corpus``, ``positives``.
+        **options: ``k``, ``guards``, ``negatives``, …
+    """
+    from hncse import mining
+
+    return mining.mine(encoder, sentences, *arguments, **options)

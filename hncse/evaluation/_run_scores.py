@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hncse.errors import HncseError, unknown
-from hncse.evaluation.tables import COLUMNS, STS, TRANSFER, _distinctions, _kind_of, method_name
+from hncse.evaluation.tables import COLUMNS, STS, TRANSFER, distinctions, kind_of, method_name
 from hncse.runs import Run, list_runs
 
 __all__ = ["MEASURES", "by_setting", "measure_name", "run_scores"]
@@ -63,12 +63,12 @@ def run_scores(
     groups: dict[str, dict[int, tuple[Run, float]]] = {}
     for run, score in scored:
         config = run.config
-        groups.setdefault(_kind_of(config), {})[config["seed"]] = (run, score)
+        groups.setdefault(kind_of(config), {})[config["seed"]] = (run, score)
     first = [next(iter(group.values()))[0] for group in groups.values()]
     rows: list[dict[str, Any]] = [
         dict.fromkeys(COLUMNS, "") | {"method": method_name(run.config["parameters"])} for run in first
     ]
-    names = [row["method"] + extra for row, extra in zip(rows, _distinctions(first, rows), strict=True)]
+    names = [row["method"] + extra for row, extra in zip(rows, distinctions(first, rows), strict=True)]
     return {
         name: {seed: score for seed, (_, score) in sorted(group.items())}
         for name, group in zip(names, groups.values(), strict=True)

@@ -232,19 +232,19 @@ def grouped(runs: Iterable[Run]) -> list[list[Run]]:
     """Sort runs into those that are alike in everything but the seed; of two with one seed the younger counts."""
     groups: dict[str, dict[int, Run]] = {}
     for run in runs:  # oldest first
-        groups.setdefault(_kind_of(run.config), {})[run.config["seed"]] = run
+        groups.setdefault(kind_of(run.config), {})[run.config["seed"]] = run
     return [list(of_seed.values()) for of_seed in groups.values()]
 
 
 def _ours(runs: list[Run], measure: _Measure) -> list[dict[str, Any]]:
     groups = grouped(runs)
     rows = [_our_row(group, measure) for group in groups]
-    for row, extra in zip(rows, _distinctions([group[0] for group in groups], rows), strict=True):
+    for row, extra in zip(rows, distinctions([group[0] for group in groups], rows), strict=True):
         row["method"] += extra
     return sorted(rows, key=lambda row: (row["encoder"], row["avg"]))
 
 
-def _kind_of(config: dict[str, Any]) -> str:
+def kind_of(config: dict[str, Any]) -> str:
     """What runs of one row share: everything but the seed."""
     parameters = {k: v for k, v in config["parameters"].items() if k not in _IGNORED}
     facts = [config["data"]["fingerprint"], config["encoder_fingerprint"], config["selection"]]
@@ -277,7 +277,7 @@ def method_name(parameters: dict[str, Any]) -> str:
     return f"{parameters['loss']} ({options})" if options else parameters["loss"]
 
 
-def _distinctions(runs: list[Run], rows: list[dict[str, Any]]) -> list[str]:
+def distinctions(runs: list[Run], rows: list[dict[str, Any]]) -> list[str]:
     """What to add to the names of rows that would otherwise read alike: the parameters in which they differ."""
     shown = [tuple(row[key] for key in COLUMNS[:6]) for row in rows]
     added = []

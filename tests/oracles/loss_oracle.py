@@ -141,7 +141,7 @@ def simcse_with_negatives(
     groups: list[int] | None = None,
     negative_groups: list[int] | None = None,
 ) -> Tensor:
-    """SimCSE's equation 5 over one direction: N in-batch negatives and N mined ones, each anchor's own times e^weight."""
+    """SimCSE's equation 5, one direction: N in-batch negatives and N mined ones, each anchor's own times e^weight."""
     total = z1.new_tensor(0.0)
     n = len(z1)
     for i in range(n):

@@ -18,12 +18,12 @@ FOLDS = 10
 
 def fit(x, y, classes, strength, dev=None, max_epoch=200, tenacity=5):
     """Train on x (n, d), y (n,); dev is (x, y) or None, which holds out 5 %. Returns (model, best dev accuracy)."""
-    np.random.seed(1111)
+    draw = np.random.RandomState(1111)  # the stream of np.random.seed(1111), which SentEval calls
     torch.manual_seed(1111)
     model = nn.Linear(x.shape[1], classes)
     adam = torch.optim.Adam(model.parameters(), weight_decay=strength)
     if dev is None:
-        order = np.random.permutation(len(x))
+        order = draw.permutation(len(x))
         cut = int(0.05 * len(x))
         dev = x[order[:cut]], y[order[:cut]]
         x, y = x[order[cut:]], y[order[cut:]]
@@ -31,7 +31,7 @@ def fit(x, y, classes, strength, dev=None, max_epoch=200, tenacity=5):
     best, best_model, fruitless, epoch = -1.0, None, 0, 0
     while epoch <= max_epoch:
         for _ in range(4):
-            order = np.random.permutation(len(x))
+            order = draw.permutation(len(x))
             for start in range(0, len(x), 64):
                 rows = torch.from_numpy(order[start : start + 64])
                 adam.zero_grad()
