@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TOPICS = ("loss-step", "loss-share", "training", "length-groups", "encoding", "transfer", "transfer-encoding")
+TOPICS = ("loss-step", "loss-share", "training", "length-groups", "encoding", "transfer", "transfer-encoding", "mining")
 
 
 def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], str]]]:
-    from benchmarks import encode_speed, loss_share, loss_step, training_speed, transfer_speed
+    from benchmarks import encode_speed, loss_share, loss_step, mining, training_speed, transfer_speed
 
     sizes = (64,) if quick else (64, 128, 256, 512, 1024)
     rounds = 3 if quick else 7
@@ -28,6 +28,7 @@ def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], s
         "length-groups": lambda: training_speed.measure_groups(grouped, 3),
         "encoding": lambda: encode_speed.measure(500 if quick else 2000, rounds),
         "transfer": lambda: transfer_speed.measure((64,) if quick else (320, 768), 1 if quick else 3, not quick),
+        "mining": lambda: mining.measure(*((20_000, 1_000, 1, 20_000) if quick else (100_000, 10_000, 3, 1_000_000))),
         "transfer-encoding": lambda: transfer_speed.measure_encoding(20 if quick else 1),
     }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from hncse import _pretraining_text as text
-from hncse import static_vectors
+from hncse import pretraining, static_vectors
 
 if TYPE_CHECKING:
     from hncse.pretraining import PretrainingConfig
@@ -52,8 +52,13 @@ class Trainer:
             lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01,
         )  # fmt: skip
 
-    def initialise(self, say: Callable[[str], object]) -> None:
-        """Set the output bias to the unigram distribution and, where asked for, the word vectors to counted ones."""
+    def initialise(self, say: Callable[[str], object], table: Tensor | None = None) -> None:
+        """Set the output bias to the unigram distribution and, where asked for, the word vectors to counted ones.
+
+        Args:
+            say: Told what is being done.
+            table: (V, V) from `hncse.pretraining.count`, where several widths share one; None counts here.
+        """
         c, n_types = self.config, len(self.bias)
         probability = static_vectors.unigram(self.tokens.ids, n_types)
         special = [text.PAD, text.CLS, text.SEP, text.MASK]
@@ -62,10 +67,10 @@ class Trainer:
             self.head.bias.zero_()
             self.bias.copy_(torch.from_numpy(np.log(probability)))
         if c.static:
-            say("counting neighbours")
-            counts = static_vectors.cooccurrence(self.tokens.ids, self.tokens.lengths, n_types, c.window)
+            if table is None:
+                say("counting neighbours")
+                table = pretraining.count(c, self.tokens, n_types)
             say("factorising")
-            table = static_vectors.ppmi(counts, c.smoothing)
             vectors = static_vectors.factorise(table, static_vectors.semantic_width(c.width), c.power, seed=c.seed)
             static_vectors.install(self.model, vectors, probability, special)
 
@@ -90,7 +95,7 @@ class Trainer:
                 break
             value = self._update(rows, share)
             self.seconds = before + time.time() - began
-            if self.step % 50 == 0 or self.step == 1:
+            if self.step % c.log_every == 0 or self.step == 1 or self._progress() >= 1:
                 self.curve.append((self.seen, round(value, 4)))
                 say(f"step {self.step}  word pieces {self.seen:,}  loss {value:.3f}  {self.seconds:.0f} s")
             if time.time() - saved > 60 * c.checkpoint_minutes:

@@ -21,18 +21,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hncse import _pretraining_text as text
+from hncse import _pretraining_text as pieces
 from hncse._pretraining_card import card
 from hncse.errors import HncseError, command
 from hncse.runs import write_json, write_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from hncse._pretraining_loop import Trainer
 
-__all__ = ["PretrainingConfig", "pretrain"]
+__all__ = ["PretrainingConfig", "count", "prepare", "pretrain", "read_curve"]
 
 
-_NO_EFFECT = ("out", "minutes", "checkpoint_minutes", "device")
+Text = tuple[list[str], pieces.Tokens]  # word pieces in the order of their ids, and the corpus in ids
+_CURVE = "curve.json"
+_NO_EFFECT = ("out", "minutes", "checkpoint_minutes", "log_every", "device")
 
 
 def _option(default: Any, text: str) -> Any:
@@ -64,6 +69,7 @@ class PretrainingConfig:
     max_length: int = _option(64, "word pieces a sentence, special ones included; the rest is cut")
     minutes: float | None = _option(None, "stop masked language modelling early after this time")
     checkpoint_minutes: float = _option(3.0, "time between checkpoints")
+    log_every: int = _option(50, "steps between points of the loss curve")
     seed: int = _option(0, "seed of weights, order and masks")
     device: str | None = _option(None, "for example cuda; None takes a GPU where there is one")
 
@@ -77,9 +83,11 @@ class PretrainingConfig:
             raise HncseError(f"width {self.width} is not a multiple of heads {self.heads}")
         if not 0 < self.mask < 1:
             raise HncseError(f"mask is {self.mask}; it is a share of the words, between 0 and 1")
-        if not len(text.SPECIAL) < self.vocabulary <= 1 << 16:
-            raise HncseError(f"vocabulary is {self.vocabulary}; it must lie in {len(text.SPECIAL) + 1} … 65536")
-        if not 3 <= self.max_length <= min(text.LONGEST, self.batch_tokens):
+        if not len(pieces.SPECIAL) < self.vocabulary <= 1 << 16:
+            raise HncseError(f"vocabulary is {self.vocabulary}; it must lie in {len(pieces.SPECIAL) + 1} … 65536")
+        if self.log_every < 1:
+            raise HncseError(f"log_every is {self.log_every}; it must be a whole number of at least 1")
+        if not 3 <= self.max_length <= min(pieces.LONGEST, self.batch_tokens):
             raise HncseError(f"max_length is {self.max_length}; it must lie in 3 … 128, and within batch_tokens")
 
     def key(self) -> str:
@@ -96,57 +104,121 @@ def _hash(config: PretrainingConfig, names: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:16]
 
 
-def pretrain(config: PretrainingConfig, sentences: Sequence[str], say: Callable[[str], object] | None = None) -> Path:
+def pretrain(
+    config: PretrainingConfig,
+    sentences: Sequence[str],
+    say: Callable[[str], object] | None = None,
+    *,
+    text: Text | None = None,
+    table: Tensor | None = None,
+) -> Path:
     """Make an encoder from sentences.
 
     Args:
         config: What to make.
         sentences: The corpus.
         say: Called with a line of text now and then; None is silent.
+        text: What `prepare` made of these sentences, where several encoders share it; None makes it here.
+        table: What `count` made of that, likewise.
 
     Returns:
-        The folder ``encoder/`` under ``config.out``: weights in half precision, tokenizer, card.
+        The folder ``encoder/`` under ``config.out``: weights in half precision, tokenizer, card. Beside it lies
+        ``curve.json``, see `read_curve`.
 
     Raises:
-        HncseError: The folder belongs to a run with other settings, or there is nothing to learn from.
+        HncseError: The folder belongs to a run with other settings or sentences, or there is nothing to learn from.
     """
     say = say or (lambda line: None)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint, note = out / "checkpoint.safetensors", out / "settings.json"
-    key = json.loads(note.read_text(encoding="utf-8"))["key"] if note.is_file() else None
-    if checkpoint.is_file() and key != config.key():
+    found = json.loads(note.read_text(encoding="utf-8")) if checkpoint.is_file() and note.is_file() else {}
+    meant = {"key": config.key(), "corpus": _fingerprint(sentences)}
+    if checkpoint.is_file() and found.get("key") != meant["key"]:
         raise HncseError(f"{out} holds a run with other settings; choose another --out or remove {checkpoint.name}")
-    write_json(note, {**dataclasses.asdict(config), "key": config.key()})
-    vocabulary, tokens = _prepared(config, sentences, out, say)
+    if found.get("corpus", meant["corpus"]) != meant["corpus"]:
+        raise HncseError(f"{out} holds a run on other sentences; choose another --out or remove {checkpoint.name}")
+    write_json(note, {**dataclasses.asdict(config), **meant})
+    vocabulary, tokens = prepare(config, sentences, out, say) if text is None else text
     if len(tokens.ids) < 2:
         raise HncseError(f"the corpus {config.source!r} has no words to learn from")
     from hncse._pretraining_loop import Trainer
 
     trainer = Trainer(config, vocabulary, tokens)
     if not trainer.resume(checkpoint):
-        trainer.initialise(say)
+        trainer.initialise(say, table)
     trainer.run(checkpoint, say)
+    write_json(out / _CURVE, trainer.curve)
     return _write(trainer, vocabulary, out / "encoder")
 
 
-def _prepared(
-    config: PretrainingConfig, sentences: Sequence[str], out: Path, say: Callable[[str], object]
-) -> tuple[list[str], text.Tokens]:
-    """Vocabulary and word pieces, read back where an earlier start already made them."""
-    listing, pieces, note = out / "vocab.txt", out / "tokens.npz", out / "text.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8"))["key"] == config.text_key():
-        stored = np.load(pieces)
+def _fingerprint(sentences: Sequence[str]) -> str:
+    """Hash of a corpus: the sentences of ``docstrings`` change with the packages installed, its name does not."""
+    digest = hashlib.sha256()
+    for sentence in sentences:
+        digest.update(sentence.encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def read_curve(out: str | Path) -> NDArray[np.float64]:
+    """Word pieces seen and the loss there, (n, 2), of a finished run's folder; n is 0 without language modelling.
+
+    Raises:
+        HncseError: No finished run lies there.
+    """
+    path = Path(out) / _CURVE
+    if not path.is_file():
+        raise HncseError(f"{path} is missing: no finished pretraining run lies in {out}")
+    return np.array(json.loads(path.read_text(encoding="utf-8")), dtype=np.float64).reshape(-1, 2)
+
+
+def prepare(
+    config: PretrainingConfig, sentences: Sequence[str], out: Path, say: Callable[[str], object] | None = None
+) -> Text:
+    """Learn the vocabulary and cut the corpus into word pieces, or read both back where they lie already.
+
+    Args:
+        config: What decides them: its source, limit, seed and vocabulary.
+        sentences: The corpus.
+        out: Folder that keeps them: ``vocab.txt``, ``tokens.npz``, ``text.json``.
+        say: Called with a line of text now and then; None is silent.
+
+    Returns:
+        The word pieces in the order of their ids, and the corpus in ids.
+    """
+    say = say or (lambda line: None)
+    listing, stored, note = out / "vocab.txt", out / "tokens.npz", out / "text.json"
+    meant = {"key": config.text_key(), "corpus": _fingerprint(sentences)}
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == meant:
+        kept = np.load(stored)
         vocabulary = listing.read_text(encoding="utf-8").split("\n")[:-1]
-        return vocabulary, text.Tokens(stored["ids"], stored["lengths"], stored["inside"])
-    vocabulary = text.learn_vocabulary(sentences[: config.vocabulary_sentences], config.vocabulary)
+        return vocabulary, pieces.Tokens(kept["ids"], kept["lengths"], kept["inside"])
+    out.mkdir(parents=True, exist_ok=True)
+    vocabulary = pieces.learn_vocabulary(sentences[: config.vocabulary_sentences], config.vocabulary)
     say(f"vocabulary: {len(vocabulary):,} word pieces")
-    tokens = text.tokenise(sentences, vocabulary)
+    tokens = pieces.tokenise(sentences, vocabulary)
     say(f"corpus: {len(sentences):,} sentences, {len(tokens.ids):,} word pieces")
     write_text(listing, "\n".join(vocabulary) + "\n")
-    np.savez(pieces, ids=tokens.ids, lengths=tokens.lengths, inside=tokens.inside)
-    write_json(note, {"key": config.text_key()})  # last: says the others are whole
+    np.savez(stored, ids=tokens.ids, lengths=tokens.lengths, inside=tokens.inside)
+    write_json(note, meant)  # last: says the others are whole
     return vocabulary, tokens
+
+
+def count(config: PretrainingConfig, tokens: pieces.Tokens, n_types: int) -> Tensor:
+    """Count neighbours in a corpus and turn the counts into positive pointwise mutual information.
+
+    Args:
+        config: Its window and smoothing.
+        tokens: From `prepare`.
+        n_types: Size of the vocabulary V.
+
+    Returns:
+        (V, V) float32; every width's word vectors are factors of this one table.
+    """
+    from hncse import static_vectors
+
+    counts = static_vectors.cooccurrence(tokens.ids, tokens.lengths, n_types, config.window)
+    return static_vectors.ppmi(counts, config.smoothing)
 
 
 def _write(trainer: Trainer, vocabulary: Sequence[str], folder: Path) -> Path:
@@ -154,14 +226,14 @@ def _write(trainer: Trainer, vocabulary: Sequence[str], folder: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    text.save_tokenizer(vocabulary, folder, text.LONGEST)
+    pieces.save_tokenizer(vocabulary, folder, pieces.LONGEST)
     trainer.model.config.architectures = ["BertModel"]
     trainer.model.config.save_pretrained(folder)
     weights = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in trainer.model.state_dict().items()}
     part = folder / "model.part"
     save_file(weights, part, metadata={"format": "pt"})
     part.replace(folder / "model.safetensors")
-    write_json(folder / "hncse.json", {"pooling": "mean", "max_length": text.LONGEST})
+    write_json(folder / "hncse.json", {"pooling": "mean", "max_length": pieces.LONGEST})
     threads = torch.get_num_threads()
     name = torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor() or platform.machine()
     facts = {

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hncse.errors import HncseError
 
-__all__ = ["cooccurrence", "factorise", "install", "ppmi", "semantic_width", "unigram"]
+__all__ = ["cooccurrence", "factorise", "install", "nearest", "ppmi", "semantic_width", "unigram"]
 
 _RESERVED = 3  # coordinates beside the meaning: one for frequency, two that keep every row's norm equal
 _QUERY = 64.0  # how loudly every position asks for the frequency coordinate; with its key at 0, attention is uniform
@@ -134,6 +134,40 @@ def factorise(
     return (left[:, :dimension] * kept**power).numpy()
 
 
+def nearest(
+    vectors: NDArray[np.floating],
+    probability: NDArray[np.float64],
+    rows: Sequence[int],
+    k: int = 8,
+    rarest: float = 0.0,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the word pieces whose vectors point the same way, as `install` will write them.
+
+    Args:
+        vectors: (V, m), from `factorise`.
+        probability: (V,) unigram probabilities, from `unigram`.
+        rows: n ids to ask about.
+        k: Neighbours each, itself not among them.
+        rarest: Pieces with a lower probability are no neighbours: too few sentences stand behind their counts.
+
+    Returns:
+        Ids and cosines, (n, k) each, nearest first.
+
+    Raises:
+        HncseError: Fewer than k pieces are left to choose from.
+    """
+    allowed = probability >= rarest  # (V,)
+    if not 0 < k < allowed.sum():
+        raise HncseError(f"cannot name {k} neighbours among {int(allowed.sum())} word pieces; lower k or rarest")
+    unit = _centred(vectors, probability)  # (V, m)
+    unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
+    asked = np.asarray(rows, dtype=np.int64)  # (n,)
+    cosine = np.where(allowed, unit[asked] @ unit.T, -np.inf)  # (n, V)
+    cosine[np.arange(len(asked)), asked] = -np.inf
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]  # (n, k)
+    return order, np.take_along_axis(cosine, order, axis=1).astype(np.float64)
+
+
 def semantic_width(hidden: int) -> int:
     """Coordinates of a hidden size that are left for meaning once `install` took its reserved ones."""
     return hidden - _RESERVED
@@ -203,8 +237,7 @@ def _equal_norm_rows(
     Returns:
         (V, m + 3) rows, and the log-weight difference that one unit of the frequency coordinate stands for.
     """
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)  # (V, m)
-    unit = unit - probability @ unit  # the corpus mean says nothing about a sentence (Mu and Viswanath 2018)
+    unit = _centred(vectors, probability)  # (V, m)
     unit[special] = 0
     log_weight = np.log(half_point / (half_point + probability))  # (V,)
     middle, half_range = log_weight.min() / 2, max(-log_weight.min() / 2, 1e-9)
@@ -218,3 +251,9 @@ def _equal_norm_rows(
     rows = np.concatenate([body, (centre + spread)[:, None], (centre - spread)[:, None]], axis=1)
     scale = math.sqrt(rows.shape[1] / norm)
     return (rows * scale).astype(np.float32), half_range / (0.3 * size * scale)
+
+
+def _centred(vectors: NDArray[np.floating], probability: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Unit vectors less their mean over the corpus, which says nothing about a sentence (Mu and Viswanath 2018)."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)  # (V, m)
+    return unit - probability @ unit

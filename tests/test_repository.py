@@ -243,8 +243,8 @@ def test_help_of_a_command_is_cheap(module):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> list[str]:
-    """Names inside a wheel built from the files of the repository, in a copy, so that no old build/ can help."""
+def wheel(tmp_path_factory) -> Path:
+    """A wheel built from the files of the repository, in a copy, so that no old build/ can help."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         copy(ROOT / name, source)
@@ -253,20 +253,78 @@ def wheel(tmp_path_factory) -> list[str]:
     done = subprocess.run([sys.executable, *build], cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (file,) = (source / "dist").glob("hncse-*.whl")
-    return zipfile.ZipFile(file).namelist()
+    return file
 
 
-def test_the_wheel_carries_the_encoder_the_data_and_the_types(wheel):
+@pytest.fixture(scope="module")
+def carried(wheel) -> list[str]:
+    """Names inside the wheel."""
+    return zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_wheel_carries_the_encoder_the_data_and_the_types(carried):
     expected = ["hncse/py.typed", "hncse/data/probe.jsonl", "hncse/kit/encoder/model.safetensors"]
     expected += [
         "hncse/kit/encoder/config.json",
         "hncse/kit/encoder/tokenizer.json",
         "hncse/evaluation/literature/sts.csv",
     ]
-    assert [name for name in expected if name not in wheel] == []
+    assert [name for name in expected if name not in carried] == []
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hncse").rglob("*.py")}
-    assert package <= set(wheel)
+    assert package <= set(carried)
 
 
-def test_the_wheel_carries_nothing_else(wheel):
-    assert {name.split("/")[0] for name in wheel} == {"hncse", f"hncse-{hncse.__version__}.dist-info"}
+def test_the_wheel_carries_nothing_else(carried):
+    assert {name.split("/")[0] for name in carried} == {"hncse", f"hncse-{hncse.__version__}.dist-info"}
+
+
+USE_THE_WHEEL = """
+import json, os, socket, sys
+from pathlib import Path
+
+target, checkout = map(Path, sys.argv[1:])
+sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != checkout]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+
+def refused(*_):
+    raise AssertionError("something asked for the network")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
+import hncse
+from hncse.data import probe
+from hncse.evaluation import literature
+
+z = hncse.SentenceEncoder.from_pretrained("kit", device="cpu").encode(["A cat sat on the mat.", "It rained."])
+modules = [m for name, m in sys.modules.items() if name.split(".")[0] == "hncse"]
+strangers = [m.__file__ for m in modules if not Path(m.__file__).resolve().is_relative_to(target.resolve())]
+found = {"strangers": strangers, "modules": len(modules), "embeddings": z.tolist(), "dtype": str(z.dtype)}
+found |= {"probe": probe.fingerprint(probe.load()), "here": os.listdir()}
+found |= {"literature": {name: len(literature.load(name)) for name in literature.TABLES}}
+print(json.dumps(found))
+"""
+
+
+def test_the_wheel_works_from_an_empty_folder_without_network_or_checkout(wheel, kit, tmp_path):
+    import numpy as np
+
+    from hncse.data import probe
+    from hncse.evaluation import literature
+
+    target, empty = tmp_path / "installed", tmp_path / "empty"
+    empty.mkdir()
+    install = f"-m pip install --quiet --no-deps --no-index --no-compile --target {target} {wheel}".split()
+    done = subprocess.run([sys.executable, *install], cwd=empty, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    environment = {**os.environ, "PYTHONPATH": str(target), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", USE_THE_WHEEL, str(target), str(ROOT)],
+        cwd=empty, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["strangers"] == [] and found["modules"] > 5, "modules came from the checkout, not from the wheel"
+    expected = kit.encode(["A cat sat on the mat.", "It rained."])
+    assert found["dtype"] == "float32" and np.allclose(found["embeddings"], expected, atol=1e-6)
+    assert found["probe"] == probe.fingerprint(probe.load())
+    assert found["literature"] == {name: len(literature.load(name)) for name in literature.TABLES}
+    assert found["here"] == [], "using the package wrote into the working folder"

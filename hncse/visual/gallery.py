@@ -8,6 +8,7 @@ figures/index.json says of every picture what it shows, the command that made it
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "figures"
+_MADE_BY = "python -m hncse.visual.gallery"
 _PUBLISHED = {"sts_table": "05_sts_table", "transfer_table": "06_transfer_table"}  # drawn from literature alone
 _SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
 
@@ -45,14 +47,21 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     target = folder or FOLDER
     parameters = {name: run.config["parameters"][name] for name in _SHOWN}
     behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
-    written, index = [], {}
+    written, index = [], _others(target)
     for name, picture in {**_of_run(run), **_of_literature()}.items():
         written += figures.save(picture, target / name)
         about = {"notebook": _PUBLISHED[name], "run": None} if name in _PUBLISHED else behind
-        index[name] = {"alt": picture.get_label(), "made_by": "python -m hncse.visual.gallery RUN"} | about
+        index[name] = {"alt": picture.get_label(), "made_by": f"{_MADE_BY} RUN"} | about
     path = target / "index.json"
     runs.write_json(path, {"figures": index})
     return [*written, path]
+
+
+def _others(folder: Path) -> dict[str, dict[str, object]]:
+    """Entries of the index whose pictures another command makes: they stay."""
+    path = folder / "index.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.is_file() else {}
+    return {name: entry for name, entry in known.items() if not entry["made_by"].startswith(_MADE_BY)}
 
 
 def _of_run(run: runs.Run) -> dict[str, Figure]:
