@@ -37,7 +37,7 @@ def card(config: Any, facts: dict[str, Any], curve: list[tuple[int, float]]) -> 
         ("shape", f"{shape}, {facts['vocabulary']:,} word pieces; {facts['bytes']:,} bytes in half precision"),
         ("start", start),
         ("masked language modelling", f"{facts['seen']:,} word pieces in {facts['steps']:,} steps"),
-        ("loss", f"{first:.3f} at the first step, {last:.3f} at the last logged" if curve else "none"),
+        ("loss", f"{first:.3f} at the first step, {last:.3f} at the last" if curve else "none"),
         ("time of modelling", f"{facts['minutes']:.1f} minutes"),
         ("hardware", facts["hardware"]),
         ("revision", _revision()),
