@@ -296,7 +296,11 @@ def _loaded(tasks: Sequence[str | TransferTask] | None) -> list[TransferTask]:
         raise HncseError(f"task {twice} is named twice; name each once")
     missing = [task for task in chosen if isinstance(task, str) and not files.transfer_present(task)]
     if missing:
-        senteval.fetch(transfer=True)
+        try:
+            senteval.fetch(transfer=True)
+        except HncseError as error:
+            absent = files.missing_files(senteval.downstream(), missing)[0]
+            raise HncseError(f"{', '.join(missing)} cannot be read: there is no {absent}, and {error}") from error
     return [files.load_task(task) if isinstance(task, str) else task for task in chosen]
 
 

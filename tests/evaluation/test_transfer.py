@@ -300,7 +300,9 @@ def test_unknown_tasks_and_solvers_and_repeats(base):
 
 def test_a_missing_task_names_its_file_and_the_ways_to_get_it(base):
     (base / "TREC/TREC_10.label").unlink()
-    with pytest.raises(HncseError, match=r"senteval.tar is not in .*Two ways to get it"):
+    with pytest.raises(
+        HncseError, match=r"TREC cannot be read: there is no .*TREC_10.label, and senteval.tar is not in .*Two ways"
+    ):
         transfer.evaluate(Fake(), ["TREC"])
     assert set(transfer.evaluate(Fake(), ["CR"])) == {"CR"}  # the others still work
 
