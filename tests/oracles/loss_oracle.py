@@ -41,7 +41,7 @@ def simcse(z1: Tensor, z2: Tensor, tau: float = 0.05, groups: list[int] | None =
 def hardest(z1: Tensor, z2: Tensor, i: int, groups: list[int] | None = None) -> int | None:
     best, best_value = None, -math.inf
     for j in negatives_of(i, len(z1), groups):
-        value = float(cos(z1[i], z2[j]))
+        value = float(cos(z1[i], z2[j]).detach())
         if value > best_value:
             best, best_value = j, value
     return best
