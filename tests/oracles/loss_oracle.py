@@ -62,7 +62,7 @@ def mixed_positive(
     if j is None:
         return z2[i]
     p, n = cos(z1[i], z2[i]), cos(z1[i], z2[j])
-    case = case_of(float(p), float(n), band)
+    case = case_of(float(p.detach()), float(n.detach()), band)
     if case == "A":
         return w1 * z2[i] + w2 * z2[j]
     if case == "B":
