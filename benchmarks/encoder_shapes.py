@@ -1,6 +1,6 @@
 """Which shape for 12 MB: encoders of eight shapes, each counted and then trained alike, against their size.
 
-    python -m benchmarks.encoder_shapes                 # needs HNCSE_DATA; hours on one core, goes on where it stopped
+    python -m benchmarks.encoder_shapes                 # needs HNCSE_DATA; half an hour on one core, resumes
     python -m benchmarks.encoder_shapes --draw          # only the picture, from the CSV
 
 Every shape: `hncse.pretraining` with ``--tokens 0`` (counted vectors, no language modelling), raw mean pooling on
