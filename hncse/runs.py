@@ -22,14 +22,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, command, unknown
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
 
-__all__ = ["Run", "find", "list_runs", "root", "write_json", "write_text"]
+__all__ = ["Run", "find", "list_runs", "root", "whole_file", "write_json", "write_text"]
 
 
 def root() -> Path:
@@ -44,8 +44,13 @@ def root() -> Path:
     return home / "runs"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+@contextlib.contextmanager
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Give a file to write that stands at ``path`` when the block ends well, and nowhere when it does not.
+
+    Args:
+        path: Where it goes; its folder is made.
+        mode: ``"w"`` (UTF-8) or ``"wb"``.
 
     Raises:
         HncseError: The disk is full or read-only; the old file, if any, is untouched.
@@ -53,18 +58,27 @@ def write_text(path: Path, text: str) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        encoding = None if "b" in mode else "utf-8"
         with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}-", delete=False, encoding="utf-8"
+            mode, dir=path.parent, prefix=f".{path.name}-", delete=False, encoding=encoding
         ) as file:
             temporary = Path(file.name)
-            file.write(text)
+            yield file
         temporary.chmod(0o644)  # mkstemp's 0600 would hide results from colleagues
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(text)
 
 
 def write_json(path: Path, content: Any) -> None:

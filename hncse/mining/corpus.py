@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -19,7 +20,7 @@ __all__ = ["Listed", "Pool", "Spooled", "pool", "stream"]
 Integers = NDArray[np.int64]
 
 
-class Pool:
+class Pool(ABC):
     """Sentences to search. A position counts every sentence given, copies and blank ones too.
 
     Attributes:
@@ -43,9 +44,9 @@ class Pool:
         if texts:
             yield texts, np.array(places, dtype=np.int64)
 
+    @abstractmethod
     def texts(self, index: Integers) -> list[str]:
         """Sentences at positions (p,), in the order asked for."""
-        raise NotImplementedError
 
     def _distinct(self) -> Iterator[tuple[int, str]]:
         """Yield first occurrences with their positions, counting the rest."""
@@ -63,8 +64,9 @@ class Pool:
                 seen.add(mark)
                 yield place, text
 
+    @abstractmethod
     def _given(self) -> Iterator[str]:
-        raise NotImplementedError
+        """Yield every sentence, as it was given."""
 
     def _mark(self, text: str) -> bytes | str:
         return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from hncse.errors import HncseError, unknown
 from hncse.mining.corpus import Pool
 from hncse.mining.guards import GUARDS, KEPT, Guards, Neighbours, apply
 from hncse.mining.report import Report
+from hncse.runs import whole_file
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -146,23 +146,11 @@ def save(triplets: Dataset, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise HncseError(f"{path.name!r} ends in {path.suffix or 'nothing'!r}; it must end in {' or '.join(FORMATS)}")
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-            temporary = Path(file.name)
-            with _no_bars():
-                if path.suffix == ".parquet":
-                    triplets.to_parquet(file)
-                else:
-                    triplets.to_json(file, lines=True, force_ascii=False)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
+    with whole_file(path, "wb") as file, _no_bars():
+        if path.suffix == ".parquet":
+            triplets.to_parquet(file)
+        else:
+            triplets.to_json(file, lines=True, force_ascii=False)
     return path
 
 
