@@ -9,6 +9,7 @@ INSTALL := pip install -qq --no-compile --disable-pip-version-check -c constrain
 # Longest a single notebook cell may take, in seconds. A run that is cut off resumes where it was.
 TIMEOUT ?= 14400
 NOTEBOOKS ?=
+FIGURES ?=
 
 # Only what stands on make's command line is a parameter: a shell that happens to export SEED changes nothing.
 given = $(if $(filter command,$(origin $(1))),-p $(2) '$($(1))')
@@ -22,7 +23,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 PAPERMILL = $(PY) -m papermill --kernel python3 --language python --log-level WARNING --execution-timeout $(TIMEOUT) \
 	$(if $(CI),--no-progress-bar)
 
-.PHONY: help setup train test test-real notebooks figures lint bench clean
+.PHONY: help setup train test test-real notebooks figures lint colab bench clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -65,18 +66,23 @@ test-real: setup ## run the tests on the real benchmark files in HNCSE_DATA
 	    "make test-real HNCSE_DATA=/path/to/data" >&2; exit 2; }
 	@$(PY) -m pytest -m real
 
-notebooks: setup ## run every notebook from top to bottom, into runs/notebooks/; NOTEBOOKS="03_train" picks some
+notebooks: setup ## run and check every notebook, into runs/notebooks/; NOTEBOOKS="03_train" picks some
 	@$(PY) -m hncse.notebook run $(NOTEBOOKS)
 
-figures: setup ## train with notebook 03's defaults and draw figures/ and its index again
+# The run is the one whose pictures notebook 03 has just stored: a finished run with the same values is opened again.
+figures: setup ## draw figures/ and its index again, from notebook 03 with its defaults; FIGURES=folder draws elsewhere
 	@HNCSE_DATA=/nonexistent $(PY) -m hncse.notebook run 03_train
-	@$(PY) -m hncse.visual.gallery latest
+	@run=$$(ls -t "$(RUNS)"/*/figures/training_curve.png | head -n 1) && \
+	  $(PY) -m hncse.visual.gallery "$$(dirname "$$(dirname "$$run")")" $(if $(FIGURES),--out "$(FIGURES)")
 
 lint: setup ## check style, formatting, types and what notebooks promise
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(PY) -m hncse.notebook check
+
+colab: setup ## prove the notebooks' setup line in a fresh environment, as Colab runs it (needs PyPI; several minutes)
+	@$(PY) -m tests.colab
 
 bench: setup ## measure speed and memory against the plain forms and sentence-transformers, as ratios
 	@$(PY) -m benchmarks

@@ -5,6 +5,7 @@
 
 python -m hncse.notebook run [NAME …]   # execute with papermill, check, print a table
 python -m hncse.notebook check          # the contract every notebook keeps
+python -m hncse.notebook sync           # make the cells of exercises from hncse.exercises
 python -m hncse.notebook clean          # remove outputs, keep tags
 """
 
@@ -241,11 +242,14 @@ def _check_type(parameter: Parameter, value: Any) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hncse.notebook", description="Run, check or clean the notebooks.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run | check | clean")
+    parser = argparse.ArgumentParser(
+        prog="python -m hncse.notebook", description="Run, check, sync or clean the notebooks."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run | check | sync | clean")
     texts = {
         "run": "execute with papermill and their default parameters; print a table",
-        "check": "check the contract: title, setup, parameters, no outputs",
+        "check": "check the contract: title, setup, parameters, questions, exercises, no outputs",
+        "sync": "make the cells of exercises from hncse.exercises, where <!-- exercise 02.1 --> stands",
         "clean": "remove outputs and counters, keep tags",
     }
     for action, text in texts.items():
@@ -254,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
         if action == "run":
             sub.add_argument("--out", type=Path, help="folder of the executed notebooks (default: notebooks/ of runs)")
             sub.add_argument("--timeout", type=int, default=600, help="longest a cell may take, seconds (default 600)")
+            sub.add_argument("--strict", action="store_true", help="fail over two minutes a notebook, twelve in all")
     return parser
 
 
@@ -265,10 +270,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     paths = _notebooks.find(options.names)
     if options.command == "run":
-        fine = _notebooks.run(paths, _say, options.out, options.timeout)
-    else:
-        fine = (_notebooks.check if options.command == "check" else _notebooks.clean)(paths, _say)
-    return 0 if fine else 1
+        from hncse import _notebook_run
+
+        return 0 if _notebook_run.run(paths, _say, options.out, options.timeout, options.strict) else 1
+    if options.command == "check":
+        from hncse import _notebook_contract
+
+        return 0 if _notebook_contract.check(paths, _say) else 1
+    return 0 if (_notebooks.sync if options.command == "sync" else _notebooks.clean)(paths, _say) else 1
 
 
 def _say(line: str) -> None:

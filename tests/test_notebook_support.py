@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from hncse import _notebooks, notebook
+from hncse._notebook_contract import check, problems
 from hncse.errors import HncseError
 from hncse.notebook import check_parameters
 
@@ -136,21 +137,29 @@ def test_live_curve_is_silent_when_nobody_watches(monkeypatch):
     notebook.LiveCurve()(None)  # type: ignore[arg-type]  # never looks at it
 
 
-def valid(name: str = "99_test") -> nbformat.NotebookNode:
+def valid(name: str = "B9_test") -> nbformat.NotebookNode:
+    """The least that keeps the contract; an appendix, so it needs no exercises."""
     title = f"# Title\n{_notebooks.badge(name)}\n**You will be able to** …\nTime: two minutes. **Hardware:** any."
+    end = (
+        "Notation: [glossary](GLOSSARY.md)\n\n<details><summary><b>What you should see</b></summary>\n\n"
+        "![Expected margins](../figures/margins.png)\n</details>\n\n## To discuss\n\n1. Why?"
+    )
     made = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell(title),
             nbformat.v4.new_code_cell(_notebooks.setup_source()),
             nbformat.v4.new_code_cell(DEFAULTS.strip(), metadata={"tags": ["parameters"]}),
             nbformat.v4.new_code_cell("check_parameters(In, globals())"),
+            nbformat.v4.new_markdown_cell("> **Predict.** What will it be?"),
+            nbformat.v4.new_code_cell('figures.show(picture, "name", alt=picture.get_label(), caption="Look.")'),
+            nbformat.v4.new_markdown_cell(end),
         ]
     )
     return _notebooks.strip(made)
 
 
 def test_a_notebook_that_keeps_the_contract_has_no_problems():
-    assert list(_notebooks.problems(valid(), "99_test")) == []
+    assert list(problems(valid(), "B9_test")) == []
 
 
 def _untag(made):
@@ -193,6 +202,37 @@ def _broken(made):
     made.cells[3].source += "\nif"
 
 
+def _unasked(made):
+    del made.cells[4]
+
+
+def _asked_once(made):
+    made.cells.append(made.cells[5].copy())
+
+
+def _no_picture(made):
+    made.cells[5].source = "print()"
+
+
+def _without(words):
+    def spoil(made):
+        made.cells[6].source = made.cells[6].source.replace(words, "")
+
+    return spoil
+
+
+def _lost_picture(made):
+    made.cells[6].source += "![Expected other picture](../figures/other.png)"
+
+
+def _silent_picture(made):
+    made.cells[6].source += '<img src="../figures/margins.png">'
+
+
+def _exercise(made):
+    made.cells.append(nbformat.v4.new_markdown_cell("<!-- exercise B9.1 -->"))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -200,12 +240,26 @@ def _broken(made):
         (_same_id, "have the id"), (_uncommented, "more has no comment"), (_untyped, "more has no type"),
         (_no_badge, "lacks the Colab badge"), (_own_setup, "must be the setup cell"),
         (_unchecked, "must call check_parameters"), (_broken, "is no Python"),
+        (_unasked, "cell 4 shows a picture without a question"), (_asked_once, "cell 7 shows a picture without"),
+        (_no_picture, "shows no picture"), (_without("](GLOSSARY.md"), "lacks the notation"),
+        (_without("## To discuss"), "lacks questions for a group"),
+        (_without("<summary><b>What you should see"), "lacks the expected pictures"),
+        (_without("![Expected margins](../figures/margins.png)"), "embeds no picture"),
+        (_lost_picture, "embeds ../figures/other.png, which does not exist"),
+        (_silent_picture, "margins.png with the alt text ''"),
+        (_exercise, "exercise B9.1 is in the notebook and not in"),
     ],
 )  # fmt: skip
 def test_every_broken_promise_is_found(spoil, message):
     made = valid()
     spoil(made)
-    assert any(message in problem for problem in _notebooks.problems(made, "99_test"))
+    assert any(message in problem for problem in problems(made, "B9_test"))
+
+
+def test_a_numbered_notebook_says_its_number_and_has_exercises():
+    found = list(problems(valid("99_test"), "99_test"))
+    assert any("'# 99 · …'" in problem for problem in found)
+    assert any("lesson_99.py holds 0 exercises; a numbered notebook has at least three" in problem for problem in found)
 
 
 def test_clean_removes_outputs_and_keeps_tags(tmp_path):
@@ -213,12 +267,12 @@ def test_clean_removes_outputs_and_keeps_tags(tmp_path):
     _output(made), _widgets(made)
     made.cells[3].execution_count = 7
     made.cells[2].metadata["papermill"] = {"duration": 1.0}
-    path = tmp_path / "99_test.ipynb"
+    path = tmp_path / "B9_test.ipynb"
     nbformat.write(made, path)
     said: list[str] = []
-    assert not _notebooks.check([path], said.append)
+    assert not check([path], said.append)
     assert _notebooks.clean([path], said.append)
-    assert _notebooks.check([path], said.append)
+    assert check([path], said.append)
     stored = json.loads(path.read_text())
     assert stored["cells"][2]["metadata"] == {"tags": ["parameters"]}
     assert stored["cells"][3]["outputs"] == [] and stored["cells"][3]["execution_count"] is None
@@ -227,10 +281,26 @@ def test_clean_removes_outputs_and_keeps_tags(tmp_path):
     assert path.read_bytes() == before and "was clean" in said[-1]
 
 
+def test_sync_writes_a_file_once_and_tells_what_is_left_to_do(tmp_path, capsys):
+    made = valid("02_test")
+    made.cells.append(nbformat.v4.new_markdown_cell("<!-- exercise 02.1 -->"))
+    path = tmp_path / "02_test.ipynb"
+    nbformat.write(made, path)
+    assert notebook.main(["sync", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "1 exercises, written" in said and "exercise 02.2 is missing" in said
+    before = path.read_bytes()
+    assert notebook.main(["sync", str(path)]) == 0
+    assert "1 exercises, as they were" in capsys.readouterr().out and path.read_bytes() == before
+    assert not any("exercise 02.1" in p for p in problems(_notebooks.read(path), "02_test"))
+    assert notebook.main(["check", str(path)]) == 1  # 02.2 and on are missing
+
+
 def test_unknown_notebook_names_the_nearest():
     with pytest.raises(HncseError, match="Did you mean '03_train'"):
         _notebooks.find(["03_trian"])
-    assert [path.stem for path in _notebooks.find(["03_train"])] == ["03_train"]
+    for name in ("03_train", "03", "notebooks/03_train.ipynb"):
+        assert [path.stem for path in _notebooks.find([name])] == ["03_train"]
 
 
 def test_command_line_without_torch_and_with_errors_for_people():

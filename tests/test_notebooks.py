@@ -9,8 +9,10 @@ import nbformat
 import papermill
 import pytest
 
-from hncse import _notebooks, runs
+from hncse import _notebook_run, _notebooks, runs
+from hncse._notebook_contract import problems
 from hncse.encoder import SentenceEncoder
+from hncse.errors import HncseError
 from hncse.notebook import read_defaults
 from hncse.training import TrainingConfig
 from hncse.visual import gallery
@@ -48,17 +50,17 @@ def text(done) -> str:
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_contract(path):
-    assert list(_notebooks.problems(_notebooks._read(path), path.stem)) == []
+    assert list(problems(_notebooks.read(path), path.stem)) == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_linked_files_exist(path):
     import re
 
-    for cell in _notebooks._read(path).cells:
+    for cell in _notebooks.read(path).cells:
         if cell.cell_type == "markdown":
-            for target in re.findall(r"\]\((\.\./[^)#]+)", cell.source):
-                assert (path.parent / target).exists(), target
+            for target in re.findall(r"\]\(([^)#\s]+)", cell.source):
+                assert "://" in target or (path.parent / target).exists(), target
 
 
 def test_badge_and_setup_line_come_from_the_project_urls():
@@ -69,11 +71,11 @@ def test_badge_and_setup_line_come_from_the_project_urls():
     for path in ALL:
         source = path.read_text()
         assert f"hncse @ git+{project['urls']['Repository']}" in source.replace('\\"', '"')
-        assert "torch" not in _notebooks._read(path).cells[1].source
+        assert "torch" not in _notebooks.read(path).cells[1].source
 
 
 def test_train_notebook_takes_the_trainings_own_parameters():
-    cell = next(c for c in _notebooks._read(_notebooks.find(["03_train"])[0]).cells if c.metadata.get("tags"))
+    cell = next(c for c in _notebooks.read(_notebooks.find(["03_train"])[0]).cells if c.metadata.get("tags"))
     given = {p.name: p.default for p in read_defaults(cell.source)}
     assert given.pop("evaluate") == "auto"
     fields = {f.name for f in dataclasses.fields(TrainingConfig)}
@@ -150,17 +152,118 @@ def test_table_notebook_refuses_a_backbone_nobody_published(tmp_path):
         execute("05_sts_table", tmp_path, backbone="bert-bas")
 
 
-def test_runner_prints_a_table_and_fails_on_a_failing_notebook(tmp_path):
-    good, bad = (nbformat.read(_notebooks.find(["05_sts_table"])[0], as_version=4) for _ in range(2))
-    del good.cells[5:]
-    bad.cells[3].source += "\nraise RuntimeError('on purpose')"
-    nbformat.write(good, tmp_path / "05_sts_table.ipynb")
-    nbformat.write(bad, tmp_path / "05_bad.ipynb")
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_an_unknown_parameter_stops_every_notebook_where_parameters_are_checked(path):
+    code = [cell.source for cell in _notebooks.read(path).cells if cell.cell_type == "code"]
+    first = read_defaults(code[1])[0].name
+    given = [code[0], code[1], f"# Parameters\n{first}_ = 1\n", code[2]]
+    namespace = {"In": ["", *given]}
+    with pytest.raises(HncseError, match=f"unknown parameter '{first}_'. Did you mean '{first}'"):
+        for source in given[1:]:
+            exec(source, namespace)
+
+
+CELL = """from hncse import runs
+from hncse.visual import figures, style
+
+run = runs.Run(runs.root() / "made-here")
+run.path.mkdir(parents=True, exist_ok=True)
+with style.styled():
+    picture, _ = style.figure(2, 2)
+figures.show(picture, "dots", alt="{alt}", caption="{caption}"{run})
+"""
+
+
+def short(path, *more: str, alt="A square.", caption="Look.", run=", run=run") -> None:
+    """Write a notebook that keeps everything but the contract's prose."""
+    made = nbformat.read(_notebooks.find(["05_sts_table"])[0], as_version=4)
+    made.cells = made.cells[:4]
+    made.cells[3].source = "from hncse.notebook import check_parameters\n\ncheck_parameters(In, globals())"
+    sources = [CELL.format(alt=alt, caption=caption, run=run), *more]
+    made.cells += [nbformat.v4.new_code_cell(source, id=f"c-{n}") for n, source in enumerate(sources)]
+    nbformat.write(made, path)
+
+
+def run_one(path, tmp_path, monkeypatch, **options) -> tuple[bool, list[str]]:
+    monkeypatch.setattr(_notebook_run, "problems", lambda notebook, name: iter(()))
     said: list[str] = []
-    assert _notebooks.run([tmp_path / "05_sts_table.ipynb"], said.append, tmp_path / "out", timeout=120)
-    assert said[-1].split()[0] == "05_sts_table" and said[-1].endswith("ok")
-    assert not _notebooks.run([tmp_path / "05_bad.ipynb"], said.append, tmp_path / "out", timeout=120)
-    assert any("RuntimeError: on purpose" in line for line in said)
+    return _notebook_run.run([path], said.append, tmp_path / "out", timeout=120, **options), said
+
+
+def test_runner_prints_a_table_and_leaves_the_notebook_as_it_was(tmp_path, monkeypatch):
+    stub = 'from hncse import exercises\n\n\ndef f():\n    ...\n\n\nexercises.check("02.1", f)'
+    short(tmp_path / "05_good.ipynb")
+    made = _notebooks.read(tmp_path / "05_good.ipynb")
+    made.cells.append(nbformat.v4.new_code_cell(stub, id="ex-02-1-code"))
+    nbformat.write(made, tmp_path / "05_good.ipynb")
+    before = (tmp_path / "05_good.ipynb").read_bytes()
+    fine, said = run_one(tmp_path / "05_good.ipynb", tmp_path, monkeypatch)
+    assert fine, said
+    assert said[0].split() == ["notebook", "seconds", "CPU", "s", "figures", "exercises", "outcome"]
+    name, seconds, cpu, *rest = said[1].split()
+    assert (name, rest) == ("05_good", ["1", "1", "ok"]) and float(seconds) > 0 and float(cpu) > 0
+    assert said[2].startswith("1 in all") and said[2].endswith("all ok") and len(said) == 3
+    assert (tmp_path / "05_good.ipynb").read_bytes() == before
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["05_good.ipynb"]
+    assert (tmp_path / "runs" / "made-here" / "figures" / "dots.svg").is_file()
+
+
+def test_runner_finds_what_a_notebook_does_not_keep(tmp_path, monkeypatch):
+    path = tmp_path / "05_bad.ipynb"
+    short(path, "import ipywidgets\n\nipywidgets.IntSlider()", alt="", caption="", run="")
+    made = _notebooks.read(path)
+    made.cells[3].source = "pass"  # parameters unchecked
+    made.cells[4].source += f"\nopen({str(path)!r}, 'a').write(' ')"  # writes into itself
+    made.cells[5].id = "ex-02-1-code"
+    nbformat.write(made, path)
+    fine, said = run_one(path, tmp_path, monkeypatch)
+    text = "\n".join(said)
+    assert not fine and "failed: 05_bad" in said[-1]
+    for words in (
+        "cell ex-02-1-code shows a widget", "its stub is not reported as open", "a picture has no alt text",
+        "takes a parameter 'no_such_parameter' without a word", "running it changed the notebook itself",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_runner_goes_on_after_a_failing_cell(tmp_path, monkeypatch):
+    short(tmp_path / "05_bad.ipynb", "raise RuntimeError('on purpose')")
+    fine, said = run_one(tmp_path / "05_bad.ipynb", tmp_path, monkeypatch)
+    assert not fine and said[1].endswith("RuntimeError: on purpose") and said[-1].endswith("failed: 05_bad")
+
+
+def test_runner_says_what_is_late_and_fails_on_it_when_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(_notebook_run, "_one", lambda path, *_: _notebook_run.Outcome(path.stem, 130.0, 99.0, 2, 3))
+    fine, said = run_one(tmp_path / "05_late.ipynb", tmp_path, monkeypatch)
+    assert fine and said[1].split() == ["05_late", "130.0", "99.0", "2", "3", "ok,", "over", "120", "s"]
+    monkeypatch.setattr(_notebook_run, "WHOLE", 100)
+    fine, said = run_one(tmp_path / "05_late.ipynb", tmp_path, monkeypatch)
+    assert fine and said[-1].endswith("all ok, over 100 s")
+    fine, said = run_one(tmp_path / "05_late.ipynb", tmp_path, monkeypatch, strict=True)
+    assert not fine and said[1].endswith("took 130 s; its budget is 120 s")
+    assert said[-1].endswith("failed: 05_late, over 100 s")
+
+
+def test_runner_looks_for_pictures_in_run_folders(tmp_path, monkeypatch):
+    import time
+
+    cell = nbformat.v4.new_code_cell('figures.show(p, "dots", alt="a", caption="c", run=run)')
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    began = time.time()
+    assert len(list(_notebook_run._files(notebook, began))) == 2
+    folder = tmp_path / "runs" / "one" / "figures"
+    folder.mkdir(parents=True)
+    for ending in ("png", "svg"):
+        (folder / f"dots.{ending}").touch()
+    assert list(_notebook_run._files(notebook, began)) == []
+    assert len(list(_notebook_run._files(notebook, began + 60))) == 2  # left by an earlier run
+    assert list(_notebook_run._kept('figures.show(p, "a", alt="x", caption="y")\n%time 1')) == []
+
+
+def test_runner_tells_cells_that_ran_out_of_order():
+    cells = [nbformat.v4.new_code_cell("1", execution_count=n) for n in (1, 3)]
+    (problem,) = _notebook_run._order(nbformat.v4.new_notebook(cells=cells))
+    assert problem == "cells ran in the order [1, 3], not 1 to 2"
 
 
 def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, capsys):

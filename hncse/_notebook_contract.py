@@ -1,0 +1,148 @@
+"""What every notebook promises, and the check that it keeps it. See `hncse.notebook`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hncse import notebook as support
+from hncse._notebook_exercises import drift
+from hncse._notebooks import CHECKOUT, Say, badge, parse, read, setup_source
+from hncse.errors import HncseError
+
+__all__ = ["check", "problems"]
+
+_TITLE = {"outcomes": "You will be able to", "minutes": "minutes", "hardware": "Hardware"}
+_SECTIONS = {
+    "<summary><b>What you should see</b>": "the expected pictures: a folded <summary><b>What you should see</b>…",
+    "## To discuss": "questions for a group: a section '## To discuss'",
+    "](GLOSSARY.md": "the notation: a link [...](GLOSSARY.md)",
+}
+_PREDICT = "> **Predict"
+
+
+def check(paths: Sequence[Path], say: Say) -> bool:
+    """Print what breaks the contract, notebook by notebook; returns whether nothing does."""
+    fine = True
+    for path in paths:
+        found = list(problems(read(path), path.stem))
+        fine = fine and not found
+        say(f"{path.stem:24} {'ok' if not found else f'{len(found)} to put right'}")
+        for problem in found:
+            say(f"    {problem}")
+    return fine
+
+
+def problems(notebook: Any, name: str) -> Iterator[str]:
+    """Yield what breaks the contract of a notebook.
+
+    Args:
+        notebook: As nbformat reads it.
+        name: Its file name without ending.
+    """
+    cells = notebook.cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    if len(code) < 3 or cells[0].cell_type != "markdown":
+        yield "needs a title cell, then a setup cell, a parameters cell and a check cell"
+        return
+    yield from _title(cells[0].source, name)
+    if cells[1] is not code[0] or code[0].source != setup_source():
+        yield "the second cell must be the setup cell, exactly:\n" + setup_source()
+    yield from _parameters(code)
+    yield from _lesson(cells)
+    yield from _embedded(cells)
+    yield from drift(notebook, name)
+    yield from _leftovers(notebook)
+
+
+def _title(source: str, name: str) -> Iterator[str]:
+    number = name.partition("_")[0]
+    start = f"# {number} · " if number.isdigit() else "# "
+    if not source.startswith(start):
+        yield f"the first cell must begin with a title, '{start}…'"
+    for what, words in _TITLE.items():
+        if words not in source:
+            yield f"the title cell names no {what} ({words!r} is missing)"
+    if badge(name) not in source:
+        yield f"the title cell lacks the Colab badge {badge(name)}"
+
+
+def _parameters(code: Sequence[Any]) -> Iterator[str]:
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        yield f"{len(tagged)} cells are tagged 'parameters'; it must be exactly one"
+        return
+    if tagged[0] is not code[1]:
+        yield "the parameters cell must be the second code cell"
+    if not tagged[0].source.startswith(support.DEFAULTS + "\n"):
+        yield f"the parameters cell must begin with the line {support.DEFAULTS!r}"
+    if "check_parameters(In, globals()" not in code[2].source:
+        yield "the cell after the parameters must call check_parameters(In, globals(), …)"
+    try:
+        defaults = support.read_defaults(tagged[0].source)
+    except HncseError as error:
+        yield str(error)
+        return
+    for parameter in defaults:
+        if not parameter.comment:
+            yield f"parameter {parameter.name} has no comment on its line"
+        if parameter.default is not None and not parameter.annotated:
+            yield f"parameter {parameter.name} has no type; write {parameter.name}: {parameter.allowed} = …"
+
+
+def _lesson(cells: Sequence[Any]) -> Iterator[str]:
+    """What makes it a lesson and not a demonstration."""
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for words, what in _SECTIONS.items():
+        if words not in prose:
+            yield f"lacks {what}"
+    asked, pictures = False, 0
+    for number, cell in enumerate(cells):
+        if cell.cell_type == "markdown":
+            asked = asked or _PREDICT in cell.source
+        elif _shows_picture(cell.source):
+            if not asked:
+                yield f"cell {number} shows a picture without a question before it; write '{_PREDICT}.** …?' there"
+            asked, pictures = False, pictures + 1
+    if not pictures:
+        yield "shows no picture: call figures.show(picture, name, alt=…, caption=…)"
+
+
+def _embedded(cells: Sequence[Any]) -> Iterator[str]:
+    """Expected pictures: they exist, and say in words what they show."""
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    found = [(target, alt) for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", prose)]
+    for tag in re.findall(r"<img\b[^>]*>", prose):
+        given = dict(re.findall(r'(src|alt)="([^"]*)"', tag))
+        found.append((given.get("src", ""), given.get("alt", "")))
+    figures = [(target, alt) for target, alt in found if target.startswith("../figures/")]
+    if not figures:
+        yield "embeds no picture from ../figures/ as what one should see"
+    for target, alt in figures:
+        if not (CHECKOUT / "notebooks" / target).is_file():
+            yield f"embeds {target}, which does not exist"
+        if len(alt.split()) < 2:
+            yield f"embeds {target} with the alt text {alt!r}; say in words what it shows"
+
+
+def _shows_picture(source: str) -> bool:
+    return re.search(r"\bshow\(.*\balt=", source, re.S) is not None
+
+
+def _leftovers(notebook: Any) -> Iterator[str]:
+    if "widgets" in notebook.metadata:
+        yield "metadata.widgets is stored; `python -m hncse.notebook clean` removes it"
+    for number, cell in enumerate(notebook.cells):
+        if cell.get("outputs") or cell.get("execution_count"):
+            yield f"cell {number} stores outputs; `python -m hncse.notebook clean` removes them"
+        if cell.cell_type == "code":
+            try:
+                parse(cell.source)
+            except SyntaxError as error:
+                yield f"cell {number} is no Python: {error.msg}, line {error.lineno}"
+    for identity, count in Counter(cell.get("id") for cell in notebook.cells).items():
+        if identity is None or count > 1:
+            yield f"{count} cells have the id {identity!r}; ids must be there and differ"

@@ -1,0 +1,199 @@
+"""What an exercise is: one function is its source, with a check beside it.
+
+Its signature and docstring are what the learner starts from, its body is the solution; the check takes the learner's
+function and says what is wrong, and why.
+
+    @exercise("02.1", "Name the case", difficulty=1, minutes=5, hint="Compare p with n first.")
+    def name_case(p: float, n: float, band: float = 0.1) -> str:
+        \"\"\"Return HNCSE's case of an anchor: "A", "B" or "C".\"\"\"
+        if p <= n:
+            return "C"
+        return "A" if (p - n) / p <= band else "B"
+
+    @name_case.checked_by
+    def _(answer: Answer) -> str:
+        expect(answer(0.5, 0.5) == "C", "At p = n the anchor does not prefer its positive: that is already case C.")
+        ...
+        return "Now read `hncse.miner.cases`, the same on tensors."  # said when everything is right
+
+    @name_case.mistake("a tie counted as A")  # a wrong answer that the check must catch; a test proves that it does
+    def _(p: float, n: float, band: float = 0.1) -> str:
+        ...
+
+What a function uses besides its arguments it imports at the top of its module; the notebook then gets the same import.
+Notebooks hold cells made from this by ``python -m hncse.notebook sync``; `hncse.notebook check` fails when they differ.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hncse.errors import HncseError, unknown
+from hncse.exercises._watched import Watched, does_nothing
+
+__all__ = ["STUB", "Answer", "Exercise", "Verdict", "Wrong", "exercise", "expect"]
+
+Answer = Callable[..., Any]
+STUB = "...  # your code, in place of this line"
+_REGISTRY: dict[str, Exercise] = {}
+
+
+class Wrong(Exception):
+    """An answer is wrong; the message says to the learner what was seen, what was meant, and why."""
+
+
+def expect(right: object, explanation: str) -> None:
+    """Go on if ``right`` holds.
+
+    Raises:
+        Wrong: It does not; ``explanation`` is what the learner reads.
+    """
+    if not right:
+        raise Wrong(explanation)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        state: ``"right"``, ``"wrong"`` or ``"open"`` (the stub, or nothing returned).
+        message: For the learner.
+    """
+
+    state: str
+    message: str
+
+
+@dataclass
+class Exercise:
+    """One exercise; made by `exercise`.
+
+    Attributes:
+        name: ``<notebook>.<number>``, for example ``02.1``.
+        title: A few words.
+        difficulty: 1 (read it off), 2 (think) or 3 (build).
+        minutes: What a learner needs.
+        hint: Markdown, folded in the notebook.
+        solution: The function whose body solves it.
+        mistakes: Wrong answers by name, each refused by the check.
+    """
+
+    name: str
+    title: str
+    difficulty: int
+    minutes: int
+    hint: str
+    solution: Answer
+    mistakes: dict[str, Answer] = field(default_factory=dict)
+    _check: Callable[[Answer], str] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the solution: other exercises may build on it."""
+        return self.solution(*args, **kwargs)
+
+    def checked_by(self, check: Callable[[Answer], str]) -> Callable[[Answer], str]:
+        """Register the check: takes the learner's function, raises `Wrong`, returns what to say when all is right."""
+        self._check = check
+        return check
+
+    def mistake(self, name: str) -> Callable[[Answer], Answer]:
+        """Register a wrong answer that people give."""
+
+        def keep(answer: Answer) -> Answer:
+            self.mistakes[name] = answer
+            return answer
+
+        return keep
+
+    def grade(self, answer: Answer) -> Verdict:
+        """Judge an answer; never raises for what the learner wrote."""
+        if self._check is None:
+            raise HncseError(f"exercise {self.name} has no check")
+        if not callable(answer):
+            return Verdict("wrong", f"this takes a function, not {answer!r}")
+        if does_nothing(answer):
+            return Verdict("open", "not solved yet: write your code, run the cell, and it is checked")
+        watched = Watched(answer)
+        try:
+            return Verdict("right", self._check(watched))
+        except Wrong as wrong:
+            return Verdict("wrong", str(wrong))
+        except Exception as error:  # theirs to read, in words and without our frames
+            return Verdict("wrong", watched.explain(error))
+
+    @property
+    def stars(self) -> str:
+        """The difficulty, to look at."""
+        return "★" * self.difficulty + "☆" * (3 - self.difficulty)
+
+    @property
+    def task(self) -> str:
+        """The docstring, Markdown."""
+        return inspect.getdoc(self.solution) or ""
+
+    @property
+    def stub(self) -> str:
+        """Source the learner starts from: signature, the task's first line, no body."""
+        return f'{self._source()[0]}\n    """{self.task.splitlines()[0]}"""\n    {STUB}'
+
+    @property
+    def shown_solution(self) -> str:
+        """Source of the solution, without its decorator and docstring."""
+        return "\n".join(self._source())
+
+    def _source(self) -> tuple[str, str]:
+        """Signature and body as written, without decorators and docstring."""
+        lines = textwrap.dedent(inspect.getsource(self.solution)).splitlines()
+        (function,) = ast.parse("\n".join(lines)).body
+        if not isinstance(function, ast.FunctionDef) or ast.get_docstring(function) is None:
+            raise HncseError(f"exercise {self.name}: it is a function with a docstring, which is the task")
+        text = function.body[0]
+        return "\n".join(lines[function.lineno - 1 : text.lineno - 1]), "\n".join(lines[text.end_lineno :]).rstrip()
+
+
+def exercise(name: str, title: str, *, difficulty: int, minutes: int, hint: str) -> Callable[[Answer], Exercise]:
+    """Make an exercise of the function that solves it; see this module's beginning.
+
+    Raises:
+        HncseError: A name that is no ``<notebook>.<number>`` or is used twice, a difficulty that is not 1, 2 or 3.
+    """
+    if not re.fullmatch(r"[0-9A-Z]+\.\d+", name):
+        raise HncseError(f"exercise {name!r} needs a name like 02.1: its notebook, a point, its number there")
+    if name in _REGISTRY:
+        raise HncseError(f"exercise {name} exists already: {_REGISTRY[name].title!r}")
+    if difficulty not in (1, 2, 3):
+        raise HncseError(f"exercise {name}: difficulty is {difficulty}; it must be 1, 2 or 3")
+
+    def make(solution: Answer) -> Exercise:
+        made = _REGISTRY[name] = Exercise(name, title, difficulty, minutes, textwrap.dedent(hint).strip(), solution)
+        return made
+
+    return make
+
+
+def registered() -> dict[str, Exercise]:
+    """All exercises whose modules were imported, by name, in order."""
+    return {name: _REGISTRY[name] for name in sorted(_REGISTRY, key=_order)}
+
+
+def lookup(name: str) -> Exercise:
+    """One exercise by name.
+
+    Raises:
+        HncseError: There is none; the nearest is given.
+    """
+    if name not in _REGISTRY:
+        raise unknown("exercise", name, _REGISTRY)
+    return _REGISTRY[name]
+
+
+def _order(name: str) -> tuple[str, int]:
+    lesson, _, number = name.partition(".")
+    return lesson, int(number)
