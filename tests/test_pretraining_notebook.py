@@ -232,7 +232,7 @@ def test_the_stages_figure_has_a_panel_for_sts_only_where_it_was_measured():
 
 def test_the_notebook_asks_for_what_pretraining_takes():
     (path,) = _notebooks.find(["A1_pretrain_encoder"])
-    cell = next(c for c in _notebooks._read(path).cells if c.metadata.get("tags"))
+    cell = next(c for c in _notebooks.read(path).cells if c.metadata.get("tags"))
     given = {p.name: p.default for p in read_defaults(cell.source)}
     fields = {f.name for f in dataclasses.fields(pretraining.PretrainingConfig)}
     assert set(given) - fields == {"corpus", "words"}

@@ -60,7 +60,7 @@ def dev_and_test(result: dict[str, Any]) -> Figure:
     """
     tasks = result["tasks"]
     with styled():
-        made, (axes,) = figure(7.2, 0.9 + 0.36 * len(tasks))
+        made, (axes,) = figure(7.2, 1.3 + 0.36 * len(tasks))
         for place, entry in enumerate(tasks.values()):
             low, high = entry["interval"]
             axes.plot([low, high], [place, place], color=OKABE_ITO["blue"], linewidth=2.2, solid_capstyle="butt")
@@ -70,10 +70,10 @@ def dev_and_test(result: dict[str, Any]) -> Figure:
                 label="dev, by which the strength was chosen" if not place else None,
             )  # fmt: skip
         axes.set_yticks(range(len(tasks)), list(tasks))
-        axes.invert_yaxis()
+        axes.set_ylim(len(tasks) - 0.4, -0.6)  # first task on top, markers whole
         axes.grid(axis="x")
         axes.set_xlabel("accuracy × 100; bars: 95 % intervals over scored rows")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.9 / (0.9 + 0.36 * len(tasks))), ncols=2)
+        made.legend(loc="outside lower center", ncols=2)
     pairs = ", ".join(f"{name} test {e['acc']:.2f}, dev {e['dev']:.2f}" for name, e in tasks.items())
     made.set_label(f"Dots with bars for accuracy on test rows, hollow diamonds for dev accuracy. {pairs}.")
     return made
