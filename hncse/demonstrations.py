@@ -1,0 +1,239 @@
+"""What the notebooks on contrastive learning look at: dropout views, push against pull, two losses side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hncse.encoder import SentenceEncoder
+from hncse.plain_training import OBJECTIVES, Loss, Trace, objective, train_briefly
+
+__all__ = [
+    "EIGHT",
+    "OBJECTIVES",
+    "PROBABILITIES",
+    "DropoutViews",
+    "dropout_views",
+    "encoders",
+    "flat",
+    "push_or_pull",
+    "random_pairs",
+    "side_by_side",
+    "spreads",
+    "unit_views",
+]
+
+Floats = NDArray[np.float64]
+#: A batch that fits on a page: 1 and 2 swap roles, 3 says what 1 says, 4 and 5 differ in one word, the rest is far off.
+EIGHT: tuple[str, ...] = (
+    "The dog chased the cat across the yard.",
+    "The cat chased the dog across the yard.",
+    "A dog ran after a cat in the garden.",
+    "The train to Oslo leaves at nine.",
+    "The train to Oslo arrives at nine.",
+    "She planted tomatoes behind the shed.",
+    "The bank raised its interest rates again.",
+    "He forgot to lock the front door.",
+)
+
+#: Dropout probabilities that notebook 01 compares; BERT's, and so SimCSE's, is 0.1.
+PROBABILITIES: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+def unit_views(encoder: SentenceEncoder, sentences: Sequence[str], n: int = 2, seed: int = 0) -> Tensor:
+    """Embed sentences n times, each time under other dropout masks, and scale every embedding to length 1.
+
+    Args:
+        encoder: Left as it was, its mode included; the random state of the caller is untouched, too.
+        sentences: N of them.
+        n: Number of views.
+        seed: Of the dropout masks.
+
+    Returns:
+        (n, N, d) float64 without gradient, on the CPU.
+    """
+    training = encoder.training
+    batch = {k: t.to(encoder.device) for k, t in encoder.pad(encoder.tokenize(sentences)).items()}
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            views = encoder.train().views(batch["input_ids"], batch["attention_mask"], n=n)
+            z = torch.stack(views)  # (n, N, d)
+    finally:
+        encoder.train(training)
+    return F.normalize(z.double().cpu(), dim=-1)
+
+
+@dataclass(frozen=True)
+class DropoutViews:
+    """What a dropout probability does to views.
+
+    Attributes:
+        probability: The probability.
+        views: (V, S, d) unit embeddings, V views of S sentences.
+        positive: Mean cosine of two views of the same sentence, p.
+        hardest: Mean over anchors of the largest cosine to a view of another sentence, n.
+    """
+
+    probability: float
+    views: Floats
+    positive: float
+    hardest: float
+
+
+def dropout_views(
+    encoder: str, sentences: Sequence[str], probabilities: Sequence[float], n: int = 24, seed: int = 0
+) -> list[DropoutViews]:
+    """Embed the same sentences many times under every dropout probability.
+
+    Args:
+        encoder: Name of an encoder, loaded anew for every probability.
+        sentences: S of them, all different.
+        probabilities: Dropout probabilities, each from 0 to below 1.
+        n: Views, an even number: p and n are means over n/2 pairs of them.
+        seed: Of the masks.
+    """
+    found = []
+    for probability in probabilities:
+        model = SentenceEncoder.from_pretrained(encoder, dropout=probability, device="cpu")
+        z = unit_views(model, sentences, n, seed)  # (n, S, d)
+        cosine = z[0::2] @ z[1::2].transpose(1, 2)  # (n/2, S, S)
+        own = torch.eye(len(sentences), dtype=torch.bool)
+        hardest = cosine.masked_fill(own, -torch.inf).amax(dim=2)  # (n/2, S)
+        positive = cosine.diagonal(dim1=1, dim2=2)  # (n/2, S)
+        found.append(DropoutViews(probability, z.numpy(), float(positive.mean()), float(hardest.mean())))
+    return found
+
+
+def flat(views: Sequence[Floats]) -> list[Floats]:
+    """Project several (V, S, d) clouds onto one plane, so that they can be compared: (V, S, 2) each.
+
+    The plane is that of the largest differences between sentences (principal components of the sentences' mean views
+    in the first cloud), so what dropout does inside it is not chosen to look large.
+    """
+    centres = views[0].mean(axis=0)  # (S, d)
+    middle = centres.mean(axis=0)
+    axes = np.linalg.svd(centres - middle, full_matrices=False)[2][:2]  # (2, d)
+    axes *= np.sign(axes[:, np.abs(axes).argmax(axis=1)].diagonal())[:, None]  # a sign of its own: the same everywhere
+    return [(cloud - middle) @ axes.T for cloud in views]
+
+
+def random_pairs(embeddings: NDArray[np.floating], n: int = 2000, seed: int = 0) -> Floats:
+    """Cosines of n random pairs of different rows of (m, d) embeddings: (n,).
+
+    Their mean is a measure of anisotropy: near 0 where directions are spread, near 1 where all are alike.
+    """
+    rows = np.asarray(embeddings, dtype=np.float64)
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    rng = np.random.default_rng(seed)
+    first = rng.integers(len(rows), size=n)
+    second = (first + rng.integers(1, len(rows), size=n)) % len(rows)
+    return np.einsum("nd,nd->n", rows[first], rows[second])
+
+
+def push_or_pull(
+    encoder: str,
+    name: str,
+    sentences: Sequence[str] | None = None,
+    *,
+    temperature: float = 0.1,
+    **settings: Any,
+) -> Trace:
+    """Train an encoder with one of `OBJECTIVES` and look at alignment and uniformity on the way.
+
+    Both are measured on every fifth group of the probe, which training never sees: alignment of anchors and their close
+    paraphrases, uniformity of the anchors.
+
+    Args:
+        encoder: Name of an encoder, loaded anew.
+        name: One of `OBJECTIVES`.
+        sentences: To train on; None takes 1,000 of the corpus ``docstrings``.
+        temperature: Of "InfoNCE".
+        **settings: Of `train_briefly`: steps, batch_size, learning_rate, seed, ….
+    """
+    from hncse.evaluation.geometry import alignment, uniformity
+
+    loss = objective(name, temperature)
+    if sentences is None:
+        from hncse.data import corpora
+
+        sentences = corpora.load("docstrings", limit=1000).sentences
+
+    def look(model: SentenceEncoder) -> dict[str, float]:
+        anchors, paraphrases = _held_out(model)
+        return {"alignment": alignment(anchors, paraphrases), "uniformity": uniformity(anchors)}
+
+    model = SentenceEncoder.from_pretrained(encoder, device="cpu")
+    return train_briefly(model, sentences, loss, look=look, **settings)
+
+
+def side_by_side(
+    encoder: str,
+    sentences: Sequence[str],
+    named: Mapping[str, Loss],
+    *,
+    looks: int = 2,
+    **settings: Any,
+) -> dict[str, Trace]:
+    """Train the same encoder on the same batches with one loss after the other; the embedded probe judges each.
+
+    Args:
+        encoder: Name of an encoder, loaded anew for every loss.
+        sentences: To train on.
+        named: Losses by name.
+        looks: How often every fifth group of the probe is asked after the start.
+        **settings: Of `train_briefly`: steps, batch_size, learning_rate, max_length, and seed of order and dropout, the
+            same for every loss, so that nothing else differs.
+
+    Returns:
+        What each training left; ``spearman`` (× 100) and ``close_first`` (% of hard negatives that the close paraphrase
+        outranks) in `Trace.seen`.
+    """
+    from hncse.data import probe as groups_of
+    from hncse.evaluation import probe
+
+    groups = groups_of.load()[::5]
+
+    def look(model: SentenceEncoder) -> dict[str, float]:
+        seen = probe.evaluate(model, groups=groups, bootstrap=0)
+        return {"spearman": seen["spearman"], "close_first": seen["triplet_accuracy"]["close"]["value"]}
+
+    return {
+        name: train_briefly(
+            SentenceEncoder.from_pretrained(encoder, device="cpu"), sentences, loss, look=look, looks=looks, **settings
+        )
+        for name, loss in named.items()
+    }
+
+
+def encoders(traces: Mapping[str, Trace]) -> dict[str, SentenceEncoder]:
+    """Trained encoders by the name of their training: "after InfoNCE" …."""
+    return {f"after {name}": trace.encoder for name, trace in traces.items()}
+
+
+def spreads(models: Mapping[str, SentenceEncoder]) -> dict[str, tuple[Floats, Floats]]:
+    """Cosines of random pairs of anchors, and of anchors with their close paraphrases, by encoder; held-out groups."""
+    found = {}
+    for name, model in models.items():
+        anchors, paraphrases = (rows.astype(np.float64) for rows in _held_out(model))
+        own = (
+            (anchors * paraphrases).sum(axis=1) / np.linalg.norm(anchors, axis=1) / np.linalg.norm(paraphrases, axis=1)
+        )
+        found[name] = (random_pairs(anchors), own)
+    return found
+
+
+def _held_out(model: SentenceEncoder) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings of anchors and close paraphrases of every fifth probe group: (G, d) each."""
+    from hncse.data import probe
+
+    groups = probe.load()[::5]
+    rows = model.encode([g.anchor for g in groups] + [g.close.text for g in groups], show_progress=False)
+    return rows[: len(groups)], rows[len(groups) :]

@@ -1,0 +1,282 @@
+"""The pictures of contrastive learning: a batch as a matrix, temperature, dropout, alignment against uniformity.
+
+As in `hncse.visual.figures`: plain results in, a Figure out whose ``get_label()`` says in words what it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
+
+from hncse.visual.sphere import SERIES, alignment_uniformity, anisotropy
+from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, label_right, styled
+
+if TYPE_CHECKING:
+    from hncse.demonstrations import DropoutViews
+
+__all__ = [
+    "alignment_uniformity",
+    "anisotropy",
+    "dropout_cloud",
+    "dropout_parts",
+    "gallery_figures",
+    "similarity_matrix",
+    "temperature_curves",
+]
+
+Floats = NDArray[np.float64]
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
+
+
+def similarity_matrix(similarity: ArrayLike, sentences: Sequence[str], tau: float) -> Figure:
+    """Draw a batch twice: its cosines, and the shares that a softmax at a temperature makes of every row.
+
+    Args:
+        similarity: (N, N), anchors by row, second views by column.
+        sentences: The N sentences.
+        tau: Temperature of the right panel.
+    """
+    cosine = np.asarray(similarity, dtype=float)
+    logits = cosine / tau
+    share = np.exp(logits - logits.max(axis=1, keepdims=True))
+    share /= share.sum(axis=1, keepdims=True)
+    n = len(cosine)
+    with styled():
+        made, panels = figure(8.6, 3.6, columns=2)
+        _matrix(panels[0], cosine, "cosines $s_{ij}$")
+        _matrix(panels[1], share, f"share of each row's softmax, τ = {tau:g}")
+        panels[0].set_yticks(range(n), [f"{_short(s)}  {i + 1}" for i, s in enumerate(sentences)], fontsize=7.5)
+        panels[1].set_yticks(range(n), [str(i + 1) for i in range(n)], fontsize=8)
+        for panel in panels:
+            panel.set_xlabel("second views")
+        panels[0].set_ylabel("anchors")
+    hard = _masked(cosine).argmax(axis=1)
+    pairs = ", ".join(f"{i + 1}→{j + 1} ({cosine[i, j]:.2f})" for i, j in enumerate(hard))
+    made.set_label(
+        f"Two heat maps of {n} sentences against their second views. Left, cosines: the diagonal lies between "
+        f"{cosine.diagonal().min():.2f} and {cosine.diagonal().max():.2f}; hardest negatives {pairs}. Right, the "
+        f"softmax at temperature {tau:g}: the positives' shares lie between {share.diagonal().min():.2f} and "
+        f"{share.diagonal().max():.2f}."
+    )
+    return made
+
+
+def _matrix(axes: Axes, values: Floats, title: str) -> None:
+    n = len(values)
+    low = min(0.0, float(values.min()))
+    axes.imshow(values, cmap="viridis", vmin=low, vmax=1, aspect="equal")
+    for i in range(n):
+        for j in range(n):
+            light = (values[i, j] - low) / (1 - low) > 0.6
+            text = f"{values[i, j]:.2f}".replace("0.", ".").replace("1.00", "1.0").replace("-.00", ".00")
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color="black" if light else "white")
+        hard = int(_masked(values)[i].argmax())
+        axes.add_patch(Rectangle((hard - 0.44, i - 0.44), 0.88, 0.88, fill=False, color="white", linewidth=1.6))
+        axes.add_patch(
+            Rectangle(
+                (hard - 0.44, i - 0.44), 0.88, 0.88, fill=False, color=OKABE_ITO["vermillion"], linewidth=1.4,
+                linestyle=(0, (2.5, 1.5)),
+            )
+        )  # fmt: skip
+    axes.set_xticks(range(n), [str(j + 1) for j in range(n)], fontsize=8)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=10)
+
+
+def _masked(values: Floats) -> Floats:
+    return np.where(np.eye(len(values), dtype=bool), -np.inf, values)
+
+
+def _short(sentence: str, most: int = 42) -> str:
+    return sentence if len(sentence) <= most else sentence[: most - 1].rstrip() + "…"
+
+
+def temperature_curves(row: Sequence[float], i: int, names: Sequence[str] = (), chosen: float | None = None) -> Figure:
+    """Draw what the temperature does to one anchor: who is pushed how much, and how large its loss is.
+
+    Args:
+        row: The anchor's N cosines.
+        i: Column of its positive.
+        names: Of the columns, for the lines; numbers where empty.
+        chosen: A temperature to mark.
+    """
+    cosine = np.asarray(row, dtype=float)
+    taus = np.geomspace(0.01, 2, 121)
+    logits = cosine[None] / taus[:, None]  # (T, N)
+    largest = logits.max(axis=1, keepdims=True)
+    loss = (largest[:, 0] + np.log(np.exp(logits - largest).sum(axis=1))) - logits[:, i]  # (T,)
+    rest = [j for j in np.argsort(-cosine) if j != i]
+    weight = np.exp(logits[:, rest] - logits[:, rest].max(axis=1, keepdims=True))  # (T, N-1)
+    weight = 100 * weight / weight.sum(axis=1, keepdims=True)
+    with styled():
+        made, (top, bottom) = figure(8.2, 5.6, rows=2, sharex=True, height_ratios=(3, 2))
+        for place, j in reversed(list(enumerate(rest))):
+            colour, _, line = SERIES[(1, 0, 2)[place]] if place < 3 else ("", "", "-")
+            top.plot(
+                taus, weight[:, place], line, color=OKABE_ITO.get(colour, "#b0b0b0"), linewidth=2.4 if place < 3 else 1,
+                label=f"{names[j] if names else j + 1}  ({cosine[j]:.2f})" if place < 3 else None,
+            )  # fmt: skip
+        handles, texts = top.get_legend_handles_labels()
+        top.legend(
+            handles[::-1], texts[::-1], framealpha=1, edgecolor="none", fontsize=8, handlelength=2.4, alignment="left",
+            loc="center left", bbox_to_anchor=(0.02, 0.5),
+            title="the three hardest negatives; the others in grey", title_fontsize=8,
+        )  # fmt: skip
+        _finish_temperature(top, bottom, taus, loss, len(cosine), chosen)
+    made.set_label(
+        f"Lines over the temperature. At 0.01 the hardest negative, cosine {cosine[rest[0]]:.2f}, takes "
+        f"{weight[0, 0]:.0f} % of the push; at 2 it takes {weight[-1, 0]:.0f} %, near the equal share of "
+        f"{100 / len(rest):.0f} %. The anchor's loss goes from {loss[0]:.2f} to {loss[-1]:.2f}, towards log N = "
+        f"{np.log(len(cosine)):.2f}."
+    )
+    return made
+
+
+def _finish_temperature(top: Axes, bottom: Axes, taus: Floats, loss: Floats, n: int, chosen: float | None) -> None:
+    top.axhline(100 / (n - 1), color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+    top.set_title("Share of the push that each negative gets")
+    top.set_ylabel("% of all negatives' gradient")
+    top.set_ylim(-3, 103)
+    bottom.plot(taus, loss, color=OKABE_ITO["black"])
+    bottom.axhline(np.log(n), color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
+    bottom.text(taus[0], np.log(n), f"log {n}", va="bottom", color=MUTED, fontsize=8.5)
+    bottom.set_ylim(0, 1.25 * max(np.log(n), float(loss.max())))
+    bottom.set_title("Loss of the anchor")
+    bottom.set_xlabel("temperature τ     (left: cold and strict; right: hot and even)")
+    for panel in (top, bottom):
+        panel.set_xscale("log")
+        panel.set_xlim(taus[0], taus[-1])
+        panel.set_xticks(_TICKS, [f"{tau:g}" for tau in _TICKS])
+        panel.minorticks_off()
+        panel.grid(axis="y")
+        if chosen is not None:
+            panel.axvline(chosen, color=INK, linewidth=1)
+    if chosen is not None:
+        bottom.text(
+            chosen * 1.04, 0.97, f"τ = {chosen:g}", transform=bottom.get_xaxis_transform(), va="top", fontsize=8.5
+        )
+
+
+def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw views of a few sentences under several dropout probabilities, and below what happens to p and n.
+
+    Args:
+        clouds: Dropout probability → (V, S, 2) points, V views of S sentences, all in one plane.
+        names: Of the S sentences, at most seven.
+        curve: ``probability``, ``p`` and ``n``, one value each a probability.
+    """
+    with styled():
+        made = Figure(figsize=(8.2, 5.8), layout="constrained")
+        grid = made.add_gridspec(2, len(clouds), height_ratios=(1.25, 1))
+        panels = [made.add_subplot(grid[0, k]) for k in range(len(clouds))]
+        points = np.concatenate([cloud.reshape(-1, 2) for cloud in clouds.values()])
+        low, high = points.min(axis=0), points.max(axis=0)
+        pad = 0.06 * (high - low)
+        for panel, (probability, cloud) in zip(panels, clouds.items(), strict=True):
+            for s, name in enumerate(names):
+                colour, marker, _ = SERIES[s]
+                panel.scatter(
+                    cloud[:, s, 0], cloud[:, s, 1], s=16, marker=marker, color=OKABE_ITO[colour], alpha=0.65,
+                    edgecolor="white", linewidth=0.3, label=name,
+                )  # fmt: skip
+            panel.set_xlim(low[0] - pad[0], high[0] + pad[0])
+            panel.set_ylim(low[1] - pad[1], high[1] + pad[1])
+            panel.set_xticks([])
+            panel.set_yticks([])
+            panel.spines[:].set_visible(True)
+            panel.set_title(f"dropout {probability:g}", fontsize=10)
+        below = made.add_subplot(grid[1, :])
+        _dropout_curve(below, curve)
+        handles, texts = panels[0].get_legend_handles_labels()
+        below.legend(
+            handles, texts, loc="lower left", bbox_to_anchor=(0.0, 0.0), fontsize=7.5, frameon=False,
+            title="sentences above", title_fontsize=7.5, alignment="left", markerscale=1.3,
+        )  # fmt: skip
+    p, n = curve["p"], curve["n"]
+    made.set_label(
+        f"Above, clouds of dropout views of {len(names)} sentences at dropout "
+        f"{', '.join(f'{x:g}' for x in clouds)}: they grow and begin to overlap. Below, over dropout from "
+        f"{curve['probability'][0]:g} to {curve['probability'][-1]:g}, the mean similarity to the positive goes from "
+        f"{p[0]:.2f} to {p[-1]:.2f}, to the hardest negative from {n[0]:.2f} to {n[-1]:.2f}."
+    )
+    return made
+
+
+def dropout_parts(
+    found: Sequence[DropoutViews], names: Sequence[str], shown: int = 5, panels: Sequence[float] = (0.1, 0.3, 0.5)
+) -> tuple[dict[float, Floats], list[str], dict[str, list[float]]]:
+    """Arguments of `dropout_cloud` from what `hncse.demonstrations.dropout_views` found.
+
+    Args:
+        found: One entry a probability.
+        names: Of all sentences; the first ``shown`` of them are drawn.
+        shown: At most seven.
+        panels: Probabilities that get a cloud of their own, where they were tried; else the first three above 0.
+    """
+    from hncse.demonstrations import flat
+
+    wanted = [each for each in found if each.probability in panels] or [e for e in found if e.probability > 0][:3]
+    points = flat([each.views[:, :shown] for each in wanted])
+    clouds = {each.probability: cloud for each, cloud in zip(wanted, points, strict=True)}
+    curve = {
+        "probability": [each.probability for each in found],
+        "p": [each.positive for each in found],
+        "n": [each.hardest for each in found],
+    }
+    return clouds, list(names[:shown]), curve
+
+
+def _dropout_curve(axes: Axes, curve: Mapping[str, Sequence[float]]) -> None:
+    x = curve["probability"]
+    axes.plot(x, curve["p"], "-o", color=OKABE_ITO["blue"], markersize=5, clip_on=False)
+    axes.plot(x, curve["n"], "--s", color=OKABE_ITO["vermillion"], markersize=5, clip_on=False)
+    axes.set_xlim(min(x), max(x))
+    axes.set_ylim(min(0.0, *curve["n"]), 1.02)
+    axes.set_xlabel("dropout probability")
+    axes.set_ylabel("mean cosine")
+    axes.grid(axis="y")
+    axes.set_title("Similarity to the positive, p, and to the hardest negative, n", fontsize=10)
+    label_right(
+        axes,
+        [(curve["p"][-1], "p", OKABE_ITO["blue"]), (curve["n"][-1], "n", OKABE_ITO["vermillion"])],
+        size=10,
+    )
+
+
+def gallery_figures() -> dict[str, Figure]:
+    """Draw what notebooks 01 and 08 show, by name, from the embedded encoder and what is on this machine.
+
+    The same machine draws the same pictures: seeds are fixed, nothing is downloaded, no run folder is needed.
+    """
+    from hncse.visual import own_text
+
+    return {**_of_notebook_01(), **own_text.gallery_figures()}
+
+
+def _of_notebook_01() -> dict[str, Figure]:
+    from hncse import demonstrations as demo
+    from hncse.encoder import SentenceEncoder
+    from hncse.training import TrainingConfig
+
+    tau = TrainingConfig(encoder="kit").temperature or 0.05
+    model = SentenceEncoder.from_pretrained("kit", device="cpu")
+    z1, z2 = demo.unit_views(model, demo.EIGHT)
+    cosine = (z1 @ z2.T).numpy()
+    found = demo.dropout_views("kit", demo.EIGHT, demo.PROBABILITIES)
+    traces = {name: demo.push_or_pull("kit", name, temperature=tau) for name in demo.OBJECTIVES}
+    return {
+        "contrastive_similarity": similarity_matrix(cosine, demo.EIGHT, tau),
+        "contrastive_temperature": temperature_curves(cosine[3], 3, demo.EIGHT, tau),
+        "contrastive_dropout": dropout_cloud(*dropout_parts(found, demo.EIGHT)),
+        "contrastive_plane": alignment_uniformity(
+            {name: (t.series("alignment"), t.series("uniformity")) for name, t in traces.items()}
+        ),
+        "contrastive_anisotropy": anisotropy(demo.spreads({"before training": model} | demo.encoders(traces))),
+    }

@@ -1,0 +1,119 @@
+"""The environment check: it names what is missing and what to do, and never fails because of an extra."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hncse import doctor, hub, runs
+from hncse.doctor import Finding
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {f.what: f for f in findings}
+
+
+def test_a_bare_machine_is_complete():
+    found = by_name(doctor.examine(network=False))
+    assert {f.state for f in found.values()} <= {"good", "optional"}
+    assert found["STS files"].state == "optional" and "HNCSE_DATA" in found["STS files"].do
+    assert found["Wikipedia text"].state == "optional" and "docstrings" in found["Wikipedia text"].means
+    assert found["embedded encoder"].state == "good"
+    assert "torch" in found["packages"].here
+    assert "Hugging Face hub" not in found
+
+
+def test_the_hub_is_asked_briefly_and_its_silence_is_no_error(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    began = time.monotonic()
+    found = by_name(doctor.examine(timeout=0.2))["Hugging Face hub"]
+    assert found.state == "optional" and "does not answer" in found.here
+    assert time.monotonic() - began < 30
+    monkeypatch.setattr(hub, "reachable", lambda timeout: True)
+    assert by_name(doctor.examine())["Hugging Face hub"].state == "good"
+
+
+def test_data_that_is_there_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setenv("HNCSE_DATA", str(tmp_path))
+    (tmp_path / "wikipedia").mkdir()
+    (tmp_path / "wikipedia" / "one.txt").write_text("A sentence.\n")
+    monkeypatch.setattr("hncse.data.senteval.sts_present", lambda: True)
+    found = by_name(doctor.examine(network=False))
+    assert found["STS files"].state == found["Wikipedia text"].state == "good"
+    assert found["Wikipedia text"].here.startswith("1 files") and str(tmp_path) in found["STS files"].here
+
+
+def test_a_missing_package_is_missing_and_an_extra_is_not(monkeypatch):
+    version = doctor.metadata.version
+
+    def absent(name):
+        if name == "faiss-cpu":
+            raise doctor.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", absent)
+    spec = doctor.importlib.util.find_spec
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda name: None if name == "sentence_transformers" else spec(name)
+    )
+    found = by_name(doctor.examine(network=False))
+    assert found["packages"].state == "missing" and found["packages"].here == "not installed: faiss-cpu"
+    assert found["extras"].state == "optional"
+    assert found["extras"].do == '`pip install "hncse[sentence-transformers]"`'
+
+
+def test_gpu_is_told_by_torch(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: "Test card")
+    assert by_name(doctor.examine(network=False))["GPU"].here == "2 × Test card"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert "cannot use it" in by_name(doctor.examine(network=False))["GPU"].here
+
+
+def test_a_folder_of_runs_that_cannot_be_written_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "root", lambda: tmp_path / "deep" / "runs")
+    assert by_name(doctor.examine(network=False))["run folders"].state == "good"
+
+    def refuse(**_):
+        raise PermissionError
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    found = by_name(doctor.examine(network=False))["run folders"]
+    assert found.state == "missing" and "HNCSE_RUNS" in found.do
+
+
+def test_shown_as_markdown_and_as_text():
+    findings = [
+        Finding("GPU", "optional", "none | here", "`not` needed", "see *there*"),
+        Finding("b", "good", "x", "y"),
+    ]
+    lines = doctor.markdown(findings).splitlines()
+    assert len(lines) == 4 and all(line.count("|") == 6 for line in lines)
+    assert doctor.text(findings).splitlines() == [
+        "○ GPU  none | here: not needed",
+        "       → see there",
+        "✓ b    x: y",
+    ]
+
+
+def test_command_line(capsys, monkeypatch):
+    assert doctor.main(["--offline"]) == 0
+    out = capsys.readouterr().out
+    assert "embedded encoder" in out and "hub" not in out
+    assert doctor.main(["--timeout", "0"]) == 2
+    monkeypatch.setattr(doctor, "examine", lambda *_: [Finding("packages", "missing", "none", "no", "go")])
+    assert doctor.main([]) == 1
+
+
+@pytest.mark.parametrize("module", ["torch", "transformers", "datasets", "matplotlib"])
+def test_importing_it_loads_nothing_heavy(module):
+    code = f"import sys, hncse.doctor; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

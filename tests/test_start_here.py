@@ -1,0 +1,31 @@
+"""Notebook 00's map of the notebooks says what the notebooks say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hncse import _notebooks, exercises
+
+NOTEBOOKS = {path.stem: _notebooks.read(path) for path in _notebooks.find()}
+PROSE = "\n".join(c.source for c in NOTEBOOKS["00_start_here"].cells if c.cell_type == "markdown")
+ROWS = {
+    number: (target or "00_start_here", int(read), int(solve))
+    for number, target, read, solve in re.findall(
+        r"^\| (\w\w) \| (?:\[[^\]]*\]\(([^)]*)\.ipynb\)|start here) \|.*\| (\d+) min \| (\d+) min \|$", PROSE, re.M
+    )
+}
+
+
+def test_every_notebook_is_on_the_map():
+    assert {name.partition("_")[0] for name in NOTEBOOKS} <= set(ROWS)
+
+
+@pytest.mark.parametrize("number", ROWS)
+def test_minutes_are_those_of_the_title_and_of_the_exercises(number):
+    name, read, solve = ROWS[number]
+    if exercises.lesson(number):
+        assert solve == sum(e.minutes for e in exercises.lesson(number).values())
+    title = " ".join(NOTEBOOKS[name].cells[0].source.split())
+    assert re.search(rf"\*\*Time:\*\* {read} minutes", title), f"{name}: the map says {read} minutes"
