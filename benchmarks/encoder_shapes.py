@@ -27,14 +27,14 @@ __all__ = ["SHAPES", "measure"]
 
 #: (vocabulary, width, layers). A vocabulary's shapes stand together: they share its word pieces and its counts.
 SHAPES: tuple[tuple[int, int, int], ...] = (
-    (16_384, 320, 1),  # the kit's
+    (8_192, 384, 1),  # the kit's
+    (8_192, 256, 1),
+    (8_192, 512, 1),
+    (12_288, 384, 1),
+    (16_384, 320, 1),
     (16_384, 256, 1),
     (16_384, 256, 2),
-    (8_192, 256, 1),
-    (8_192, 384, 1),
     (20_480, 256, 1),
-    (12_288, 256, 1),
-    (12_288, 384, 1),
 )
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
 _HEAD = 64  # coordinates of an attention head, as the kit's encoder has them
@@ -42,13 +42,13 @@ _SETTINGS = ("counted", "trained", "seed")
 
 
 def config(shape: tuple[int, int, int], counted: int, out: Path) -> PretrainingConfig:
-    """Settings that make one shape: feed-forward as wide as the encoder, twice that for two layers."""
+    """Settings that make one shape: a narrow feed-forward, as the kit's encoder has; twice as wide for two layers."""
     from hncse.pretraining import PretrainingConfig
 
     vocabulary, width, layers = shape
     return PretrainingConfig(
         source="wikipedia", limit=counted, vocabulary=vocabulary, width=width, layers=layers, heads=width // _HEAD,
-        intermediate=width * layers, tokens=0, out=str(out),
+        intermediate=_HEAD * layers, tokens=0, out=str(out),
     )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=f"any of {known} (default: all)")
     parser.add_argument("--counted", type=int, default=1_000_000, help="sentences behind the vectors (default 1000000)")
-    parser.add_argument("--trained", type=int, default=20_000, help="sentences of SimCSE (default 20000)")
+    parser.add_argument("--trained", type=int, default=10_000, help="sentences of SimCSE (default 10000)")
     parser.add_argument("--seed", type=int, default=0, help="of SimCSE (default 0)")
     parser.add_argument("--csv", type=Path, default=FIGURES / "encoder_shapes.csv", help="rows; those there are kept")
     parser.add_argument("--work", type=Path, help="folder of encoders (default: encoder-shapes/ among the runs)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -38,6 +39,8 @@ def unknown(kind: str, name: object, valid: Iterable[str]) -> HncseError:
 def command(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Make a command line report an `HncseError` as one line on stderr and exit code 2, without a traceback.
 
+    A reader that closes the pipe early, as ``| head`` does, ends the command quietly.
+
     Args:
         main: Takes the arguments (None: those of the process) and returns the exit code.
     """
@@ -49,5 +52,8 @@ def command(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         except HncseError as error:
             sys.stderr.write(f"error: {error}\n")
             return 2
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+            return 0
 
     return reporting

@@ -70,7 +70,7 @@ class TrainingConfig:
     corpus: str = _option("docstrings", "docstrings, wikipedia, wiki1m, a text/csv/jsonl/parquet file, hf:NAME:COLUMN")
     column: str | None = _option(None, "column of a corpus that has several")
     negatives: str | None = _option(None, "column of the corpus file with a mined negative each; None: none")
-    limit: int | None = _option(10_000, "sentences taken from the corpus; None takes all")
+    limit: int | None = _option(6_400, "sentences taken from the corpus; None takes all")
     epochs: float = _option(1.0, "passes over the sentences")
     batch_size: int = _option(64, "sentences a step, over all processes; each is a negative of the others")
     accumulate: int = _option(1, "batches a step of the optimiser; negatives stay within a batch")

@@ -45,7 +45,7 @@ def toy(monkeypatch):
 
 
 def test_the_kits_shape_comes_first_and_vocabularies_stand_together():
-    assert encoder_shapes.SHAPES[0] == (16_384, 320, 1)
+    assert encoder_shapes.SHAPES[0] == (8_192, 384, 1)
     vocabularies = [shape[0] for shape in encoder_shapes.SHAPES]
     assert len(set(vocabularies)) == 1 + sum(a != b for a, b in pairwise(vocabularies))
     assert len(set(encoder_shapes.SHAPES)) == 8
@@ -56,7 +56,7 @@ def test_shapes_of_one_vocabulary_share_their_counts_and_differ_in_shape(toy, tm
     rows = list(encoder_shapes.measure(wanted, **SETTINGS, work=tmp_path))
     assert len(toy) == 2, "one count a vocabulary"
     assert [(r["vocabulary"], r["width"], r["layers"]) for r in rows] == wanted
-    assert [r["intermediate"] for r in rows] == [16, 32, 32, 16]
+    assert [r["intermediate"] for r in rows] == [8, 8, 16, 8]
     for name, entry in zip(("60x16", "60x32", "60x16-2layers", "50x16"), rows, strict=True):
         folder = tmp_path / name / "encoder"
         assert entry["bytes"] == (folder / "model.safetensors").stat().st_size
@@ -85,7 +85,7 @@ def test_the_command_draws_from_the_csv_and_names_the_nearest_shape(tmp_path, ca
     path = tmp_path / "shapes.csv"
     assert encoder_shapes.main(["--draw", "--csv", str(path)]) == 2
     assert "run this without --draw first" in capsys.readouterr().err
-    encoder_shapes._add(row(16_384, 320, 1), path)
+    encoder_shapes._add(row(8_192, 384, 1), path)
     assert encoder_shapes.main(["--draw", "--csv", str(path)]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"shapes.csv", "shapes.png", "shapes.svg"}
     assert encoder_shapes.main(["8192x265"]) == 2

@@ -180,8 +180,8 @@ def test_impossible_settings_are_refused_at_once(tmp_path, changes, complaint):
 
 
 def test_command_line_reports_a_bad_value_without_a_traceback(capsys):
-    assert pretraining.main(["--heads", "3"]) == 2
-    assert capsys.readouterr().err.startswith("error: width 320 is not a multiple of heads 3")
+    assert pretraining.main(["--heads", "5"]) == 2
+    assert capsys.readouterr().err.startswith("error: width 384 is not a multiple of heads 5")
 
 
 def test_cooccurrence_is_the_plain_double_loop():

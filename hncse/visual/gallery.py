@@ -23,7 +23,11 @@ __all__ = ["draw"]
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "figures"
 _MADE_BY = "python -m hncse.visual.gallery"
-_PUBLISHED = {"sts_table": "05_sts_table", "transfer_table": "06_transfer_table"}  # drawn from literature alone
+#: Pictures that no run stands behind, by the beginnings of their names, and the notebook that shows them.
+_OWN = {
+    "sts_table": "05_sts_table", "transfer_table": "06_transfer_table", "contrastive_": "01_contrastive_learning",
+    "own_text_": "08_your_own_text", "": "07_is_it_real",
+}  # fmt: skip
 _SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
 
 
@@ -40,7 +44,7 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     Raises:
         HncseError: The run is not finished, or the folder cannot be written.
     """
-    from hncse.visual import figures
+    from hncse.visual import contrastive, figures, luck
 
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; the gallery is drawn from a whole run")
@@ -48,13 +52,18 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     parameters = {name: run.config["parameters"][name] for name in _SHOWN}
     behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
     written, index = [], _others(target)
-    for name, picture in {**_of_run(run), **_of_literature()}.items():
+    of_run, own = _of_run(run), _of_literature() | contrastive.gallery_figures() | luck.gallery_figures()
+    for name, picture in {**of_run, **own}.items():
         written += figures.save(picture, target / name)
-        about = {"notebook": _PUBLISHED[name], "run": None} if name in _PUBLISHED else behind
+        about = behind if name in of_run else {"notebook": _shown_in(name), "run": None}
         index[name] = {"alt": picture.get_label(), "made_by": f"{_MADE_BY} RUN"} | about
     path = target / "index.json"
     runs.write_json(path, {"figures": index})
     return [*written, path]
+
+
+def _shown_in(name: str) -> str:
+    return next(notebook for beginning, notebook in _OWN.items() if name.startswith(beginning))
 
 
 def _others(folder: Path) -> dict[str, dict[str, object]]:
