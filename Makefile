@@ -23,7 +23,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 PAPERMILL = $(PY) -m papermill --kernel python3 --language python --log-level WARNING --execution-timeout $(TIMEOUT) \
 	$(if $(CI),--no-progress-bar)
 
-.PHONY: help setup train test test-real notebooks figures lint colab bench clean
+.PHONY: help setup train test test-real notebooks figures tables lint colab browser bench clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -58,7 +58,7 @@ train: setup ## train an encoder and print its table; LOSS= CORPUS= LIMIT= ENCOD
 	@$(PY) -m hncse.runs latest
 
 test: setup ## run the tests that need no files from outside
-	@$(PY) -m pytest -m "not real"
+	@$(PY) -m pytest -m "not real and not browser"
 
 test-real: setup ## run the tests on the real benchmark files in HNCSE_DATA
 	@test -d "$$HNCSE_DATA" || { \
@@ -75,6 +75,9 @@ figures: setup ## draw figures/ and its index again, from notebook 03 with its d
 	@run=$$(ls -t "$(RUNS)"/*/figures/training_curve.png | head -n 1) && \
 	  $(PY) -m hncse.visual.gallery "$$(dirname "$$(dirname "$$run")")" $(if $(FIGURES),--out "$(FIGURES)")
 
+tables: setup ## build STS, transfer and probe tables, verdicts and their figures from the run folders, into figures/tables
+	@$(PY) -m hncse.evaluation.tables --runs "$(RUNS)" --out figures/tables
+
 lint: setup ## check style, formatting, types and what notebooks promise
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -83,6 +86,10 @@ lint: setup ## check style, formatting, types and what notebooks promise
 
 colab: setup ## prove the notebooks' setup line in a fresh environment, as Colab runs it (needs PyPI; several minutes)
 	@$(PY) -m tests.colab
+
+browser: setup ## drive the notebooks in JupyterLab with a Chromium that is installed here (apt install chromium)
+	@$(PY) -m $(INSTALL) -e ".[browser]"
+	@$(PY) -m pytest -m browser
 
 bench: setup ## measure speed and memory against the plain forms and sentence-transformers, as ratios
 	@$(PY) -m benchmarks

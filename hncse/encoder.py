@@ -3,6 +3,8 @@
 encoder = SentenceEncoder.from_pretrained("kit")            # embedded; "minilm"; or any BERT-like name or folder
 encoder.encode(["A sentence.", "Another one."])             # (2, d) float32
 encoder.save("my-encoder")                                  # for transformers and for sentence-transformers
+
+Views and dropout: notebooks/01_contrastive_learning.ipynb. Export: notebooks/08_your_own_text.ipynb.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@
 
 One class computes every preset of `hncse.presets`: SimCSE's cross-entropy over an N × (N+s) matrix of cosines, of
 which PM rewrites the N positive columns and HNM adds the s synthetic ones. See `hncse.mixing` for how.
+
+Taught in notebooks/01_contrastive_learning.ipynb (built by hand) and notebooks/03_train.ipynb (one step, slowly).
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ Notation (README, glossary): ``p_i = cos(z1_i, z2_i)`` is an anchor's similarity
     C  p ≤ n                       on the wrong side
 
 In a whole corpus, `mine` finds them; that is `hncse.mining`, loaded when called.
+
+Taught in notebooks/02_hard_negatives.ipynb; the boundary is drawn in notebooks/04_decision_boundary.ipynb.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ Every quantity needed is a function of inner products that one matrix product al
     cos(z1_i, a·x + b·y) = (a<z1_i,x> + b<z1_i,y>) / (‖z1_i‖ · sqrt(a²‖x‖² + b²‖y‖² + 2ab<x,y>))
 
 Loss and gradients equal the plain loop's (tests/oracles/, to 1e-10 in float64).
+
+Taught in notebooks/03_train.ipynb; notebooks/04_decision_boundary.ipynb draws the mixes, and
+notebooks/07_is_it_real.ipynb has what the released code does instead.
 """
 
 from __future__ import annotations

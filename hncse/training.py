@@ -4,6 +4,8 @@ run = train(TrainingConfig(loss="hnm-no-replacement", corpus="wikipedia", limit=
 
 python -m hncse.training --loss hnm-no-replacement --corpus wikipedia --limit 100000
 torchrun --nproc-per-node 4 -m hncse.training …          # the same batch, split over four processes
+
+Taught in notebooks/03_train.ipynb.
 """
 
 from __future__ import annotations
@@ -155,7 +157,7 @@ def train(
     encoder = SentenceEncoder.from_pretrained(config.encoder, config.pooling, dropout=config.dropout)
     facts = _trainer.facts(config, corpus, encoder)
     folder = Path(config.output) if config.output else runs.root()
-    run = runs.Run(folder / (config.name or f"{_slug(config.loss)}-seed{config.seed}-{facts['key'][:8]}"))
+    run = runs.Run(folder / run_name(config, facts["key"]))
     if (run.path / "config.json").is_file() and run.config["key"] != facts["key"]:
         raise HncseError(
             f"{run.path} holds another run: {_difference(run.config, facts)}. Give a different name, or remove that "
@@ -172,8 +174,10 @@ def key_of(deciding: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+def run_name(config: TrainingConfig, key: str) -> str:
+    """Name of a run's folder: the one given, or loss, seed and the key's beginning."""
+    loss = re.sub(r"[^A-Za-z0-9]+", "-", config.loss).strip("-")
+    return config.name or f"{loss}-seed{config.seed}-{key[:8]}"
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

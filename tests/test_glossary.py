@@ -17,6 +17,10 @@ ROWS = [
     if line.startswith("| ") and not line.startswith(("| sign", "| word"))
 ]
 CODE = re.findall(r"\[`([^`]+)`\]\(([^)]+)\)", TEXT)
+TAUGHT = (
+    "encoder", "miner", "mixing", "losses", "training", "mining/__init__", "evaluation/sts", "evaluation/transfer",
+    "evaluation/probe", "evaluation/geometry", "evaluation/statistics", "visual/projection",
+)  # fmt: skip
 MEANT = "\n".join(row[0] for row in ROWS)  # what has an entry
 
 
@@ -71,3 +75,10 @@ def test_signs_of_the_readme_have_an_entry():
         assert re.search(spelled, MEANT), f"README writes {sign!r}; the glossary has no such entry"
     for words in ("SimCSE", "head", "PM", "HNM", "A, B, C", "mined negatives", "STS", "transfer"):
         assert words in MEANT and words.split(",")[0] in table
+
+
+@pytest.mark.parametrize("module", TAUGHT)
+def test_code_names_the_notebook_that_teaches_it(module):
+    docstring = ast.get_docstring(ast.parse((NOTEBOOKS.parent / "hncse" / f"{module}.py").read_text(encoding="utf-8")))
+    linked = re.findall(r"notebooks/(\w+\.ipynb)", docstring)
+    assert linked and all((NOTEBOOKS / notebook).is_file() for notebook in linked)

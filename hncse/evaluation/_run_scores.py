@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, unknown
-from hncse.evaluation.tables import COLUMNS, STS, TRANSFER, distinctions, kind_of, method_name
+from hncse.evaluation.tables import COLUMNS, IGNORED, STS, TRANSFER, distinctions, grouped, kind_of, method_name
 from hncse.runs import Run, list_runs
 
-__all__ = ["MEASURES", "by_setting", "measure_name", "run_scores"]
+if TYPE_CHECKING:
+    from hncse.evaluation._verdicts import Comparison
+
+__all__ = ["MEASURES", "against", "by_setting", "by_training", "measure_name", "run_scores"]
 
 _AVERAGES = {
     "sts": 'average of the seven STS tasks, test split, Spearman × 100, "all" aggregation',
     "transfer": "average of the seven transfer tasks, test rows, accuracy × 100",
 }
+_DEV = {"stsb-dev": "STS-B dev, Spearman × 100, of the weights kept by it: for choosing, no test score"}
 _PROBE = {
     "probe": "probe, Spearman × 100 of cosine and grade",
     "probe-overall": "probe, % of hard negatives that a paraphrase outranks",
@@ -26,6 +32,7 @@ _PROBE = {
 MEASURES: dict[str, str] = {
     **_AVERAGES,
     **_PROBE,
+    **_DEV,
     **{task: f'{task}, test split, Spearman × 100, "all" aggregation' for task in STS},
     **{task: f"{task}, test rows, accuracy × 100" for task in TRANSFER},
 }
@@ -99,6 +106,64 @@ def by_setting(runs: Iterable[Run] | None = None) -> dict[str, list[Run]]:
     }
 
 
+def by_training(runs: Iterable[Run] | None = None) -> dict[str, list[Run]]:
+    """Part runs further than `by_setting`: by everything but the loss, its options and the seed.
+
+    Within a part methods differ in their losses alone, so a sweep over batch sizes, say, has a baseline for each.
+
+    Returns:
+        Setting in words, with the parameters in which the parts of one setting differ → its runs.
+    """
+    made: dict[str, list[Run]] = {}
+    for words, part in by_setting(runs).items():
+        parts: dict[str, list[Run]] = {}
+        for run in part:
+            parameters = run.config["parameters"]
+            kept = {k: v for k, v in parameters.items() if k not in (*IGNORED, "loss", "loss_options")}
+            kept["selection"] = run.config["selection"]
+            parts.setdefault(json.dumps(kept, sort_keys=True), []).append(run)
+        settings = [json.loads(key) for key in parts]
+        names = dict.fromkeys(name for setting in settings for name in setting)
+        differs = [name for name in names if any(s.get(name) != settings[0].get(name) for s in settings)]
+        for setting, members in zip(settings, parts.values(), strict=True):
+            extra = ", ".join(f"{name}={setting.get(name)}" for name in differs)
+            made[f"{words}, {extra}" if extra else words] = members
+    return made
+
+
+def against(
+    runs: Iterable[Run], measure: str = "sts", baseline: str = "simcse", *, solver: str = "fast", **settings: Any
+) -> dict[str, Comparison]:
+    """Compare every method with the baseline that was trained as it was in everything else (`by_training`).
+
+    Args:
+        runs: Run folders, oldest first.
+        measure: One of `MEASURES`.
+        baseline: Loss, with its options if it has any, as `run_scores` names it.
+        solver: Whose transfer results.
+        **settings: Passed on to `hncse.evaluation.statistics.compare`.
+
+    Returns:
+        Names of a method's runs, joined by ", " as in the tables' column "source" → its comparison. Methods whose
+        setting has no such baseline are missing.
+    """
+    from hncse.evaluation._verdicts import compare
+
+    result = _result_name(measure, solver)
+    scored = _scored(runs, measure, result)
+    known = {id(run): score for run, score in scored}
+    found: dict[str, Comparison] = {}
+    for part in by_training(run for run, _ in scored).values():
+        groups = {", ".join(run.name for run in group): group for group in grouped(part)}
+        names = {key: method_name(group[0].config["parameters"]) for key, group in groups.items()}
+        base = next((key for key, name in names.items() if name == baseline), None)
+        if base is not None:
+            scores = {key: {r.config["seed"]: known[id(r)] for r in group} for key, group in groups.items()}
+            compared = compare(scores, base, **settings)
+            found |= {c.method: replace(c, method=names[c.method], baseline=baseline) for c in compared}
+    return found
+
+
 def measure_name(measure: str, solver: str = "fast") -> str:
     """Say what a measure is."""
     name = MEASURES[measure]
@@ -109,13 +174,18 @@ def _scored(runs: Iterable[Run], measure: str, result: str) -> list[tuple[Run, f
     scored = []
     for run in runs:
         if run.has("config") and run.has(result):
-            score = _score(run.read(result), measure)
+            score = _score(run, result, measure)
             if score is not None:
                 scored.append((run, float(score)))
     return scored
 
 
-def _score(result: dict[str, Any], measure: str) -> float | None:
+def _score(run: Run, name: str, measure: str) -> float | None:
+    if measure in _DEV:
+        from hncse.evaluation.results import dev_score
+
+        return dev_score(run)
+    result: dict[str, Any] = run.read(name)
     if measure in _AVERAGES:
         return result.get("avg")
     if measure == "probe":
@@ -133,6 +203,8 @@ def _result_name(measure: str, solver: str) -> str:
         return "sts"
     if measure in _PROBE:
         return "probe"
+    if measure in _DEV:
+        return "result"
     from hncse.evaluation import transfer
 
     if solver not in transfer.SOLVERS:

@@ -6,7 +6,8 @@ Three figures, each with a 95 % bootstrap interval over groups:
     triplet accuracy    share of (paraphrase, hard negative) pairs with the paraphrase nearer to the anchor
     both above          share of hard negatives that both of the group's paraphrases outrank; per phenomenon as well
 
-``python -m hncse.evaluation.probe RUN_OR_ENCODER`` prints them and writes probe.json into a run.
+``python -m hncse.evaluation.probe RUN_OR_ENCODER`` prints them and writes probe.json into a run. Taught in
+notebooks/02_hard_negatives.ipynb.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from hncse.errors import HncseError, command, unknown
 from hncse.evaluation.tables import grouped, markdown, method_name, t_interval
 from hncse.runs import Run, find, list_runs
 
-__all__ = ["MEASURES", "rows", "to_markdown"]
+__all__ = ["MEASURES", "caption", "rows", "to_markdown"]
 
 #: Column → what it is in probe.json.
 MEASURES = ("spearman", "close", "far", "overall", "both")
@@ -55,17 +55,22 @@ def rows(runs: Iterable[Run] | None = None, phenomenon: str | None = None) -> li
 
 def to_markdown(table: Sequence[dict[str, Any]]) -> str:
     """Write `rows` as Markdown, with a caption that says what the numbers are."""
-    groups = probe.load()
-    text = (
-        f"Probe, {len(groups)} groups: Spearman × 100 with the grades; % of hard negatives outranked by the close, the "
-        "far, either, both paraphrases (50 is chance for the first three); mean over seeds ± half the 95 % t-interval"
-    )
+    text = caption()
     head = ["method", "encoder", "pooling", "sentences", "seeds", *MEASURES]
     body = []
     for row in table:
         facts = [row[name] for name in head[:3]] + ["" if row[n] is None else f"{row[n]:,}" for n in head[3:5]]
         body.append(facts + [_shown(row.get(name)) for name in MEASURES])
     return f"{text}.\n\n{markdown(head, body, left=3)}\n"
+
+
+def caption() -> str:
+    """Say what the probe's numbers are."""
+    return (
+        f"Probe, {len(probe.load())} groups: Spearman × 100 with the grades; % of hard negatives outranked by the "
+        "close, the far, either, both paraphrases (50 is chance for the first three); mean over seeds ± half the 95 % "
+        "t-interval"
+    )
 
 
 def _usable(run: Run, current: str) -> bool:

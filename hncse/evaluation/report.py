@@ -26,7 +26,7 @@ from hncse.errors import HncseError, unknown
 from hncse.evaluation import probe, sts, summary, transfer
 from hncse.runs import Run
 
-__all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "planes"]
+__all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "judged", "planes"]
 
 #: "auto": STS where its files are; "fetch": download them once; "probe": only the embedded probe.
 MODES = ("auto", "fetch", "probe")
@@ -97,6 +97,24 @@ def judge_transfer(run: Run, solver: str = "fast", **settings: Any) -> Run:
     if run.has("probe"):
         runs.write_text(run.path / "summary.md", summary.run_summary(run))
     return run
+
+
+def judged(run: Run, test: bool = True, transfer: bool = False) -> bool:
+    """Say whether `judge` (and `judge_transfer`, with its default solver) would find nothing left to do.
+
+    Args:
+        run: Finished or not.
+        test: Whether STS is wanted, where its files are.
+        transfer: Whether the transfer tasks are.
+    """
+    if not (run.finished and run.has("baseline") and (run.path / "summary.md").is_file()):
+        return False
+    with_sts = test and senteval.sts_present()
+    known = {name: run.read(name) for name in ("probe", "sts") if run.has(name)}
+    poolings = run.read("baseline")["poolings"]
+    if not (_complete({"poolings": {"": known}}, with_sts) and _complete({"poolings": poolings}, with_sts)):
+        return False
+    return not transfer or (run.has("transfer") and "transfer" in poolings.get(run.config["pooling"], {}))
 
 
 def planes(run: Run) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:

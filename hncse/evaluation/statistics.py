@@ -9,7 +9,7 @@ How far two runs of one method differ by luck: `luck`, `best_of`; seeds for an e
 doubt within one run, over sentence pairs, is in its sts.json (`hncse.evaluation.sts.bootstrap_interval`).
 
 ``python -m hncse.evaluation.statistics --baseline simcse`` prints the verdicts for the runs there are;
-``--seeds-needed EFFECT --sd SD`` counts seeds.
+``--seeds-needed EFFECT --sd SD`` counts seeds. Taught in notebooks/07_is_it_real.ipynb.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation._intervals import (
@@ -29,7 +30,7 @@ from hncse.evaluation._intervals import (
     summarise,
 )
 from hncse.evaluation._luck import POWER, best_of, best_of_normal, half_width, luck, luck_normal, power, seeds_needed
-from hncse.evaluation._run_scores import MEASURES, by_setting, measure_name, run_scores
+from hncse.evaluation._run_scores import MEASURES, against, by_setting, by_training, measure_name, run_scores
 from hncse.evaluation._verdicts import Comparison, compare, to_markdown
 from hncse.evaluation.tables import markdown
 from hncse.runs import Run, find, list_runs
@@ -39,10 +40,12 @@ __all__ = [
     "Comparison",
     "Difference",
     "Summary",
+    "against",
     "best_of",
     "best_of_normal",
     "bootstrap_t",
     "by_setting",
+    "by_training",
     "compare",
     "difference",
     "half_width",
@@ -74,12 +77,16 @@ def _seed_lines(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _verdict_texts(options: argparse.Namespace) -> Iterator[str]:
-    runs: list[Run] = [find(name) for name in options.runs] if options.runs else list_runs()
+    from hncse.evaluation.results import gather
+
+    runs: list[Run] = [find(name) for name in options.runs] or (
+        gather(table=options.csv) if options.csv else list_runs()
+    )
     if options.encoder is not None:
         runs = [run for run in runs if run.config["parameters"]["encoder"] == options.encoder]
     scored = {
         setting: scores
-        for setting, part in by_setting(runs).items()
+        for setting, part in by_training(runs).items()
         if (scores := run_scores(part, options.measure, solver=options.solver))
     }
     if not scored:
@@ -103,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare methods with a baseline over seeds, or count the seeds that an effect takes.",
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="names or folders of runs; default: all")
+    parser.add_argument("--csv", type=Path, help="results of hncse.evaluation.results, in place of run folders")
     parser.add_argument("--baseline", default="simcse", help="method to compare with (default simcse)")
     parser.add_argument("--measure", default="sts", help=f"one of {' '.join(MEASURES)} (default sts)")
     parser.add_argument("--encoder", help="only runs of this encoder")

@@ -5,7 +5,8 @@ the cosines and gold scores of all its subsets in one Spearman correlation, ×10
 own correlations, plain and weighted by pairs) are other numbers and stand beside it in the JSON. The average is over
 the seven tasks, each first rounded to two decimals.
 
-``python -m hncse.evaluation.sts RUN_OR_ENCODER`` prints the table and writes sts.json into a run.
+``python -m hncse.evaluation.sts RUN_OR_ENCODER`` prints the table and writes sts.json into a run. Taught in
+notebooks/05_sts_table.ipynb.
 """
 
 from __future__ import annotations

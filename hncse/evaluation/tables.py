@@ -47,7 +47,7 @@ LANDMARKS = (
     "PromptBERT (unsup)", "SNCSE", "RankCSE_listMLE", "SimCSE (sup NLI)",
 )  # fmt: skip
 _DEV = "DEV-SET"  # how literature/transfer.csv marks rows that are no test results
-_IGNORED = ("seed", "name", "output", "log_every", "snapshots", "length_groups")  # no part of what a method is
+IGNORED = ("seed", "name", "output", "log_every", "snapshots", "length_groups")  # no part of what a method is
 
 
 def sts_table(
@@ -241,12 +241,12 @@ def _ours(runs: list[Run], measure: _Measure) -> list[dict[str, Any]]:
     rows = [_our_row(group, measure) for group in groups]
     for row, extra in zip(rows, distinctions([group[0] for group in groups], rows), strict=True):
         row["method"] += extra
-    return sorted(rows, key=lambda row: (row["encoder"], row["avg"]))
+    return sorted(rows, key=lambda row: (row["encoder"], row["avg"], row["method"]))
 
 
 def kind_of(config: dict[str, Any]) -> str:
     """What runs of one row share: everything but the seed."""
-    parameters = {k: v for k, v in config["parameters"].items() if k not in _IGNORED}
+    parameters = {k: v for k, v in config["parameters"].items() if k not in IGNORED}
     facts = [config["data"]["fingerprint"], config["encoder_fingerprint"], config["selection"]]
     return json.dumps([parameters, *facts], sort_keys=True)
 
@@ -284,7 +284,7 @@ def distinctions(runs: list[Run], rows: list[dict[str, Any]]) -> list[str]:
     for run, name in zip(runs, shown, strict=True):
         twins = [other.config for other, theirs in zip(runs, shown, strict=True) if theirs == name]
         mine = run.config["parameters"]
-        differs = [k for k in mine if k not in _IGNORED and any(t["parameters"].get(k) != mine[k] for t in twins)]
+        differs = [k for k in mine if k not in IGNORED and any(t["parameters"].get(k) != mine[k] for t in twins)]
         extra = ", ".join(f"{k}={mine[k]}" for k in differs)
         if not extra and len(twins) > 1:
             extra = f"data {run.config['data']['fingerprint'][:6]}, {run.config['selection']}"
@@ -330,3 +330,9 @@ def _average(row: Any) -> str:
     if row["kind"] == "ours":
         return f"{row['avg']:.2f} (1 seed)" if row["half"] != row["half"] else f"{row['avg']:.2f} ± {row['half']:.2f}"
     return score_text(row["avg"])
+
+
+if __name__ == "__main__":
+    from hncse.evaluation._rebuild import main
+
+    raise SystemExit(main())

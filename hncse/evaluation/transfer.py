@@ -11,7 +11,8 @@ its accuracy ×100 on test rows is the score (`hncse.evaluation._transfer_folds`
 Each result carries ``dev`` beside ``acc``: the accuracy by which the strength was chosen. It is no result; the released
 code of HNCSE prints it as one.
 
-``python -m hncse.evaluation.transfer RUN_OR_ENCODER`` prints the table and writes transfer.json into a run.
+``python -m hncse.evaluation.transfer RUN_OR_ENCODER`` prints the table and writes transfer.json into a run. Taught
+in notebooks/06_transfer_table.ipynb.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ The search is exact. The in-batch miner of training is `hncse.miner`; `hncse.min
     neighbours    anchors, positives, corpus → nearest k       overlap      shared words and characters, quickly
     search        exact blocks of products, or faiss           calibration  a threshold read off the probe
     corpus        a list, or a stream larger than memory       result, report
+
+Taught in notebooks/02_hard_negatives.ipynb.
 """
 
 from hncse.mining.calibration import Calibration, calibrate

@@ -1,0 +1,311 @@
+"""Paper against code: what the released code's defects change, each computed on a batch or on the probe.
+
+The list is the README's, "paper against code"; numbers are its. Nothing here is copied from the released repository:
+each function is the plainest thing that has the defect, beside the plainest that has not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hncse import losses
+from hncse.encoder import SentenceEncoder
+from hncse.errors import HncseError
+
+__all__ = [
+    "PRESETS",
+    "STRENGTHS",
+    "Beside",
+    "beside",
+    "distinct_mixes",
+    "first_last",
+    "last_batch",
+    "own_positive_among_hardest",
+    "raw_views",
+    "scored_pairs",
+    "search_terms",
+    "squeezed",
+    "table",
+    "uniformities",
+]
+
+#: How much of a common part the notebook's pictures give all vectors.
+STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+#: Presets that stand beside each other there.
+PRESETS = ("pm-intended", "pm-as-released", "hnm-as-released", "hnm-no-replacement")
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+
+def raw_views(encoder: SentenceEncoder, sentences: Sequence[str], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Two dropout views (N, d) of a batch, not normalised, as the losses take them.
+
+    Args:
+        encoder: Its mode is put back afterwards.
+        sentences: The batch.
+        seed: Of dropout.
+    """
+    was_training = encoder.training
+    batch = encoder.pad(encoder.tokenize(sentences, 32))
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        z1, z2 = encoder.train().views(batch["input_ids"], batch["attention_mask"], n=2)
+    encoder.train(was_training)
+    return z1, z2
+
+
+def squeezed(z1: Tensor, z2: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    """Move all vectors the same way, so that all cosines rise: a batch as anisotropic as raw BERT's, from ours.
+
+    Args:
+        z1: (N, d) first views.
+        z2: (N, d) second views.
+        strength: Length of the common part, in mean lengths of the rows; 0 changes nothing.
+    """
+    direction = F.normalize(torch.linspace(-1, 1, z1.shape[1]).cos(), dim=0)  # (d,)
+    shift = strength * z1.norm(dim=1).mean() * direction  # (d,)
+    return z1 + shift, z2 + shift
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One preset on one batch.
+
+    Attributes:
+        preset: Its name.
+        loss: Of the batch.
+        cases: Shares of anchors in A, B, C.
+        angle: Degrees between its gradient and SimCSE's, all views' gradients taken together.
+        mix_angle: PM: atan2(w2, w1) in degrees, 0 is no mixing; NaN without PM.
+        mix_hardness: HNM: mean cosine of anchors and mixes; NaN without HNM.
+    """
+
+    preset: str
+    loss: float
+    cases: tuple[float, float, float]
+    angle: float
+    mix_angle: float
+    mix_hardness: float
+
+
+def beside(z1: Tensor, z2: Tensor, presets: Sequence[str], options: Mapping[str, Any] | None = None) -> list[Beside]:
+    """Compute presets on one batch: loss, cases, and how far each one's gradient points from SimCSE's.
+
+    Args:
+        z1: (N, d) first views.
+        z2: (N, d) second views.
+        presets: Names of `hncse.presets.PRESETS`, of two views.
+        options: Changes to all of them, such as temperature or band.
+    """
+    plain = {name: value for name, value in (options or {}).items() if name in ("temperature", "band")}
+    reference = _gradient(z1, z2, "simcse", plain)[1]
+    found = []
+    for preset in presets:
+        out, gradient = _gradient(z1, z2, preset, dict(options or {}))
+        cosine = float(F.cosine_similarity(gradient, reference, dim=0).clamp(-1, 1))
+        d = {name: float(value) for name, value in out.diagnostics.items()}
+        cases = (d["case_a"], d["case_b"], d["case_c"])
+        angle = math.degrees(math.acos(cosine))
+        mixes = d.get("mix_angle", math.nan), d.get("mix_hardness", math.nan)
+        found.append(Beside(preset, float(out.loss.detach()), cases, angle, *mixes))
+    return found
+
+
+def search_terms(z1: Tensor, z2: Tensor, temperature: float = 0.05, steps: int = 31) -> dict[str, Floats]:
+    """Defect 4: the two terms that the released search adds up, against the angle of (w1, w2).
+
+    Every positive is mixed with its anchor's hardest negative, as in case A.
+
+    Returns:
+        ``angle`` (T,) in degrees; ``gap``, mean of (positive less the mean negative) / τ; ``rank``, mean rank of the
+        positive in its row, from 1; ``loss``, the cross-entropy of the mixed batch.
+    """
+    x1, x2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)  # (N, d)
+    n = len(x1)
+    own = torch.eye(n, dtype=torch.bool)
+    hardest = (x1 @ x2.T).masked_fill(own, -torch.inf).argmax(dim=1)  # (N,)
+    angles = np.linspace(0, 90, steps)
+    rows: dict[str, list[float]] = {"gap": [], "rank": [], "loss": []}
+    for theta in np.radians(angles):
+        mixed = F.normalize(math.cos(theta) * z2 + math.sin(theta) * z2[hardest], dim=1)  # (N, d)
+        c = x1 @ mixed.T  # (N, N)
+        positive = c.diagonal()  # (N,)
+        negatives = (c.sum(dim=1) - positive) / (n - 1)  # (N,)
+        rows["gap"].append(float((positive - negatives).mean()) / temperature)
+        rows["rank"].append(1 + float(((c > positive[:, None]) & ~own).sum(dim=1).double().mean()))
+        rows["loss"].append(float(F.cross_entropy(c / temperature, torch.arange(n))))
+    return {"angle": angles} | {name: np.array(values) for name, values in rows.items()}
+
+
+def own_positive_among_hardest(similarity: Tensor, k: int = 10) -> float:
+    """Defect 5: share of anchors whose own positive lands among "the k hardest negatives".
+
+    The positive is masked by a very low value and the k largest of the row are taken, as code does that takes k for
+    granted. With k > N - 1 there are too few others, and the masked positive itself is the last of the k.
+
+    Args:
+        similarity: (N, N) cosines.
+        k: How many are taken.
+
+    Raises:
+        HncseError: k > N: the row has no k entries at all.
+    """
+    n = len(similarity)
+    if k > n:
+        raise HncseError(f"k is {k}, a row of {n} has no {k} largest entries: the released code crashes here")
+    masked = similarity.clone().fill_diagonal_(-torch.inf)
+    taken = masked.topk(k, dim=1).indices  # (N, k)
+    return float((taken == torch.arange(n)[:, None]).any(dim=1).double().mean())
+
+
+def distinct_mixes(k: int = 10, s: int = 40, anchors: int = 2000, seed: int = 0) -> NDArray[np.int64]:
+    """Defect 6: how many different pairs s draws with replacement hold, for each of many anchors (anchors,)."""
+    pairs = k * (k - 1) // 2
+    drawn = np.random.default_rng(seed).integers(pairs, size=(anchors, s))
+    return np.array([len(np.unique(row)) for row in drawn])
+
+
+def last_batch(rows: int = 1_000_001, batch_size: int = 64) -> int:
+    """Defect 8: rows of the last batch where it is not dropped; one row has no negative."""
+    return rows % batch_size or batch_size
+
+
+def first_last(encoder: SentenceEncoder) -> dict[str, float]:
+    """Defect 9: Spearman × 100 on the probe of "the mean of the first and the last layer", by either meaning of first.
+
+    Returns:
+        ``hidden_states[0]`` (the embedding layer) and ``hidden_states[1]`` (the first layer), each averaged with the
+        last.
+    """
+    from hncse.evaluation import probe
+
+    known: dict[int, Rows] = {}
+    return {
+        f"hidden_states[{first}]": float(probe.evaluate(_FirstLast(encoder, first, known), bootstrap=0)["spearman"])
+        for first in (0, 1)
+    }
+
+
+def uniformities(embeddings: NDArray[np.floating]) -> tuple[float, float]:
+    """Defect 11: log mean exp(-d²), as released, and log mean exp(-2d²), as Wang and Isola define uniformity.
+
+    Args:
+        embeddings: (n, d); normalised here.
+    """
+    x = torch.nn.functional.normalize(torch.from_numpy(np.asarray(embeddings, dtype=np.float64)), dim=1)
+    square = torch.pdist(x) ** 2  # (n(n-1)/2,)
+    return float((-square).exp().mean().log()), float((-2 * square).exp().mean().log())
+
+
+def scored_pairs(encoder: SentenceEncoder, per_batch: int = 64) -> dict[str, float]:
+    """Defect 11: Spearman × 100 on the probe with grades as they are, cut to whole numbers, and read a row late.
+
+    Args:
+        encoder: To score.
+        per_batch: Pairs a batch; from the second batch on, labels stand beside the pair before theirs.
+    """
+    from scipy import stats
+
+    from hncse.data import probe
+
+    pairs = [(g.anchor, s.text, s.grade) for g in probe.load() for s in g.sentences if s.text != g.anchor]
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair[:2]))
+    z = dict(zip(texts, _unit(encoder.encode(texts, show_progress=False)), strict=True))
+    cosine = np.array([float(z[a] @ z[b]) for a, b, _ in pairs])
+    order = np.random.default_rng(0).permutation(len(pairs))
+    cosine, grade = cosine[order], np.array([score for *_, score in pairs])[order]
+    late = np.concatenate([grade[:per_batch], grade[per_batch - 1 : -1]])
+    read = {"as they are": grade, "cut to whole numbers": np.floor(grade), "a row late": late}
+    return {name: 100 * float(stats.spearmanr(cosine, labels)[0]) for name, labels in read.items()}
+
+
+def table(
+    encoder: SentenceEncoder, sentences: Sequence[str], temperature: float = 0.05
+) -> list[tuple[str, str, str, str, str]]:
+    """All twelve defects: number, what, what it changes, as released, as meant; figures are computed here.
+
+    Args:
+        encoder: For those that need one.
+        sentences: A batch of at least 64.
+        temperature: τ.
+    """
+    from hncse.evaluation import transfer
+
+    z1, z2 = squeezed(*raw_views(encoder, sentences[:64]), strength=3.0)
+    options = {"temperature": temperature}
+    meant, *_ = beside(z1, z2, ["pm-intended"], options)
+    draws = [beside(z1, z2, ["pm-as-released"], options | {"seed": seed})[0] for seed in range(50)]
+    terms = search_terms(z1, z2, temperature)
+    cosine = F.normalize(z1[:10], dim=1) @ F.normalize(z2[:10], dim=1).T
+    mixes, layers, pairs = distinct_mixes(), first_last(encoder), scored_pairs(encoder)
+    once, twice = uniformities(encoder.encode(list(sentences[:64]), show_progress=False))
+    topics = transfer.evaluate_full(encoder, [transfer.topics()])["tasks"]["topics"]
+    angles, found = [d.mix_angle for d in draws], [d.loss for d in draws]
+    return [
+        ("1", "PM does not parse", "nothing runs", "no loss", "a loss"),
+        ("2", "the search's best is not used", "loss, gradient", f"{min(angles):.0f}° to {max(angles):.0f}°, by "
+         "chance", f"{meant.mix_angle:.0f}°, the best"),
+        ("3", "the search has no seed", "loss", f"{min(found):.2f} to {max(found):.2f} on one batch",
+         f"{meant.loss:.2f}, every time"),
+        ("4", "two terms of different scale", "the search's choice", f"the gap, 0 to {1 / temperature:.0f}, moves by "
+         f"{np.ptp(terms['gap']):.2f}; the rank, 1 to 64, by {np.ptp(terms['rank']):.2f}", "one scale"),
+        ("5", "k > N - 1", "loss", f"N = 10, k = 10: {100 * own_positive_among_hardest(cosine):.0f} % of anchors push "
+         "their own positive away; N < 10 crashes", "at most N - 1 negatives"),
+        ("6", "pairs drawn with replacement", "loss", f"{mixes.mean():.1f} different mixes of 40", "40 of 40"),
+        ("7", "768 and 64 are written into the code", "nothing runs", "other widths and batches crash", "any"),
+        ("8", "the last batch is kept", "nothing runs", f"1,000,001 rows: a last batch of {last_batch()}, a crash",
+         "dropped"),
+        ("9", "two meanings of the first layer", "score", f"probe {layers['hidden_states[0]']:.2f}",
+         f"probe {layers['hidden_states[1]']:.2f}"),
+        ("10", "dev accuracy printed as test", "score", f"topics {topics['dev']:.2f}", f"topics {topics['acc']:.2f}"),
+        ("11", "uniformity's exponent", "score", f"{once:.2f}", f"{twice:.2f}"),
+        ("11", "labels cut to whole numbers", "score", f"probe {pairs['cut to whole numbers']:.2f}",
+         f"probe {pairs['as they are']:.2f}"),
+        ("11", "labels a row late from the second batch on", "score", f"probe {pairs['a row late']:.2f}",
+         f"probe {pairs['as they are']:.2f}"),
+        ("12", "no training entry, data or model released", "all figures", "none can be checked", "this kit"),
+    ]  # fmt: skip
+
+
+class _FirstLast:
+    """Mean-pooled average of one early and the last hidden state; one pass over the sentences gives both kinds."""
+
+    def __init__(self, encoder: SentenceEncoder, first: int, known: dict[int, Rows]) -> None:
+        self._encoder, self._first, self._known, self.pooling = encoder, first, known, "mean"
+
+    def encode(self, sentences: list[str]) -> Rows:
+        if not self._known:
+            parts = [self._pooled(sentences[begin : begin + 256]) for begin in range(0, len(sentences), 256)]
+            self._known.update({first: np.concatenate([part[first] for part in parts]) for first in (0, 1)})
+        return self._known[self._first]
+
+    @torch.no_grad()
+    def _pooled(self, sentences: list[str]) -> list[Rows]:
+        model = self._encoder.eval()
+        batch = {name: tensor.to(model.device) for name, tensor in model.pad(model.tokenize(sentences)).items()}
+        states = model.backbone(**batch, output_hidden_states=True).hidden_states
+        weight = batch["attention_mask"].unsqueeze(-1).to(states[0].dtype)  # (B, L, 1)
+        means = [(state * weight).sum(1) / weight.sum(1) for state in (states[0], states[1], states[-1])]  # (B, d)
+        return [((means[first] + means[2]) / 2).float().cpu().numpy() for first in (0, 1)]
+
+
+def _gradient(z1: Tensor, z2: Tensor, preset: str, options: dict[str, Any]) -> tuple[losses.LossOutput, Tensor]:
+    a, b = z1.detach().clone().requires_grad_(), z2.detach().clone().requires_grad_()
+    out = losses.build(preset, **options)(a, b)
+    grads = torch.autograd.grad(out.loss, [a, b])
+    return out, torch.cat([grad.flatten() for grad in grads])
+
+
+def _unit(rows: Rows) -> Floats:
+    rows64 = rows.astype(np.float64)
+    return rows64 / np.linalg.norm(rows64, axis=1, keepdims=True)

@@ -1,0 +1,104 @@
+"""Geometry of embeddings: alignment, uniformity, and the decision boundary of one anchor.
+
+On the unit sphere a squared distance is a cosine in other words, ‖x - y‖² = 2 - 2·cos(x, y); so the place where a
+sentence would tie with the positive, cos = p, is the circle of all points as far from the anchor as the positive is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hncse.errors import HncseError
+
+__all__ = ["alignment", "angle", "lead", "normalised", "uniformity"]
+
+Floats = NDArray[np.float64]
+_CHUNK = 1 << 22  # cosines held at a time: 32 MiB
+
+
+def alignment(x: ArrayLike, y: ArrayLike) -> float:
+    """How far positives are from their anchors: mean ‖f(x) - f(x⁺)‖² (Wang & Isola 2020). Lower is closer; 0 to 4.
+
+    Args:
+        x: (n, d) embeddings of anchors, any length above 0: they are L2-normalised here.
+        y: (n, d) embeddings of their positives, row for row.
+
+    Raises:
+        HncseError: Shapes that differ, no rows, or a row without direction (all zeros, not finite).
+    """
+    first, second = normalised(x), normalised(y)  # (n, d) each
+    if first.shape != second.shape:
+        raise HncseError(f"alignment compares row for row; shapes are {first.shape} and {second.shape}")
+    return float(np.mean(np.sum((first - second) ** 2, axis=1)))
+
+
+def uniformity(x: ArrayLike) -> float:
+    """How evenly embeddings fill the sphere: log mean exp(-2‖f(x) - f(y)‖²) (Wang & Isola 2020). Lower is more even.
+
+    The mean runs over all pairs of different rows. 0: all rows in one place; on a sphere of many dimensions, evenly
+    filled, it tends to -4. Computed in pieces, so that n rows never need an n × n table.
+
+    Args:
+        x: (n, d) embeddings, two rows at least; they are L2-normalised here.
+
+    Raises:
+        HncseError: Fewer than two rows, or a row without direction.
+    """
+    rows = normalised(x)  # (n, d)
+    n = len(rows)
+    if n < 2:
+        raise HncseError(f"uniformity is a mean over pairs of rows; there are {n}, two are needed")
+    step = max(1, _CHUNK // n)
+    total = 0.0
+    for begin in range(0, n, step):
+        cosine = rows[begin : begin + step] @ rows[begin:].T  # (step, n - begin) from the diagonal on
+        kept = np.triu(np.exp(4.0 * (cosine - 1.0)), k=1)  # exp(-2·(2 - 2cos)); each pair once
+        total += float(kept.sum())
+    return float(np.log(total / (n * (n - 1) / 2)))
+
+
+def angle(cosine: ArrayLike) -> Floats:
+    """Degrees between two directions of that cosine: the distance along the sphere, in the cosines' shape.
+
+    A value beyond ±1 by rounding counts as ±1.
+    """
+    return np.degrees(np.arccos(np.clip(np.asarray(cosine, dtype=np.float64), -1.0, 1.0)))
+
+
+def lead(anchor: ArrayLike, positive: ArrayLike, others: ArrayLike) -> Floats:
+    """How far each sentence is from tying with the positive: p - cos(anchor, other), with its sign.
+
+    Above 0: on the safe side of the decision boundary; 0: a tie; below 0: it would be taken for the positive.
+
+    Args:
+        anchor: (d,) embedding.
+        positive: (d,) embedding.
+        others: (n, d) embeddings.
+
+    Returns:
+        (n,) leads, cosines' units, from -2 to 2.
+
+    Raises:
+        HncseError: A row without direction.
+    """
+    pair, rest = normalised(np.stack([np.asarray(anchor), np.asarray(positive)])), normalised(others)  # (2, d), (n, d)
+    return float(pair[0] @ pair[1]) - rest @ pair[0]  # (n,)
+
+
+def normalised(x: ArrayLike) -> Floats:
+    """Rows of length 1, float64: (n, d) from (n, d).
+
+    Raises:
+        HncseError: Not two axes, no rows, or a row that has no direction (all zeros, not finite).
+    """
+    rows = np.asarray(x, dtype=np.float64)
+    if rows.ndim != 2:
+        raise HncseError(f"embeddings have two axes, (n, d); this has shape {rows.shape}")
+    if not rows.size:
+        raise HncseError(f"there are no rows to measure; the shape is {rows.shape}")
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)  # (n, 1)
+    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if len(bad):
+        raise HncseError(f"row {bad[0]} has no direction: its length is {norms[bad[0], 0]:g}")
+    return rows / norms

@@ -1,0 +1,276 @@
+"""Pictures of the decision boundary around one anchor: a map, and beside it always the ruler that cannot lie.
+
+On the ruler every sentence stands at its exact angle to the anchor; the line is the positive's. Left of it, a sentence
+would be taken for the positive. The map shows who is near whom, and guesses where that line would run.
+
+``python -m hncse.visual.film RUN`` makes the film and the page of figures/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hncse.evaluation.geometry import angle
+from hncse.visual.scenes import KINDS, Film, Moment
+from hncse.visual.style import INK, OKABE_ITO, figure, styled
+
+__all__ = [
+    "LOOKS",
+    "MIX_NAMES",
+    "PHENOMENON_MARKERS",
+    "TICKS",
+    "dot",
+    "legend",
+    "moment",
+    "picture",
+    "ruler_rows",
+    "rulers",
+    "shown",
+    "strip",
+    "words",
+]
+
+Floats = NDArray[np.float64]
+#: Kind → colour, marker, size (points). Shapes differ wherever colours do.
+LOOKS: dict[str, tuple[str, str, float]] = {
+    "anchor": (OKABE_ITO["black"], "*", 15),
+    "positive": (OKABE_ITO["blue"], "o", 10),
+    "hard": (OKABE_ITO["vermillion"], "^", 8),
+    "false": (OKABE_ITO["green"], "D", 8),
+    "topic": ("#8c8c8c", "s", 5),
+    "other": ("#b4b4b4", ".", 6),
+    "PM": (OKABE_ITO["blue"], "P", 9),
+    "HNM": (OKABE_ITO["orange"], "X", 6.5),
+}
+MIX_NAMES = {"PM": "PM's z³ (synthetic)", "HNM": "HNM's mixes (synthetic)"}
+#: A shape for each phenomenon: within a group, which has seldom more than five, no two are alike.
+PHENOMENON_MARKERS: dict[str, Any] = {
+    "negation": "^", "antonym": "v", "role_swap": "<", "number": ">", "quantifier": "s", "entity": "p",
+    "time_order": [(-1, 1), (1, 1), (-1, -1), (1, -1)],  # an hourglass
+    "cause_reversed": [(-1, -1), (-1, 1), (1, -1), (1, 1)],  # a bow tie
+    "comparison_reversed": "d",
+    "place_preposition": [(-1.2, -0.55), (1.2, -0.55), (1.2, 0.55), (-1.2, 0.55)],  # lies
+    "hypernym_narrowing": [(-0.55, -1.2), (0.55, -1.2), (0.55, 1.2), (-0.55, 1.2)],  # stands
+    "modality": (4, 1, 0),  # four points
+}  # fmt: skip
+_ROWS = ("positive", "hard", "false", "other", "HNM", "PM")  # of the ruler, top to bottom
+_ROW_NAMES = {
+    "positive": "positive", "hard": "hard negatives", "false": "false negative", "other": "other sentences",
+    "HNM": "HNM's mixes", "PM": "PM's z³",
+}  # fmt: skip
+_WRONG: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "linestyles": ":", "linewidths": 1.1}
+#: Cosines marked on the ruler.
+TICKS = (1.0, 0.95, 0.85, 0.7, 0.5, 0.25, 0.0)
+
+
+def moment(film: Film, name: str, step: int, *, mixes: bool = True) -> Figure:
+    """Draw one moment of a run: the map, and the ruler beside it.
+
+    Args:
+        film: From `Study.film`.
+        name: Of a run.
+        step: The nearest snapshot is drawn.
+        mixes: Whether PM's and HNM's mixes are shown.
+    """
+    made = picture(film, film.at(name, step), mixes=mixes)
+    made.set_label(f"Map and ruler of {name}. {made.get_label()}")
+    return made
+
+
+def picture(film: Film, at: Moment, *, mixes: bool = True) -> Figure:
+    """Draw a moment that need not be a snapshot: one of `Film.between`, for example."""
+    with styled():
+        made, (left, right) = figure(8.2, 4.5, columns=2, width_ratios=(1.0, 1.12))
+        _map(left, film, at, mixes, size=1.0)
+        left.set_title(f"The map, step {at.step}")
+        _ruler(right, film, at, mixes, names=True, size=1.0)
+        right.set_title("The ruler: exact")
+        legend(made, [film], mixes)
+    made.set_label(f"At step {at.step}, {words(film, at)}")
+    return made
+
+
+def strip(film: Film, name: str, steps: Sequence[int] | None = None, *, mixes: bool = True) -> Figure:
+    """Draw four moments of a run side by side, each map above its ruler: the film for paper.
+
+    Args:
+        film: From `Study.film`.
+        name: Of a run.
+        steps: Which moments; None takes four, evenly, the first and the last included.
+        mixes: Whether PM's and HNM's mixes are shown.
+    """
+    if steps is None:
+        every = film.moments[name]
+        steps = [every[i].step for i in np.unique(np.linspace(0, len(every) - 1, 4).round().astype(int))]
+    moments = [film.at(name, step) for step in steps]
+    with styled():
+        made, axes = figure(8.2, 5.0, rows=2, columns=len(moments), height_ratios=(1.0, 0.95))
+        for i, at in enumerate(moments):
+            top, low = axes[i], axes[len(moments) + i]
+            _map(top, film, at, mixes, size=0.62)
+            top.set_title(f"step {at.step}")
+            _ruler(low, film, at, mixes, names=i == 0, size=0.62)
+        legend(made, [film], mixes)
+    first, last = moments[0], moments[-1]
+    made.set_label(
+        f"Maps above rulers of {name} at steps {', '.join(str(at.step) for at in moments)}. "
+        f"First, {words(film, first)} Last, {words(film, last)}"
+    )
+    return made
+
+
+def rulers(entries: Sequence[tuple[str, Film, Moment]]) -> Figure:
+    """Draw rulers side by side: several anchors, or one anchor under several losses.
+
+    Args:
+        entries: Title, film and moment of each; four at most read well.
+    """
+    with styled():
+        made, axes = figure(8.2, 4.2, columns=len(entries))
+        for i, (panel, (title, film, at)) in enumerate(zip(axes, entries, strict=True)):
+            _ruler(panel, film, at, mixes=True, names=i == 0, size=0.75)
+            panel.set_title(title)
+        legend(made, [film for _, film, _ in entries], mixes=True, on_map=False)
+    said = " ".join(f"{title}, step {at.step}: {words(film, at)}" for title, film, at in entries)
+    made.set_label(f"{len(entries)} rulers. {said}")
+    return made
+
+
+def words(film: Film, at: Moment) -> str:
+    """One moment in words: who is on which side."""
+    hard = np.array([point.kind == "hard" for point in film.points])
+    over = int((at.cosine[hard] > at.p).sum())
+    inside = sum(m.cosine > at.p for m in at.mixes.negatives)
+    return (
+        f"the positive is at cosine {at.p:.2f}; {over} of {int(hard.sum())} hard negatives are nearer, the hardest at "
+        f"{at.mixes.n:.2f} (case {at.mixes.case}); {inside} of {len(at.mixes.negatives)} HNM mixes are nearer."
+    )
+
+
+def shown(film: Film, at: Moment, mixes: bool) -> NDArray[np.bool_]:
+    """Which of points and mixes a map shows; (points + mixes,).
+
+    In case B, z³ is the positive and not drawn twice. Sentences of other groups are drawn inside the frame only.
+    """
+    drawn = np.full(len(at.synthetic), mixes)
+    drawn[0] &= at.mixes.case != "B"
+    left, right, bottom, top = film.box
+    x, y = at.places.T
+    inside = (left < x) & (x < right) & (bottom < y) & (y < top)
+    own = np.array([point.grade is not None for point in film.points])
+    return np.concatenate([own | inside, drawn])
+
+
+def _map(axes: Axes, film: Film, at: Moment, mixes: bool, size: float) -> None:
+    box = film.box
+    x, y, value = at.surface.grid(box)
+    tie = float(angle(at.p))
+    axes.contourf(x, y, value, levels=[-99.0, tie], colors=[OKABE_ITO["yellow"]], alpha=0.28)
+    axes.contour(x, y, value, levels=[tie], colors=[INK], linewidths=1.4)
+    drawn = shown(film, at, mixes)
+    places = film.framed(np.concatenate([at.places, at.mix_places]))
+    marks: list[tuple[str, str | None]] = [(point.kind, point.phenomenon) for point in film.points]
+    marks += [(mixed.kind, None) for mixed in at.synthetic]
+    for layer in ("other", "topic", "HNM", "hard", "false", "PM", "positive", "anchor"):
+        for (x, y), (kind, phenomenon), seen in zip(places, marks, drawn, strict=True):
+            if seen and kind == layer:
+                dot(axes, float(x), float(y), kind, phenomenon, size)
+    wrong = places[at.drawn_wrong & drawn]
+    axes.scatter(wrong[:, 0], wrong[:, 1], s=(17 * size) ** 2, zorder=4, **_WRONG)
+    axes.set(xlim=box[:2], ylim=box[2:], aspect="equal", xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="#cccccc")
+
+
+def row_places() -> dict[str, float]:
+    """Name of each of the ruler's rows → its height, from 0 at the top to 1 at the bottom."""
+    return {_ROW_NAMES[row]: (i + 1.3) / (len(_ROWS) + 1) for i, row in enumerate(_ROWS)}
+
+
+def ruler_rows(kinds: Sequence[str], angles: Floats) -> list[float]:
+    """Height on the ruler of points of these kinds at these angles, from 0 (top) to 1.
+
+    The anchor lies above all rows; points that would lie on each other are lifted apart.
+    """
+    places = row_places()
+    heights = [0.5 / (len(_ROWS) + 1)] * len(kinds)
+    for row in _ROWS:
+        own = [i for i, kind in enumerate(kinds) if ("other" if kind == "topic" else kind) == row]
+        own.sort(key=lambda i: angles[i])
+        gap = 0.0 if row == "other" else 4.0  # a cloud of dots needs no room
+        for i, lift in zip(own, _lifts([float(angles[i]) for i in own], gap), strict=True):
+            heights[i] = places[_ROW_NAMES[row]] - lift / (len(_ROWS) + 1)
+    return heights
+
+
+def _ruler(axes: Axes, film: Film, at: Moment, mixes: bool, names: bool, size: float) -> None:
+    tie = float(angle(at.p))
+    axes.axvspan(0, tie, color=OKABE_ITO["yellow"], alpha=0.28, linewidth=0)
+    axes.axvline(tie, color=INK, linewidth=1.4)
+    entries = [(p.kind, p.phenomenon, float(angle(c))) for p, c in zip(film.points, at.cosine, strict=True)]
+    entries += [(m.kind, None, float(angle(m.cosine))) for m in at.synthetic]
+    entries = [entry for entry in entries if mixes or entry[0] not in MIX_NAMES]
+    heights = ruler_rows([kind for kind, _, _ in entries], np.array([x for _, _, x in entries]))
+    for (kind, phenomenon, x), y in zip(entries, heights, strict=True):
+        dot(axes, x, y, kind, phenomenon, size)
+    axes.set(xlim=(-4, 100), ylim=(1.0, 0.0))
+    axes.set_yticks(list(row_places().values()), [name if names else "" for name in row_places()])
+    ticks = TICKS if size > 0.8 else (1.0, 0.9, 0.6, 0.2)
+    axes.set_xticks(angle(np.array(ticks)), [f"{tick:g}" for tick in ticks])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("cosine to the anchor (scale: angle)" if size > 0.8 else "cosine to the anchor")
+    axes.text(tie + 1.5, 0.05, f"p = {at.p:.2f}", fontsize=9 if size > 0.8 else 8.5, va="center").set_in_layout(False)
+
+
+def _lifts(places: list[float], gap: float) -> list[float]:
+    """Small lifts that keep points apart that would lie on each other: up, down, up … while neighbours are near."""
+    lifts = [0.0] * len(places)
+    for i in range(1, len(places)):
+        if places[i] - places[i - 1] < gap:
+            lifts[i - 1] = lifts[i - 1] or 0.2
+            lifts[i] = -lifts[i - 1]
+    return lifts
+
+
+def dot(axes: Axes, x: float, y: float, kind: str, phenomenon: str | None, size: float) -> None:
+    """Draw one point; ``size`` scales all of them. Synthetic ones are hollow."""
+    colour, marker, wide = LOOKS[kind]
+    wide *= 1.0 if isinstance(PHENOMENON_MARKERS.get(phenomenon or "", ""), str) else 1.3  # slim ones look small
+    shape: Any = PHENOMENON_MARKERS.get(phenomenon or "", marker) if kind == "hard" else marker
+    synthetic = kind in MIX_NAMES
+    axes.plot(
+        [x], [y], marker=shape, color="white" if synthetic else colour, markersize=wide * size, linestyle="none",
+        markeredgecolor=colour if synthetic else "white", markeredgewidth=(1.6 if synthetic else 0.7) * size**0.5,
+        zorder=3 + 0.1 * (list(LOOKS).index(kind) in (0, 1, 2, 3)), clip_on=True,
+    )  # fmt: skip
+
+
+def legend(made: Figure, films: Sequence[Film], mixes: bool, on_map: bool = True) -> None:
+    """Say below a picture what its marks are."""
+    from matplotlib.lines import Line2D
+
+    hard = dict.fromkeys(p.phenomenon for film in films for p in film.points if p.kind == "hard" and p.phenomenon)
+    entries: list[tuple[str, str, str | None]] = [(kind, KINDS[kind], None) for kind in ("anchor", "positive", "false")]
+    entries += [("hard", f"hard negative: {name.replace('_', ' ')}", name) for name in hard]
+    entries += [(kind, KINDS[kind], None) for kind in ("topic", "other")]
+    entries += [(kind, name, None) for kind, name in MIX_NAMES.items()] if mixes else []
+    handles: list[Any] = []
+    for kind, text, phenomenon in entries:
+        colour, marker, wide = LOOKS[kind]
+        synthetic = kind in MIX_NAMES
+        handles.append(Line2D(
+            [], [], linestyle="none", marker=PHENOMENON_MARKERS.get(phenomenon or "", marker), label=text,
+            markersize=min(wide, 10), color="white" if synthetic else colour,
+            markeredgecolor=colour if synthetic else "white", markeredgewidth=1.4 if synthetic else 0.6,
+        ))  # fmt: skip
+    handles.append(Line2D([], [], color=INK, linewidth=1.4, label="decision boundary: cosine = p"))
+    if on_map:
+        handles.append(made.axes[0].scatter([], [], s=110, label="drawn on the wrong side", **_WRONG))
+    made.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False,
+                handletextpad=0.4, columnspacing=1.4)  # fmt: skip

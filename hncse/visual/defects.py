@@ -1,0 +1,141 @@
+"""Pictures of "paper against code" (notebook 07): the search, what anisotropy does, presets beside presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hncse.errors import HncseError
+from hncse.evaluation.defects import Beside
+from hncse.runs import Run
+from hncse.visual.style import CASE_COLOURS, MUTED, OKABE_ITO, figure, styled
+
+__all__ = ["anisotropy_figure", "presets_figure", "search_figure"]
+
+_HATCH = {"A": "", "B": "///", "C": "..."}
+_LOOKS = [
+    (OKABE_ITO["black"], "-", "o"), (OKABE_ITO["blue"], "--", "s"), (OKABE_ITO["vermillion"], "-.", "^"),
+    (OKABE_ITO["green"], ":", "D"), (OKABE_ITO["purple"], (0, (5, 1)), "v"), (OKABE_ITO["orange"], (0, (1, 1)), "P"),
+]  # fmt: skip
+
+
+def search_figure(terms: Mapping[str, NDArray[np.float64]]) -> Figure:
+    """Draw the two terms of the released search and the loss against the mixing angle.
+
+    Args:
+        terms: From `hncse.evaluation.defects.search_terms`.
+    """
+    angle, total = terms["angle"], terms["gap"] + terms["rank"]
+    best = float(angle[int(total.argmin())])
+    drawn = [
+        ("gap / τ: positive less mean negative", terms["gap"], OKABE_ITO["blue"], "--"),
+        ("mean rank of the positive, from 1", terms["rank"], OKABE_ITO["orange"], "-."),
+        ("their sum, which is minimised", total, OKABE_ITO["black"], "-"),
+    ]
+    with styled():
+        made, (left, right) = figure(8.6, 3.5, 1, 2)
+        for name, values, colour, style in drawn:
+            left.plot(angle, values, linestyle=style, color=colour, label=name)
+        left.axvline(best, color=MUTED, linewidth=1, linestyle=":")
+        left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
+        left.set_title("What the search minimises", fontsize=10)
+        right.plot(angle, terms["loss"], color=OKABE_ITO["vermillion"])
+        right.axvline(best, color=MUTED, linewidth=1, linestyle=":")
+        right.set_title("The loss it trains with", fontsize=10)
+        right.set_ylabel("cross-entropy")
+        for axes in (left, right):
+            axes.set_xticks([0, 15, 30, 45, 60, 75, 90])
+            axes.set_xlabel("angle of (w1, w2): 0° is no mixing, 45° equal parts")
+            axes.grid(axis="y")
+    made.set_label(
+        f"Two panels against the mixing angle. Left: the gap falls from {terms['gap'][0]:.2f} to "
+        f"{terms['gap'].min():.2f} and the rank rises from {terms['rank'][0]:.2f} to {terms['rank'].max():.2f}; their "
+        f"sum is least at {best:.0f}°. "
+        f"Right: the loss, {terms['loss'][0]:.2f} without mixing, {terms['loss'].max():.2f} at most."
+    )
+    return made
+
+
+def anisotropy_figure(strengths: Sequence[float], rows: Sequence[Sequence[Beside]]) -> Figure:
+    """Draw cases, and how far each preset's gradient points from SimCSE's, against anisotropy.
+
+    Args:
+        strengths: (S,) as `hncse.evaluation.defects.squeezed` takes them.
+        rows: For each strength, `hncse.evaluation.defects.beside` of the same presets.
+    """
+    names = [one.preset for one in rows[0]]
+    with styled():
+        made, (left, right) = figure(8.6, 3.5, 1, 2)
+        shares = 100 * np.array([row[0].cases for row in rows]).T  # (3, S)
+        areas = left.stackplot(strengths, shares, colors=list(CASE_COLOURS.values()), labels=list(CASE_COLOURS))
+        for area, hatch in zip(areas, _HATCH.values(), strict=True):
+            area.set_hatch(hatch)
+            area.set_edgecolor("white")
+        left.set_ylim(0, 100)
+        left.set_ylabel("% of anchors")
+        left.set_title("Cases", fontsize=10)
+        for (colour, style, marker), name in zip(_LOOKS[1:], names, strict=False):
+            angles = [next(one for one in row if one.preset == name).angle for row in rows]
+            right.plot(strengths, angles, linestyle=style, marker=marker, markersize=5, color=colour, label=name)
+        right.set_ylim(bottom=-2)
+        right.set_ylabel("degrees")
+        right.set_title("Angle between its gradient and SimCSE's", fontsize=10)
+        for axes in (left, right):
+            axes.set_xlabel("common part of all vectors, in lengths of one")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, ncols=3 if axes is left else 2)
+    ends = "; ".join(
+        f"{one.preset} {one.angle:.0f}° at first, {last.angle:.0f}° at last"
+        for one, last in zip(rows[0], rows[-1], strict=True)
+    )
+    near = ", ".join(
+        f"{100 * row[0].cases[0]:.0f} % at {strength:g}" for strength, row in zip(strengths, rows, strict=True)
+    )
+    made.set_label(f"Left: share of anchors in case A, {near}. Right, the angle from SimCSE's gradient: {ends}.")
+    return made
+
+
+def presets_figure(runs: Mapping[str, Run]) -> Figure:
+    """Draw runs of several presets beside each other: the loss, and anchors in case A.
+
+    Args:
+        runs: Name → a run with its history.
+
+    Raises:
+        HncseError: There are no runs.
+    """
+    if not runs:
+        raise HncseError("there are no runs to draw")
+    with styled():
+        made, (left, right) = figure(8.6, 3.5, 1, 2)
+        parts = []
+        for (colour, style, marker), (name, run) in zip(_LOOKS, runs.items(), strict=False):
+            lines = [line for line in run.history if "loss" in line and "case_a" in line]
+            steps = [line["step"] for line in lines]
+            for axes, key, scale in ((left, "loss", 1), (right, "case_a", 100)):
+                values = [scale * line[key] for line in lines]
+                every = max(1, len(steps) // 6)
+                axes.plot(
+                    steps,
+                    values,
+                    linestyle=style,
+                    color=colour,
+                    marker=marker,
+                    markevery=every,
+                    markersize=5,
+                    label=name,
+                )
+            parts.append(f"{name}: loss {lines[0]['loss']:.2f} to {lines[-1]['loss']:.2f}")
+        left.set_title("Loss, logarithmic", fontsize=10)
+        left.set_yscale("log")
+        right.set_title("% of anchors in case A", fontsize=10)
+        right.set_ylim(-3, 103)
+        for axes in (left, right):
+            axes.set_xlabel("step")
+            axes.grid(axis="y")
+        handles, labels = left.get_legend_handles_labels()
+        made.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    made.set_label(f"Two panels over training steps, loss and share of case A, a line a preset. {'; '.join(parts)}.")
+    return made

@@ -1,0 +1,150 @@
+"""The decision boundary in motion: a GIF, and a page with slider, hover and a choice of runs that needs no kernel.
+
+python -m hncse.visual.film latest                         # into figures/ of the checkout
+python -m hncse.visual.film RUN OTHER --anchor sport-10 --out figures
+
+Frames between two snapshots mix their embeddings in proportion; all else in a frame is computed from those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hncse import runs
+from hncse.errors import HncseError, command
+
+if TYPE_CHECKING:
+    from hncse.visual.scenes import Film
+
+__all__ = ["draw", "gif", "main", "page"]
+
+MADE_BY = "python -m hncse.visual.film"
+_NAME = "decision_boundary"
+_SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
+_DPI = 100
+_HOLD = 8  # frames the first and the last picture stand
+
+
+def gif(film: Film, name: str, *, frames: int = 40, milliseconds: int = 110) -> bytes:
+    """Draw a film that runs in a loop.
+
+    Args:
+        film: From `Study.film`.
+        name: Of a run.
+        frames: Different pictures, the first and the last step included.
+        milliseconds: Each is shown; the first and the last eight times as long.
+
+    Returns:
+        A GIF's bytes: one palette for all frames, so that they compress.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from hncse.visual import boundary, style
+
+    found = film.moments[name]
+    pictures = []
+    for step in np.linspace(found[0].step, found[-1].step, frames):
+        at = film.between(name, float(step))
+        made = boundary.picture(film, at)
+        file = io.BytesIO()
+        with style.styled():
+            made.savefig(file, format="png", dpi=_DPI, facecolor="white")
+        pictures.append(Image.open(file).convert("RGB"))
+    palette = pictures[0].quantize(64, dither=Image.Dither.NONE)
+    few = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    times = [milliseconds * (_HOLD if i in (0, frames - 1) else 1) for i in range(frames)]
+    out = io.BytesIO()
+    few[0].save(out, format="GIF", save_all=True, append_images=few[1:], duration=times, loop=0, optimize=True)
+    return out.getvalue()
+
+
+def page(film: Film) -> str:
+    """An HTML page that holds everything: script, every moment of every run; nothing is fetched."""
+    from hncse.visual import explorer
+
+    scenes = {name: [explorer.scene(film, at) for at in found] for name, found in film.moments.items()}
+    data = json.dumps(scenes, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    script = explorer.SCRIPT.read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<title>The decision boundary while training</title>\n</head>\n"
+        '<body style="margin:16px auto;max-width:976px">\n<div id="film"></div>\n'
+        f'<script type="application/json" id="data">{data}</script>\n'
+        f'<script type="module">\n{script}\n'
+        'page(document.getElementById("film"), JSON.parse(document.getElementById("data").textContent));\n'
+        "</script>\n</body>\n</html>\n"
+    )
+
+
+def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[Path]:
+    """Write decision_boundary.png, .svg, .gif and .html, and their entries of index.json; other entries stay.
+
+    Args:
+        opened: Finished runs with snapshots; strip and GIF show the first, the page all.
+        anchor: Id of a probe group; None takes `Study.telling`.
+        folder: Where to.
+
+    Returns:
+        The files written.
+
+    Raises:
+        HncseError: A run without snapshots, no such group, a folder that cannot be written.
+    """
+    from hncse.visual import boundary, style
+    from hncse.visual.study import Study
+
+    study = Study({run.config["parameters"]["loss"]: run for run in opened})
+    film = study.film(anchor or study.telling())
+    name = next(iter(study.runs))
+    still = boundary.strip(film, name)
+    written = style.save(still, folder / _NAME)
+    with runs.whole_file(folder / f"{_NAME}.gif", "wb") as file:
+        file.write(gif(film, name))
+    runs.write_text(folder / f"{_NAME}.html", page(film))
+    behind: dict[str, Any] = {
+        "made_by": f"{MADE_BY} {' '.join(['RUN'] * len(opened))} --anchor {film.group.id}",
+        "notebook": "04_decision_boundary",
+        "run": opened[0].name,
+        "key": opened[0].config["key"],
+        "parameters": {key: opened[0].config["parameters"][key] for key in _SHOWN},
+    }
+    words = still.get_label()
+    beside = {f"{_NAME}.gif": "The same as an animation.", f"{_NAME}.html": "The same with a slider and hover."}
+    entries = {_NAME: {"alt": words, "beside": beside} | behind}
+    index = folder / "index.json"
+    runs.write_json(index, {"figures": _others(index) | entries})
+    return [*written, folder / f"{_NAME}.gif", folder / f"{_NAME}.html", index]
+
+
+def _others(index: Path) -> dict[str, Any]:
+    """Entries of pictures that another command makes."""
+    known = json.loads(index.read_text(encoding="utf-8"))["figures"] if index.is_file() else {}
+    return {name: entry for name, entry in known.items() if not entry["made_by"].startswith(MADE_BY)}
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog=MADE_BY, description="Draw one anchor's decision boundary while training.")
+    parser.add_argument("runs", nargs="*", default=["latest"], metavar="RUN", help="names or folders; default: latest")
+    parser.add_argument("--anchor", help="id of a probe group, for example sport-10; default: a telling one")
+    parser.add_argument("--out", type=Path, help="folder to draw into (default: figures/ of the checkout)")
+    options = parser.parse_args(arguments)
+    opened = [runs.find(name) for name in options.runs]
+    if unfinished := [run.name for run in opened if not run.finished]:
+        raise HncseError(f"run {unfinished[0]!r} is not finished; train it to its end")
+    folder = options.out or Path(__file__).resolve().parent.parent.parent / "figures"
+    sys.stdout.writelines(f"{path}\n" for path in draw(opened, options.anchor, folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

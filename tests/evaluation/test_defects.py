@@ -1,0 +1,108 @@
+"""The defects of the released code, each against what is known of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hncse import losses, mixing
+from hncse.errors import HncseError
+from hncse.evaluation import defects, geometry
+from hncse.miner import excluded_pairs, mine_in_batch
+from tests import tiny
+
+
+def views(n: int = 24, d: int = 12, noise: float = 0.1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, d, generator=g, dtype=torch.float64)
+    return z + noise * torch.randn(n, d, generator=g), z + noise * torch.randn(n, d, generator=g)
+
+
+def test_a_common_part_raises_cosines_and_moves_anchors_to_case_a() -> None:
+    z1, z2 = views()
+    assert all(torch.equal(a, b) for a, b in zip(defects.squeezed(z1, z2, 0.0), (z1, z2), strict=True))
+    near = [defects.beside(*defects.squeezed(z1, z2, s), ["simcse"])[0].cases[0] for s in (0.0, 3.0, 10.0)]
+    assert near[0] == 0 and near[0] < near[1] <= near[2] == 1
+    x1, x2 = (F.normalize(z, dim=1) for z in defects.squeezed(z1, z2, 10.0))
+    assert float((x1 @ x2.T).min()) > 0.9
+
+
+def test_pm_is_simcse_where_all_is_safe_and_hnm_is_not() -> None:
+    z1, z2 = views()
+    rows = {row.preset: row for row in defects.beside(z1, z2, ["pm-intended", "pm-as-released", "hnm-as-released"])}
+    plain = float(losses.build("simcse")(z1, z2).loss)
+    assert rows["pm-intended"].loss == rows["pm-as-released"].loss == pytest.approx(plain)
+    assert rows["pm-intended"].angle < 1e-4 and rows["hnm-as-released"].angle > 1
+    assert rows["hnm-as-released"].loss > plain and math.isnan(rows["hnm-as-released"].mix_angle)
+    assert 0 < rows["hnm-as-released"].mix_hardness < 1 and rows["pm-intended"].cases == (0, 1, 0)
+
+
+def test_draws_of_the_released_study_differ_and_the_search_does_not() -> None:
+    z = defects.squeezed(*views(), 10.0)
+    drawn = {defects.beside(*z, ["pm-as-released"], {"seed": seed})[0].mix_angle for seed in range(5)}
+    chosen = {defects.beside(*z, ["pm-intended"], {"seed": seed})[0].mix_angle for seed in range(5)}
+    assert len(drawn) == 5 and len(chosen) == 1
+
+
+def test_the_searchs_terms_are_the_kits_objective() -> None:
+    z1, z2 = defects.squeezed(*views(), 10.0)
+    terms = defects.search_terms(z1, z2, 0.05, steps=65)
+    assert np.all(np.diff(terms["loss"]) > 0)  # mixing only ever makes the loss larger
+    total = terms["gap"] + terms["rank"]
+    g = mixing.gram(z1, z2, mixes=True)
+    excluded = excluded_pairs(len(z1), None, z1.device)
+    mined = mine_in_batch(g.cosine, excluded, 0.99)
+    w = mixing.search_weights(g, mined, excluded, objective="released", candidates=65, temperature=0.05)
+    assert math.degrees(math.atan2(float(w[1]), float(w[0]))) == pytest.approx(terms["angle"][int(total.argmin())])
+
+
+def test_with_ten_rows_every_positive_is_a_hard_negative_and_with_nine_nothing_works() -> None:
+    similarity = torch.rand(10, 10)
+    assert defects.own_positive_among_hardest(similarity, 10) == 1.0
+    assert defects.own_positive_among_hardest(similarity, 9) == 0.0
+    with pytest.raises(HncseError, match="a row of 9 has no 10"):
+        defects.own_positive_among_hardest(similarity[:9, :9], 10)
+
+
+def test_forty_draws_hold_26_7_different_pairs() -> None:
+    found = defects.distinct_mixes(anchors=4000)
+    assert found.mean() == pytest.approx(45 * (1 - (44 / 45) ** 40), abs=0.1) and found.max() <= 40
+
+
+def test_a_million_and_one_rows_leave_one() -> None:
+    assert defects.last_batch() == 1 and defects.last_batch(128) == 64
+
+
+def test_first_last_means_two_things() -> None:
+    encoder = tiny.encoder("mean", layers=3)
+    texts = tiny.sentences(6)
+    made = {first: defects._FirstLast(encoder, first, {}).encode(texts) for first in (0, 1)}
+    encoder.pooling = "first_last"
+    np.testing.assert_allclose(made[1], encoder.encode(texts), atol=1e-6)
+    assert np.abs(made[0] - made[1]).max() > 1e-3
+
+
+def test_uniformity_has_another_exponent() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 8))
+    once, twice = defects.uniformities(x)
+    assert twice == pytest.approx(geometry.uniformity(x)) and twice < once < 0
+
+
+def test_the_table_holds_all_twelve(kit) -> None:
+    from hncse.data import probe
+
+    rows = defects.table(kit, [group.anchor for group in probe.load()][:64])
+    assert list(dict.fromkeys(row[0] for row in rows)) == [str(i) for i in range(1, 13)]
+    assert all(len(row) == 5 and all(row) for row in rows)
+    late = next(row for row in rows if "row late" in row[1])
+    assert abs(float(late[3].split()[1])) < 10 < float(late[4].split()[1])  # nothing is left of the correlation
+
+
+def test_views_are_repeated_exactly_and_the_mode_is_put_back() -> None:
+    encoder = tiny.encoder().eval()
+    first, second = (defects.raw_views(encoder, tiny.sentences(4), seed=3) for _ in range(2))
+    assert torch.equal(first[0], second[0]) and not torch.equal(first[0], first[1]) and not encoder.training

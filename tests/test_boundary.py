@@ -1,0 +1,239 @@
+"""Sides, mixes and pictures of a decision boundary: toy geometry, the equations, and the losses' own code."""
+
+import io
+import json
+import re
+from itertools import combinations
+from math import cos, pi, sin
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hncse import miner, mixing, runs
+from hncse.data import probe
+from hncse.errors import HncseError
+from hncse.visual import boundary, distortion, film, scenes
+from hncse.visual.mixes import mix
+from hncse.visual.study import Study
+from tests.oracles import loss_oracle
+
+
+def on_circle(*degrees):
+    return np.array([[cos(d * pi / 180), sin(d * pi / 180)] for d in degrees])
+
+
+def toy_groups(n=6):
+    def sentences(i):
+        rows = [
+            ("anchor", 5, None), ("paraphrase_close", 5, None), ("paraphrase_far", 4, None),
+            ("hard_negative", 2, "negation"), ("hard_negative", 2, "number"), ("hard_negative", 3, "entity"),
+            ("same_topic", 1, None), ("unrelated", 0, None),
+        ]  # fmt: skip
+        return tuple(probe.Sentence(f"toy {i} {role} {j}", role, g, p) for j, (role, g, p) in enumerate(rows))
+
+    return [probe.Group(f"toy-{i}", "sport", sentences(i)) for i in range(n)]
+
+
+def toy_run(path, shift, loss="simcse", steps=(0, 5, 10), groups=6):
+    """A finished run whose snapshots are made: the positive nears the anchor, one hard negative leaves it."""
+    from safetensors.numpy import save_file
+
+    (path / "snapshots").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    centre = np.repeat(np.eye(groups, 16), 8, axis=0)
+    noise = rng.normal(size=centre.shape)
+    far = np.tile([0, 0.5, 1.6, 0.3, 0.4, 0.6, 1.5, 2.5], groups)[:, None]
+    for step in steps:
+        spread = far.copy()
+        spread[1::8] -= shift * step
+        spread[3::8] += shift * step
+        z = centre + 0.25 * spread * noise
+        save_file({"embeddings": z.astype(np.float16)}, path / "snapshots" / f"step-{step:06d}.safetensors")
+    parameters = dict.fromkeys(("encoder", "corpus"), "toy") | {"loss": loss, "limit": 1, "epochs": 1.0}
+    parameters |= {"batch_size": 2, "learning_rate": 0.1, "seed": 0}
+    (path / "config.json").write_text(json.dumps({"key": "0", "parameters": parameters}))
+    (path / "history.jsonl").write_text("")
+    (path / "result.json").write_text("{}")
+    return runs.Run(path)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    home = tmp_path_factory.mktemp("runs")
+    opened = {name: toy_run(home / name, shift, name) for name, shift in (("simcse", 0.02), ("pm-intended", 0.04))}
+    return Study(opened, neighbours=12, groups=toy_groups())
+
+
+@pytest.mark.parametrize(
+    ("degrees", "case"),
+    [((0, 40, 50, 60, 80, 100, 120), "B"), ((0, 40, 42, 60, 80, 100, 120), "A"), ((0, 40, 20, 60, 80, 100, 120), "C")],
+)
+def test_mixes_equal_the_equations_and_the_losses(degrees, case):
+    z = on_circle(*degrees) * np.linspace(1, 2, len(degrees))[:, None]  # lengths differ, as in training
+    made = mix(z[0], z[1], z[2:], k=3)
+    assert made.case == case
+    first, second = torch.from_numpy(z[[0, *range(2, len(z))]]), torch.from_numpy(z[1:])
+    # the equations, one anchor at a time
+    w1, w2 = made.positive.weights
+    z3 = loss_oracle.mixed_positive(first, second, 0, w1, w2, 0.1).numpy()
+    assert np.allclose(np.abs(made.positive.cosine), abs(float(loss_oracle.cos(first[0], torch.from_numpy(z3)))))
+    # the losses' own code, which never builds a mix
+    g, excluded = mixing.gram(first, second, mixes=True), miner.excluded_pairs(len(first))
+    mined = miner.mine_in_batch(g.cosine, excluded)
+    a, b = mixing.mixing_weights(mined, made.positive.weights, detach=True)
+    assert made.positive.cosine == pytest.approx(float(mixing.mixed_positives(g, mined.index, a, b)[0, 0]), abs=1e-10)
+    drawn = mixing.hard_negative_mixes(
+        g, g.cosine, excluded, torch.Generator().manual_seed(0), k=3, s=99, alpha=0.5, replacement=False
+    )
+    assert np.allclose(sorted(m.cosine for m in made.negatives), sorted(drawn[0].tolist()), atol=1e-10)
+
+
+def test_mixes_by_eye():
+    made = mix(on_circle(0)[0], on_circle(40)[0], on_circle(60, -60, 120), k=2)
+    (only,) = made.negatives
+    assert only.cosine == pytest.approx(1), "the mix of 60° and -60° points at the anchor itself"
+    assert made.case == "B"
+    assert made.positive.weights == (1.0, 0.0)
+    wrong = mix(on_circle(0)[0], on_circle(60)[0], on_circle(-30, 170))
+    assert wrong.case == "C"
+    assert wrong.p < wrong.positive.cosine, "in case C the mixed positive is nearer than the positive"
+    p, n = cos(pi / 3), cos(pi / 6)
+    assert wrong.positive.weights[1] / wrong.positive.weights[0] == pytest.approx(n / p)
+    assert [m.parents for m in mix(np.ones(2), np.ones(2), on_circle(1, 2, 3)).negatives] == list(
+        combinations((2, 1, 0), 2)
+    )
+
+
+def test_mixing_needs_two():
+    with pytest.raises(HncseError, match="two candidates"):
+        mix(np.ones(2), np.ones(2), np.ones((1, 2)))
+
+
+def test_a_film_holds_the_group_first_and_exact_cosines(study):
+    made = study.film("toy-2")
+    assert [p.kind for p in made.points[:8]] == [
+        "anchor",
+        "positive",
+        "hard",
+        "hard",
+        "hard",
+        "false",
+        "topic",
+        "other",
+    ]
+    assert len(made.points) == 8 + 12
+    assert all(p.grade is None and not p.text.startswith("toy 2") for p in made.points[8:])
+    from safetensors.numpy import load_file
+
+    for name, run in study.runs.items():
+        for (step, path), moment in zip(run.snapshots(), made.moments[name], strict=True):
+            z = load_file(path)["embeddings"].astype(float)[[p.row for p in made.points]]
+            z /= np.linalg.norm(z, axis=1, keepdims=True)
+            assert moment.step == step
+            assert np.allclose(moment.cosine, z @ z[0])
+            assert moment.p == pytest.approx(moment.cosine[1])
+            assert moment.mixes.n == pytest.approx(moment.cosine[2:].max())
+    assert study.film("toy-2") is made
+
+
+def test_runs_that_start_alike_share_their_first_map(study):
+    made = study.film("toy-1")
+    first, other = (made.moments[name][0] for name in study.runs)
+    assert np.allclose(first.places, other.places)
+    assert not np.allclose(made.moments["simcse"][-1].places, made.moments["pm-intended"][-1].places)
+
+
+def test_between_snapshots_the_ends_are_the_snapshots(study):
+    made = study.film("toy-0")
+    first, second = made.moments["simcse"][:2]
+    for at, known in ((0, first), (5, second)):
+        assert np.allclose(made.between("simcse", at).places, known.places)
+        assert np.allclose(made.between("simcse", at).cosine, known.cosine)
+    assert made.between("simcse", 2.5).p != pytest.approx(first.p)
+    assert made.at("simcse", 6).step == 5
+    with pytest.raises(HncseError, match=r"unknown run 'simcs'. Did you mean 'simcse'"):
+        made.at("simcs", 0)
+
+
+def test_the_drawn_side_of_a_point_is_the_contour_s(study):
+    made = study.film("toy-3")
+    m = made.moments["simcse"][-1]
+    exact = np.concatenate([m.cosine, [x.cosine for x in m.synthetic]]) > m.p
+    guess = m.surface(np.concatenate([m.places, m.mix_places])) < boundary.angle(m.p)
+    free = np.ones(len(exact), bool)
+    free[[1, len(m.cosine)]] = False
+    assert np.array_equal(m.drawn_wrong[free], (exact != guess)[free])
+    assert not m.drawn_wrong[1]
+
+
+def test_ruler_rows_keep_kinds_apart_and_lift_what_would_overlap():
+    rows = boundary.ruler_rows(["anchor", "hard", "hard", "hard", "other"], np.array([0.0, 30, 31, 60, 30]))
+    assert rows[0] == min(rows)
+    assert len({round(r, 6) for r in rows[1:4]}) == 3, "two near ones part, the third stays in the middle"
+    assert rows[4] > max(rows[1:4])
+
+
+def test_pictures_say_what_they_show(study, tmp_path):
+    made = study.film(study.telling())
+    last = made.moments["simcse"][-1]
+    pictures = {
+        "moment": boundary.moment(made, "simcse", 10),
+        "strip": boundary.strip(made, "simcse", [0, 5, 10]),
+        "rulers": boundary.rulers([(name, made, found[-1]) for name, found in made.moments.items()]),
+        "distortion": distortion.picture(made, last),
+    }
+    for name, picture in pictures.items():
+        assert len(picture.get_label()) > 60, name
+        picture.savefig(tmp_path / f"{name}.png")
+    assert f"{last.p:.2f}" in pictures["moment"].get_label()
+    assert -1 <= distortion.rank_agreement(last) <= 1
+    lines = distortion.report(made, "simcse")
+    assert "fitted again at every step" in lines and "trustworthiness" in lines
+
+
+def test_every_phenomenon_has_a_shape_of_its_own():
+    assert set(boundary.PHENOMENON_MARKERS) == set(probe.PHENOMENA)
+    assert len({str(m) for m in boundary.PHENOMENON_MARKERS.values()}) == len(probe.PHENOMENA)
+    assert set(scenes.KINDS) | set(boundary.MIX_NAMES) == set(boundary.LOOKS)
+
+
+def test_the_film_loops_and_the_page_needs_nothing_else(study):
+    made = study.film("toy-0")
+    picture = Image.open(io.BytesIO(film.gif(made, "simcse", frames=3)))
+    assert (picture.n_frames, picture.info["loop"]) == (3, 0)
+    text = film.page(made)
+    assert not re.search(r"(src|href)=", text)
+    assert set(re.findall(r"https?://[^\s\"']+", text)) <= {"http://www.w3.org/2000/svg"}
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+    assert {name: [s["step"] for s in found] for name, found in data.items()} == study.steps
+
+
+def test_the_command_keeps_other_entries_of_the_index(tmp_path, monkeypatch, capsys):
+    run = toy_run(tmp_path / "run", 0.02, groups=6)
+    monkeypatch.setattr(probe, "load", lambda path=None: toy_groups())
+    monkeypatch.setattr(film, "gif", lambda made, name: b"GIF89a")
+    out = tmp_path / "figures"
+    runs.write_json(out / "index.json", {"figures": {"other": {"made_by": "python -m else"}}})
+    assert film.main([str(run.path), "--out", str(out)]) == 0
+    index = json.loads((out / "index.json").read_text())["figures"]
+    assert set(index) == {"other", "decision_boundary"}
+    beside = index["decision_boundary"]["beside"]
+    assert set(beside) == {"decision_boundary.gif", "decision_boundary.html"}
+    assert all((out / name).is_file() for name in ("decision_boundary.png", "decision_boundary.svg", *beside))
+    assert re.search(r"film RUN --anchor toy-\d", index["decision_boundary"]["made_by"])
+    assert "decision_boundary.gif" in capsys.readouterr().out
+    (run.path / "result.json").unlink()
+    assert film.main([str(run.path), "--out", str(out)]) == 2
+    assert "is not finished" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_shown_says_why(study, tmp_path):
+    empty = runs.Run(tmp_path)
+    with pytest.raises(HncseError, match="no snapshots"):
+        Study({"simcse": empty}, groups=toy_groups())
+    with pytest.raises(HncseError, match="another version of the probe"):
+        Study({"simcse": study.runs["simcse"]}, groups=toy_groups(4))
+    with pytest.raises(HncseError, match="no runs"):
+        Study({})

@@ -1,0 +1,114 @@
+"""The explorer's state, without a browser: search finds, slider and switches change what is drawn."""
+
+import json
+
+import pytest
+
+from hncse.errors import HncseError
+from hncse.visual import explorer
+from hncse.visual.explorer import Explorer
+from tests.test_boundary import study  # noqa: F401  the same toy runs
+
+
+@pytest.fixture
+def state(study):  # noqa: F811
+    return Explorer(study, "toy-2")
+
+
+def by_id(scene):
+    return {point["id"]: point for point in scene["points"]}
+
+
+def test_search_finds_words_in_any_order_and_ids(state):
+    assert [name for _, name in state.options("ANCHOR 4")] == ["toy-4"]
+    assert [name for _, name in state.options("toy-5")] == ["toy-5"]
+    assert state.options("no such word") == []
+    assert len(state.options()) == 6
+    assert state.options()[0][1] == "toy-2", "what is shown stands first"
+
+
+def test_the_slider_changes_places_angles_and_the_line(state):
+    before = state.scene()
+    state.move(10)
+    after = state.scene()
+    assert (before["step"], after["step"]) == (0, 10)
+    assert before["tie"] > after["tie"], "the positive came nearer"
+    assert before["box"] == after["box"], "the map's frame stays"
+    sentences = [i for i in by_id(before) if i.startswith("s")]
+    moved = [i for i in sentences if by_id(before)[i]["angle"] != by_id(after)[i]["angle"]]
+    assert len(moved) > 3
+    assert any(by_id(before)[i]["x"] != by_id(after)[i]["x"] for i in moved)
+
+
+def test_another_run_keeps_the_step_and_another_anchor_changes_the_sentences(state):
+    state.move(10)
+    first = state.scene()
+    state.choose_run("pm-intended")
+    second = state.scene()
+    assert state.step == 10
+    assert first["tie"] != second["tie"]
+    assert {p["tip"][1] for p in first["points"] if p["id"][0] == "s"} == {
+        p["tip"][1] for p in second["points"] if p["id"][0] == "s"
+    }
+    state.choose_anchor("toy-0")
+    assert state.scene()["anchor"] == "toy-0"
+    assert "toy 0 anchor" in state.scene()["says"]
+
+
+def test_every_point_tells_sentence_role_grade_and_similarity(state):
+    scene = state.scene()
+    tips = {p["look"]: p["tip"] for p in scene["points"]}
+    assert tips["positive"][0].startswith("positive")
+    assert "toy 2 paraphrase_close" in tips["positive"][1]
+    assert tips["hard:negation"][0] == "hard negative: negation"
+    assert tips["hard:negation"][2] == "grade 2 of 5"
+    assert tips["hard:negation"][3].startswith("similarity 0.")
+    assert tips["HNM"][0].endswith("(synthetic)")
+    assert all(p["look"] in scene["looks"] for p in scene["points"])
+    assert scene["points"][-1]["look"] == "anchor", "drawn last, so on top"
+    json.dumps(scene)
+
+
+def test_mixes_can_be_hidden(state):
+    assert {p["id"][0] for p in state.scene()["points"]} == {"s", "m"}
+    state.mixes = False
+    assert {p["id"][0] for p in state.scene()["points"]} == {"s"}
+
+
+def test_what_does_not_exist_is_named(state):
+    with pytest.raises(HncseError, match="unknown run 'simcsee'"):
+        state.choose_run("simcsee")
+    with pytest.raises(HncseError, match="unknown anchor 'toy-9'"):
+        state.choose_anchor("toy-9")
+
+
+def test_the_widgets_are_wired(state):
+    box = explorer._widgets(state)
+    above, below, picture = box.children
+    (find, found, pick), (run, mixes, step) = above.children, below.children
+    seen = [picture.scene]
+
+    def changed():
+        seen.append(picture.scene)
+        return seen[-1] != seen[-2]
+
+    step.value = 10
+    assert changed()
+    run.value = "pm-intended"
+    assert changed()
+    mixes.value = False
+    assert changed()
+    pick.value = "toy-1"
+    assert changed()
+    find.value = "toy-4"
+    assert changed()
+    assert picture.scene["anchor"] == "toy-4"
+    assert (pick.value, found.value) == ("toy-4", "1 found")
+    assert (step.value, run.value) == (10, "pm-intended")
+    find.value = "nothing at all"
+    assert picture.scene["anchor"] == "toy-4", "a search that finds nothing changes nothing"
+
+
+def test_headless_shows_nothing(study, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("HNCSE_HEADLESS", "1")
+    assert explorer.show(study) is None

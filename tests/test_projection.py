@@ -1,0 +1,125 @@
+"""The map: turned, fitted once, placed. On toy geometry, and one small UMAP."""
+
+from math import cos, pi, sin
+
+import numpy as np
+import pytest
+
+from hncse.errors import HncseError
+from hncse.visual import projection
+
+
+def on_circle(*degrees):
+    return np.array([[cos(d * pi / 180), sin(d * pi / 180)] for d in degrees])
+
+
+def rotation(d, seed=0):
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(d, d)))
+    return q * np.sign(np.diag(r))
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    """Three bundles of ten directions."""
+    rng = np.random.default_rng(3)
+    centres = np.eye(3, 8)
+    return np.concatenate([c + 0.15 * rng.normal(size=(10, 8)) for c in centres])
+
+
+@pytest.fixture(scope="module")
+def layout(cloud):
+    return projection.fit(cloud)
+
+
+def test_a_rotation_of_everything_moves_nothing(cloud, layout):
+    turned = projection.turn_onto(cloud @ rotation(8), cloud)
+    assert np.allclose(turned, cloud)
+    assert np.allclose(projection.place(turned, cloud, layout), layout, atol=1e-6)
+
+
+def test_turning_keeps_lengths_and_cosines(cloud):
+    rng = np.random.default_rng(1)
+    later = 3 * (cloud + 0.1 * rng.normal(size=cloud.shape)) @ rotation(8, 5)
+    turned = projection.turn_onto(later, cloud)
+    assert np.allclose(turned @ turned.T, later @ later.T)
+    assert np.linalg.norm(turned / 3 - cloud) < np.linalg.norm(later / 3 - cloud)
+
+
+def test_the_same_embeddings_give_the_same_map(cloud, layout):
+    assert np.array_equal(projection.fit(cloud), layout)
+    assert np.allclose(np.linalg.norm(layout, axis=1).max(), 1)
+    assert np.allclose(layout.mean(axis=0), 0, atol=1e-12)
+
+
+def test_the_map_keeps_bundles_apart_and_trust_says_so(cloud, layout):
+    nearest = np.argsort(np.linalg.norm(layout[:, None] - layout[None], axis=2), axis=1)[:, 1]
+    assert np.array_equal(nearest // 10, np.arange(30) // 10)
+    shuffled = layout[np.random.default_rng(0).permutation(30)]
+    assert projection.trust(cloud, layout) > 0.8 > projection.trust(cloud, shuffled)
+
+
+def test_moving_one_point_moves_no_other(cloud, layout):
+    moved = cloud.copy()
+    moved[4] = cloud[25]
+    before, after = (projection.place(z, cloud, layout) for z in (cloud, moved))
+    assert np.array_equal(np.delete(before, 4, axis=0), np.delete(after, 4, axis=0))
+    assert np.allclose(after[4], layout[25])
+
+
+def test_a_mapped_point_gets_its_own_place_and_others_lie_between():
+    reference, places = on_circle(0, 90, 180), np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    assert np.allclose(projection.place(5 * reference, reference, places), places, atol=1e-9)
+    middle = projection.place(on_circle(45), reference, places, k=2)
+    assert np.allclose(middle, [[0.5, 0]])
+    near = projection.place(on_circle(30), reference, places, k=2)
+    weight = [1 / (2 - 2 * cos(pi / 6)), 1 / (2 - 2 * cos(pi / 3))]
+    assert np.allclose(near, [[weight[1] / sum(weight), 0]]), "1/distance², with the distance through the sphere"
+
+
+def test_middle_is_the_mean_direction():
+    assert np.allclose(projection.middle([2 * on_circle(0), on_circle(90)]), on_circle(45))
+
+
+def test_a_surface_goes_through_what_is_known_and_its_contour_parts_the_sides():
+    xy = np.array([[x, y] for x in np.linspace(-1, 1, 7) for y in np.linspace(-1, 1, 7)])
+    distance = np.linalg.norm(xy, axis=1)
+    surface = projection.Surface(xy, 60 * distance)
+    assert np.abs(surface(xy) - 60 * distance).max() < 2
+    x, y, value = surface.grid((-1, 1, -1, 1), n=21)
+    assert value.shape == (21, 21)
+    assert value[10, 10] < 30 < value[10, 20]
+    assert value[0, 10] == pytest.approx(surface([[x[10], y[0]]])[0]), "rows go with y"
+
+
+def test_a_kept_map_is_found_by_content_and_a_damaged_one_made_again(cloud, layout, tmp_path, monkeypatch):
+    assert np.array_equal(projection.fit_cached(cloud, tmp_path), layout)
+    (kept,) = tmp_path.iterdir()
+    assert kept.suffix == ".safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(projection, "fit", lambda *a, **k: pytest.fail("fitted again"))
+        assert np.array_equal(projection.fit_cached(cloud, tmp_path), layout)
+    kept.write_bytes(b"cut off")
+    assert np.array_equal(projection.fit_cached(cloud, tmp_path), layout)
+    projection.fit_cached(cloud[:20], tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_drift_is_the_median_step_over_the_radius():
+    still = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    moved = still + np.array([0.0, 0.1])
+    assert projection.drift([still, still]) == 0
+    assert projection.drift([still, moved]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: projection.fit(np.ones((3, 2))), "at least 4 points"),
+        (lambda: projection.turn_onto(np.ones((3, 2)), np.ones((4, 2))), "same sentences"),
+        (lambda: projection.place(np.ones((1, 2)), np.ones((4, 2)), np.ones((3, 2))), "one for each"),
+        (lambda: projection.drift([np.ones((3, 2))]), "not two"),
+    ],
+)
+def test_what_cannot_be_mapped_is_said(call, words):
+    with pytest.raises(HncseError, match=words):
+        call()
