@@ -2,6 +2,8 @@
 
 On the unit sphere a squared distance is a cosine in other words, ‖x - y‖² = 2 - 2·cos(x, y); so the place where a
 sentence would tie with the positive, cos = p, is the circle of all points as far from the anchor as the positive is.
+
+Taught in notebooks/01_contrastive_learning.ipynb and notebooks/04_decision_boundary.ipynb.
 """
 
 from __future__ import annotations

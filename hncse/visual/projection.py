@@ -16,6 +16,8 @@ on its own embedding alone. UMAP's own ``transform`` would do as well, but it mo
 search index it builds takes a minute to compile.
 
 The same embeddings give the same map, bit for bit on one machine: the seed is fixed, and UMAP then works on one thread.
+
+Taught in notebooks/04_decision_boundary.ipynb.
 """
 
 from __future__ import annotations
