@@ -65,6 +65,62 @@ def _(scores: list[float], k: int) -> float:
 
 @exercise(
     "07.2",
+    "What may be said of this row?",
+    difficulty=1,
+    minutes=5,
+    hint="Two questions, in this order: does the interval exclude 0? On which side does it lie?",
+)
+def verdict(low: float, high: float, matters: float) -> str:
+    """Return what a table may say of a difference whose interval is `[low, high]`: one of four words.
+
+    - `"better"` or `"worse"`: the interval excludes 0;
+    - `"alike"`: it holds 0, and no difference as large as `matters` (points, above 0) is compatible with it;
+    - `"unknown"`: it holds 0, and a difference that matters as well.
+    """
+    if low > 0:
+        return "better"
+    if high < 0:
+        return "worse"
+    return "alike" if max(-low, high) < matters else "unknown"
+
+
+@verdict.checked_by
+def _(answer: Answer) -> str:
+    expect(answer(0.2, 1.8, 1.0) == "better", "[+0.2, +1.8] excludes 0 and lies above it: better, by how much is open.")
+    expect(answer(-1.8, -0.2, 1.0) == "worse", "[-1.8, -0.2] lies below 0: worse.")
+    seen = answer(-2.0, 2.4, 1.0)
+    expect(
+        seen != "alike",
+        "[-2.0, +2.4] holds 0, but it holds +2 and -2 as well. That nothing was seen is no proof that nothing is "
+        "there: these seeds cannot tell.",
+    )
+    expect(seen == "unknown", f"[-2.0, +2.4] when 1 point matters: unknown, not {seen!r}.")
+    expect(answer(-0.3, 2.4, 1.0) == "unknown", "[-0.3, +2.4] still holds +2: unknown.")
+    expect(answer(-2.4, 0.3, 1.0) == "unknown", "[-2.4, +0.3] holds -2: unknown. Look at both ends.")
+    expect(
+        answer(-0.3, 0.4, 1.0) == "alike",
+        "[-0.3, +0.4] excludes every difference of 1 point: alike, and that is a result.",
+    )
+    expect(answer(0.1, inf, 1.0) == "better", "However wide: what excludes 0 has a sign.")
+    return (
+        "The kit's verdict `not told apart` covers your last two; its interval, and the seeds it says it takes, tell "
+        "them apart."
+    )
+
+
+@verdict.mistake("no significance, no difference")
+def _(low: float, high: float, matters: float) -> str:
+    return "better" if low > 0 else "worse" if high < 0 else "alike"
+
+
+@verdict.mistake("the middle decides")
+def _(low: float, high: float, matters: float) -> str:
+    middle = (low + high) / 2
+    return "better" if middle > matters else "worse" if middle < -matters else "alike"
+
+
+@exercise(
+    "07.3",
     "A paired difference and its interval",
     difficulty=2,
     minutes=15,
@@ -134,7 +190,7 @@ def _(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[f
 
 
 @exercise(
-    "07.3",
+    "07.4",
     "How many seeds does it take?",
     difficulty=2,
     minutes=10,
@@ -189,7 +245,7 @@ def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) 
 
 
 @exercise(
-    "07.4",
+    "07.5",
     "Seven methods, one lucky p",
     difficulty=3,
     minutes=20,
@@ -254,59 +310,3 @@ def _(p: list[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p) - rank) * value))
         made.append(largest)
     return made
-
-
-@exercise(
-    "07.5",
-    "What may be said of this row?",
-    difficulty=1,
-    minutes=5,
-    hint="Two questions, in this order: does the interval exclude 0? On which side does it lie?",
-)
-def verdict(low: float, high: float, matters: float) -> str:
-    """Return what a table may say of a difference whose interval is `[low, high]`: one of four words.
-
-    - `"better"` or `"worse"`: the interval excludes 0;
-    - `"alike"`: it holds 0, and no difference as large as `matters` (points, above 0) is compatible with it;
-    - `"unknown"`: it holds 0, and a difference that matters as well.
-    """
-    if low > 0:
-        return "better"
-    if high < 0:
-        return "worse"
-    return "alike" if max(-low, high) < matters else "unknown"
-
-
-@verdict.checked_by
-def _(answer: Answer) -> str:
-    expect(answer(0.2, 1.8, 1.0) == "better", "[+0.2, +1.8] excludes 0 and lies above it: better, by how much is open.")
-    expect(answer(-1.8, -0.2, 1.0) == "worse", "[-1.8, -0.2] lies below 0: worse.")
-    seen = answer(-2.0, 2.4, 1.0)
-    expect(
-        seen != "alike",
-        "[-2.0, +2.4] holds 0, but it holds +2 and -2 as well. That nothing was seen is no proof that nothing is "
-        "there: these seeds cannot tell.",
-    )
-    expect(seen == "unknown", f"[-2.0, +2.4] when 1 point matters: unknown, not {seen!r}.")
-    expect(answer(-0.3, 2.4, 1.0) == "unknown", "[-0.3, +2.4] still holds +2: unknown.")
-    expect(answer(-2.4, 0.3, 1.0) == "unknown", "[-2.4, +0.3] holds -2: unknown. Look at both ends.")
-    expect(
-        answer(-0.3, 0.4, 1.0) == "alike",
-        "[-0.3, +0.4] excludes every difference of 1 point: alike, and that is a result.",
-    )
-    expect(answer(0.1, inf, 1.0) == "better", "However wide: what excludes 0 has a sign.")
-    return (
-        "The kit's verdict `not told apart` covers your last two; its interval, and the seeds it says it takes, tell "
-        "them apart."
-    )
-
-
-@verdict.mistake("no significance, no difference")
-def _(low: float, high: float, matters: float) -> str:
-    return "better" if low > 0 else "worse" if high < 0 else "alike"
-
-
-@verdict.mistake("the middle decides")
-def _(low: float, high: float, matters: float) -> str:
-    middle = (low + high) / 2
-    return "better" if middle > matters else "worse" if middle < -matters else "alike"
