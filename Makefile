@@ -74,6 +74,7 @@ figures: setup ## draw figures/ and its index again, from notebook 03 with its d
 	@HNCSE_DATA=/nonexistent $(PY) -m hncse.notebook run 03_train
 	@run=$$(ls -t "$(RUNS)"/*/figures/training_curve.png | head -n 1) && \
 	  $(PY) -m hncse.visual.gallery "$$(dirname "$$(dirname "$$run")")" $(if $(FIGURES),--out "$(FIGURES)")
+	@$(PY) -m hncse.visual.film $(if $(FIGURES),--out "$(FIGURES)")
 
 tables: setup ## build STS, transfer and probe tables, verdicts and their figures from the run folders, into figures/tables
 	@$(PY) -m hncse.evaluation.tables --runs "$(RUNS)" --out figures/tables

@@ -160,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("shapes", nargs="*", metavar="SHAPE", help=f"any of {known} (default: all)")
     parser.add_argument("--counted", type=int, default=1_000_000, help="sentences behind the vectors (default 1000000)")
-    parser.add_argument("--trained", type=int, default=10_000, help="sentences of SimCSE (default 10000)")
+    parser.add_argument("--trained", type=int, default=6_400, help="sentences of SimCSE (default 6400)")
     parser.add_argument("--seed", type=int, default=0, help="of SimCSE (default 0)")
     parser.add_argument("--csv", type=Path, default=FIGURES / "encoder_shapes.csv", help="rows; those there are kept")
     parser.add_argument("--work", type=Path, help="folder of encoders (default: encoder-shapes/ among the runs)")

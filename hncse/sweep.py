@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", nargs="+", default=["0-2"], metavar="N", help="numbers and ranges, such as 0-11 (default 0-2)")
     add("--encoder", default="kit", help="default kit")
     add("--corpora", "--corpus", nargs="+", default=["wikipedia"], metavar="CORPUS", help="default wikipedia")
-    add("--limit", default="20000", help="sentences, or None (default 20000)")
+    add("--limit", default="6400", help="sentences, or None (default 6400)")
     add("--grid", nargs="+", default=[], metavar="NAME=V,V", help="values to cross: loss options, training parameters")
     add("--set", nargs="*", default=[], metavar="NAME=VALUE", help="the same for all runs: what --grid takes")
     add("--transfer", action="store_true", help="measure the seven transfer tasks as well")

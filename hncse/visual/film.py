@@ -1,6 +1,6 @@
 """The decision boundary in motion: a GIF, and a page with slider, hover and a choice of runs that needs no kernel.
 
-python -m hncse.visual.film latest                         # into figures/ of the checkout
+python -m hncse.visual.film                                # the runs of notebook 04, into figures/ of the checkout
 python -m hncse.visual.film RUN OTHER --anchor sport-10 --out figures
 
 Frames between two snapshots mix their embeddings in proportion; all else in a frame is computed from those.
@@ -26,6 +26,7 @@ __all__ = ["draw", "gif", "main", "page"]
 
 MADE_BY = "python -m hncse.visual.film"
 _NAME = "decision_boundary"
+_TRAINING = ("encoder", "corpus", "limit", "epochs", "batch_size", "seed", "snapshots")  # notebook 04's parameters
 _SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
 _DPI = 100
 _HOLD = 8  # frames the first and the last picture stand
@@ -130,15 +131,30 @@ def _others(index: Path) -> dict[str, Any]:
     return {name: entry for name, entry in known.items() if not entry["made_by"].startswith(MADE_BY)}
 
 
+def _of_the_notebook() -> list[runs.Run]:
+    """The runs of notebook 04 with its defaults: finished ones are opened, others trained."""
+    from hncse import _notebooks
+    from hncse.notebook import read_defaults
+    from hncse.training import TrainingConfig, train
+
+    (path,) = _notebooks.find(["04_decision_boundary"])
+    (cell,) = [c for c in _notebooks.read(path).cells if "parameters" in c.metadata.get("tags", [])]
+    given = {p.name: p.default for p in read_defaults(cell.source)}
+    shared = {name: given[name] for name in _TRAINING} | {"eval_every": 10_000}
+    return [train(TrainingConfig(loss=loss, **shared)) for loss in given["losses"]]
+
+
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog=MADE_BY, description="Draw one anchor's decision boundary while training.")
-    parser.add_argument("runs", nargs="*", default=["latest"], metavar="RUN", help="names or folders; default: latest")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="names or folders; default: the two runs that notebook 04 trains"
+    )
     parser.add_argument("--anchor", help="id of a probe group, for example sport-10; default: a telling one")
     parser.add_argument("--out", type=Path, help="folder to draw into (default: figures/ of the checkout)")
     options = parser.parse_args(arguments)
-    opened = [runs.find(name) for name in options.runs]
+    opened = [runs.find(name) for name in options.runs] or _of_the_notebook()
     if unfinished := [run.name for run in opened if not run.finished]:
         raise HncseError(f"run {unfinished[0]!r} is not finished; train it to its end")
     folder = options.out or Path(__file__).resolve().parent.parent.parent / "figures"
