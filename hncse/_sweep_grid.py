@@ -103,8 +103,10 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Run]:
             known[text] = dataclasses.replace(corpus, sentences=[""] * len(corpus), negatives=None)
         if weights not in known:
             encoder = SentenceEncoder.from_pretrained(c.encoder, c.pooling, dropout=c.dropout)
-            print_of = encoder.fingerprint()
-            known[weights] = types.SimpleNamespace(pooling=encoder.pooling, fingerprint=lambda key=print_of: key)
+            print_of, noise = encoder.fingerprint(), encoder.unusual_dropout()
+            known[weights] = types.SimpleNamespace(
+                pooling=encoder.pooling, fingerprint=lambda key=print_of: key, unusual_dropout=lambda kept=noise: kept
+            )
         key = _trainer.facts(c, known[text], known[weights])["key"]
         folder = Path(c.output) if c.output else runs.root()
         found.append(Run(folder / run_name(c, key)))

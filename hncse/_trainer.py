@@ -224,7 +224,11 @@ def facts(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder) -> d
     data = {"source": corpus.source, "sentences": len(corpus.sentences), "fingerprint": corpus.fingerprint}
     weights = encoder.fingerprint()
     selects = _selects_on_dev(config)
-    key = key_of(deciding | {"data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__})
+    deciding |= {"data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__}
+    noise = encoder.unusual_dropout() if config.dropout is None else {}  # config.dropout overrides them all
+    if noise:
+        deciding |= {"encoder_dropout": noise}
+    key = key_of(deciding)
     packages = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
     return {
         "key": key,

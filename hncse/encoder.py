@@ -282,6 +282,13 @@ class SentenceEncoder(nn.Module):
             digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
         return digest.hexdigest()
 
+    def unusual_dropout(self) -> dict[str, float]:
+        """Dropout probabilities in which the backbone's configuration departs from its architecture's default.
+
+        They decide what training makes of the weights, and `fingerprint`, which is about embeddings, leaves them out.
+        """
+        return {name: value for name, value in self.backbone.config.to_diff_dict().items() if "dropout" in name}
+
     def _encode_window(self, sentences: list[str], batch_size: int, out: NDArray[np.float32], bar: Any) -> None:
         ids = self.tokenize(sentences)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]), reverse=True)  # longest first: memory peaks at once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,19 @@ def test_a_mined_negative_that_is_the_anchor_shares_its_group(tmp_path: Path) ->
 def test_runs_without_mined_negatives_keep_their_key(tmp_path: Path) -> None:
     assert "negatives" not in config(tmp_path).deciding()
     assert config(tmp_path, negatives="n").deciding()["negatives"] == "n"
+
+
+def test_the_same_weights_under_other_dropout_are_another_run(tmp_path: Path) -> None:
+    usual = tiny.folder(tmp_path)
+    noisy = tmp_path / "noisy"
+    shutil.copytree(usual, noisy)
+    settings = json.loads((noisy / "config.json").read_text())
+    (noisy / "config.json").write_text(json.dumps(settings | {"attention_probs_dropout_prob": 0.3}))
+
+    def key(folder: Path, dropout: float | None) -> str:
+        return str(train(config(tmp_path, name=None, encoder=str(folder), dropout=dropout), TEXTS).config["key"])
+
+    assert len({key(usual, None), key(noisy, None), key(usual, 0.2), key(noisy, 0.3)}) == 4
 
 
 def test_accumulation_and_last_short_batch(tmp_path: Path) -> None:
