@@ -8,8 +8,9 @@ alpha, and "not told apart" otherwise: that is no proof of equality, and the row
 How far two runs of one method differ by luck: `luck`, `best_of`; seeds for an effect: `seeds_needed`, `power`. The
 doubt within one run, over sentence pairs, is in its sts.json (`hncse.evaluation.sts.bootstrap_interval`).
 
-``python -m hncse.evaluation.statistics --baseline simcse`` prints the verdicts for the runs there are;
-``--seeds-needed EFFECT --sd SD`` counts seeds. Taught in notebooks/07_is_it_real.ipynb.
+``python -m hncse.evaluation.statistics --baseline simcse`` prints the verdicts for the runs there are, each training
+for itself (``--across``: all trainings of one encoder and corpus together); ``--seeds-needed EFFECT --sd SD`` counts
+seeds. Taught in notebooks/07_is_it_real.ipynb.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _verdict_texts(options: argparse.Namespace) -> Iterator[str]:
         runs = [run for run in runs if run.config["parameters"]["encoder"] == options.encoder]
     scored = {
         setting: scores
-        for setting, part in by_training(runs).items()
+        for setting, part in (by_setting(runs) if options.across else by_training(runs)).items()
         if (scores := run_scores(part, options.measure, solver=options.solver))
     }
     if not scored:
@@ -112,6 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="names or folders of runs; default: all")
     parser.add_argument("--csv", type=Path, help="results of hncse.evaluation.results, in place of run folders")
     parser.add_argument("--baseline", default="simcse", help="method to compare with (default simcse)")
+    parser.add_argument(
+        "--across", action="store_true",
+        help="all trainings of one encoder and corpus in one table; name one: --baseline 'simcse, temperature=0.1'",
+    )  # fmt: skip
     parser.add_argument("--measure", default="sts", help=f"one of {' '.join(MEASURES)} (default sts)")
     parser.add_argument("--encoder", help="only runs of this encoder")
     parser.add_argument("--solver", default="fast", help="whose transfer results: fast (default) or senteval")

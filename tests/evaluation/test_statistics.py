@@ -495,6 +495,19 @@ def test_the_command_prints_verdicts(tmp_path, monkeypatch, capsys):
     assert "none of 9 runs has a score of 'transfer'" in capsys.readouterr().err
 
 
+def test_the_command_compares_across_trainings(tmp_path, monkeypatch, capsys):
+    runs(tmp_path, temperature=0.1)
+    for seed in range(4):
+        fake_run(tmp_path / f"hot{seed}", seed=seed, score=58 + 0.2 * seed, loss="simcse", temperature=0.2)
+    monkeypatch.setenv("HNCSE_RUNS", str(tmp_path))
+    assert s.main(["--across", "--baseline", "simcse, temperature=0.1", "--resamples", "500"]) == 0
+    out = capsys.readouterr().out
+    assert "- **simcse, temperature=0.2**: worse than simcse, temperature=0.1: -1.85" in out
+    assert "- **hnm-no-replacement**: better than simcse, temperature=0.1: +1.15" in out
+    assert s.main(["--baseline", "simcse"]) == 0
+    assert "temperature=0.2**" not in capsys.readouterr().out  # alone in its training: nothing to compare it with
+
+
 def test_the_command_counts_seeds(capsys):
     assert s.main(["--seeds-needed", "1.0", "--sd", "0.84"]) == 0
     out = capsys.readouterr().out
