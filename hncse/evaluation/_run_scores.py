@@ -14,7 +14,7 @@ from hncse.runs import Run, list_runs
 if TYPE_CHECKING:
     from hncse.evaluation._verdicts import Comparison
 
-__all__ = ["MEASURES", "against", "by_setting", "by_training", "measure_name", "run_scores"]
+__all__ = ["MEASURES", "against", "by_setting", "by_training", "measure_name", "run_scores", "tuned"]
 
 _AVERAGES = {
     "sts": 'average of the seven STS tasks, test split, Spearman × 100, "all" aggregation',
@@ -162,6 +162,31 @@ def against(
             compared = compare(scores, base, **settings)
             found |= {c.method: replace(c, method=names[c.method], baseline=baseline) for c in compared}
     return found
+
+
+def tuned(runs: Iterable[Run], by: str = "stsb-dev") -> list[Run]:
+    """Choose for each loss the one of its settings, options and training alike, that scores best, mean over seeds.
+
+    Chosen on dev and then read on test, methods are compared each at its own best, not all at the baseline's.
+
+    Args:
+        runs: Of one encoder and corpus; those without a score of ``by`` are left out.
+        by: One of `MEASURES`, not the one that will be read.
+
+    Returns:
+        The runs of the chosen settings, in the order of their losses.
+    """
+    scored = _scored(runs, by, _result_name(by, "fast"))
+    known = {id(run): score for run, score in scored}
+    losses: dict[str, list[Run]] = {}
+    for run, _ in scored:
+        losses.setdefault(run.config["parameters"]["loss"], []).append(run)
+    best = [max(grouped(part), key=lambda group: _mean([known[id(run)] for run in group])) for part in losses.values()]
+    return [run for group in best for run in group]
+
+
+def _mean(scores: list[float]) -> float:
+    return sum(scores) / len(scores)
 
 
 def measure_name(measure: str, solver: str = "fast") -> str:

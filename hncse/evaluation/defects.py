@@ -28,6 +28,7 @@ __all__ = [
     "beside",
     "distinct_mixes",
     "first_last",
+    "gradient",
     "last_batch",
     "own_positive_among_hardest",
     "raw_views",
@@ -108,17 +109,36 @@ def beside(z1: Tensor, z2: Tensor, presets: Sequence[str], options: Mapping[str,
         options: Changes to all of them, such as temperature or band.
     """
     plain = {name: value for name, value in (options or {}).items() if name in ("temperature", "band")}
-    reference = _gradient(z1, z2, "simcse", plain)[1]
+    reference = gradient(z1, z2, "simcse", plain)[1]
     found = []
     for preset in presets:
-        out, gradient = _gradient(z1, z2, preset, dict(options or {}))
-        cosine = float(F.cosine_similarity(gradient, reference, dim=0).clamp(-1, 1))
+        out, pull = gradient(z1, z2, preset, dict(options or {}))
+        cosine = float(F.cosine_similarity(pull, reference, dim=0).clamp(-1, 1))
         d = {name: float(value) for name, value in out.diagnostics.items()}
         cases = (d["case_a"], d["case_b"], d["case_c"])
         angle = math.degrees(math.acos(cosine))
         mixes = d.get("mix_angle", math.nan), d.get("mix_hardness", math.nan)
         found.append(Beside(preset, float(out.loss.detach()), cases, angle, *mixes))
     return found
+
+
+def gradient(
+    z1: Tensor, z2: Tensor, preset: str, options: Mapping[str, Any] | None = None
+) -> tuple[losses.LossOutput, Tensor]:
+    """Compute a preset's loss on a batch and its gradient over both views.
+
+    Args:
+        z1: (N, d) first views.
+        z2: (N, d) second views.
+        preset: Name of a loss of two views.
+        options: Of that preset, such as temperature.
+
+    Returns:
+        What the loss gives, and the gradient, (2·N·d,).
+    """
+    a, b = z1.detach().clone().requires_grad_(), z2.detach().clone().requires_grad_()
+    out = losses.build(preset, **dict(options or {}))(a, b)
+    return out, torch.cat([part.flatten() for part in torch.autograd.grad(out.loss, [a, b])])
 
 
 def search_terms(z1: Tensor, z2: Tensor, temperature: float = 0.05, steps: int = 31) -> dict[str, Floats]:
@@ -297,13 +317,6 @@ class _FirstLast:
         weight = batch["attention_mask"].unsqueeze(-1).to(states[0].dtype)  # (B, L, 1)
         means = [(state * weight).sum(1) / weight.sum(1) for state in (states[0], states[1], states[-1])]  # (B, d)
         return [((means[first] + means[2]) / 2).float().cpu().numpy() for first in (0, 1)]
-
-
-def _gradient(z1: Tensor, z2: Tensor, preset: str, options: dict[str, Any]) -> tuple[losses.LossOutput, Tensor]:
-    a, b = z1.detach().clone().requires_grad_(), z2.detach().clone().requires_grad_()
-    out = losses.build(preset, **options)(a, b)
-    grads = torch.autograd.grad(out.loss, [a, b])
-    return out, torch.cat([grad.flatten() for grad in grads])
 
 
 def _unit(rows: Rows) -> Floats:

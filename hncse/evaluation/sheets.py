@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hncse.evaluation import probe_table, tables
-from hncse.evaluation._run_scores import against, by_training, measure_name, run_scores
+from hncse.evaluation._run_scores import MEASURES, against, by_setting, by_training, measure_name, run_scores, tuned
 from hncse.evaluation._verdicts import Comparison, compare
 from hncse.evaluation._verdicts import to_markdown as verdicts_markdown
 from hncse.evaluation.table_formats import Block, Sheet
@@ -25,6 +25,7 @@ __all__ = [
     "sheets",
     "sts_sheet",
     "transfer_sheet",
+    "tuned_sheet",
     "verdict_text",
     "verdict_texts",
 ]
@@ -44,7 +45,7 @@ def sheets(runs: Sequence[Run], baseline: str = "simcse", published: str = "land
         published: "landmarks", "all" or "none".
     """
     made = [sts_sheet(runs, baseline, published), transfer_sheet(runs, baseline, published)]
-    made += [probe_sheet(runs, baseline), dev_sheet(runs, baseline)]
+    made += [probe_sheet(runs, baseline), dev_sheet(runs, baseline), tuned_sheet(runs, baseline)]
     return [sheet for sheet in made if any(block.title.startswith(_TITLES["ours"]) for block in sheet.blocks)]
 
 
@@ -113,6 +114,34 @@ def dev_sheet(runs: Sequence[Run], baseline: str = "simcse") -> Sheet:
     return Sheet("dev", caption, head, [Block(_TITLES["ours"], body)] if body else [], text=4)
 
 
+def tuned_sheet(runs: Sequence[Run], baseline: str = "simcse") -> Sheet:
+    """Each loss in the setting that STS-B dev prefers, then read on test; empty where no loss has two settings."""
+    body = []
+    for part in by_setting(runs).values():
+        chosen = tuned(part)
+        losses = {run.config["parameters"]["loss"] for run in chosen}
+        if len(tables.grouped(part)) == len(losses) or baseline not in losses:
+            continue
+        found = {measure: _among(chosen, measure, baseline) for measure in ("sts", "transfer", "probe")}
+        for group in tables.grouped(chosen):
+            config = group[0].config
+            loss = config["parameters"]["loss"]
+            about = [tables.method_name(config["parameters"]) + _extra(group, part), config["parameters"]["encoder"]]
+            about += [config["pooling"], config["data"]["source"], *_counts(config["data"]["sentences"], len(group))]
+            cells = [_mean_of(list(_of_one(group, "stsb-dev").values()))]
+            for measure, compared in found.items():
+                cells += [_mean_of(list(_of_one(group, measure).values())), verdict_text(compared.get(loss))]
+            body.append([*about, *cells])
+    caption = (
+        "Each method in that one of its trainings which scores best on STS-B dev (mean over seeds), then read on test: "
+        f"{MEASURES['sts']}; {MEASURES['transfer']}; {MEASURES['probe']}. Against {baseline}, which stands at its own "
+        "best as well: difference over the same seeds, 95 % interval, Holm's correction over the methods of this table."
+    )
+    head = [*_HEAD, "STS-B dev"]
+    head += [text for measure in ("STS", "transfer", "probe") for text in (measure, f"{measure} {_against(baseline)}")]
+    return Sheet("tuned", caption, head, [Block(_TITLES["ours"], body)] if body else [], text=4)
+
+
 def cases_sheet(runs: Sequence[Run]) -> Sheet:
     """How training's anchors were spread over the cases: the first logged steps, all of training, the last ones."""
     from hncse.evaluation.results import rows as recorded
@@ -174,6 +203,18 @@ def _scores_sheet(name: str, table: pd.DataFrame, found: dict[str, Comparison], 
     return Sheet(name, caption, [*_HEAD, *tasks, "avg", _against(baseline)], blocks, 4, list(notes))
 
 
+def _among(chosen: Sequence[Run], measure: str, baseline: str) -> dict[str, Comparison]:
+    """Losses of which each has one setting, compared whatever their trainings: loss → comparison."""
+    scores = {group[0].config["parameters"]["loss"]: _of_one(group, measure) for group in tables.grouped(chosen)}
+    known = {loss: found for loss, found in scores.items() if found}
+    return {one.method: one for one in compare(known, baseline)} if baseline in known else {}
+
+
+def _of_one(group: Sequence[Run], measure: str) -> dict[int, float]:
+    """Seed → score of runs that are alike."""
+    return next(iter(run_scores(group, measure).values()), {})
+
+
 def _against(baseline: str) -> str:
     return f"against {baseline}"
 
@@ -207,7 +248,7 @@ def _mean_half(mean: float, half: float, *, digits: int = 2) -> str:
 
 def _mean_of(values: Sequence[Any]) -> str:
     known = [float(value) for value in values if value not in (None, "")]
-    return _mean_half(*tables.t_interval(known)) if len(known) == len(values) else ""
+    return _mean_half(*tables.t_interval(known)) if known and len(known) == len(values) else ""
 
 
 def _percent(values: Sequence[Any], digits: int = 1) -> str:

@@ -31,7 +31,7 @@ from hncse.evaluation._intervals import (
     summarise,
 )
 from hncse.evaluation._luck import POWER, best_of, best_of_normal, half_width, luck, luck_normal, power, seeds_needed
-from hncse.evaluation._run_scores import MEASURES, against, by_setting, by_training, measure_name, run_scores
+from hncse.evaluation._run_scores import MEASURES, against, by_setting, by_training, measure_name, run_scores, tuned
 from hncse.evaluation._verdicts import Comparison, compare, to_markdown
 from hncse.evaluation.tables import markdown
 from hncse.runs import Run, find, list_runs
@@ -58,6 +58,7 @@ __all__ = [
     "seeds_needed",
     "summarise",
     "to_markdown",
+    "tuned",
 ]
 
 

@@ -212,19 +212,23 @@ def gallery_figures() -> dict[str, Figure]:
 
 
 def _of_the_kit() -> dict[str, Figure]:
-    """Pictures of one batch: the embedded encoder on the embedded probe's first anchors."""
+    """Pictures of batches: the embedded encoder on the embedded probe's anchors, the first 64 where one will do."""
     from hncse import SentenceEncoder
     from hncse.data import probe
-    from hncse.evaluation import defects
+    from hncse.evaluation import defects, temperature
     from hncse.visual import defects as drawn
+    from hncse.visual.temperature import colder_figure
 
     encoder = SentenceEncoder.from_pretrained("kit", device="cpu")
-    views = defects.raw_views(encoder, [group.anchor for group in probe.load()][:64])
+    anchors = [group.anchor for group in probe.load()]
+    views = defects.raw_views(encoder, anchors[:64])
+    batches = temperature.batches(encoder, anchors)
     terms = defects.search_terms(*defects.squeezed(*views, defects.STRENGTHS[-2]))
     rows = [defects.beside(*defects.squeezed(*views, strength), defects.PRESETS) for strength in defects.STRENGTHS]
     return {
         "search_terms": drawn.search_figure(terms),
         "anisotropy": drawn.anisotropy_figure(defects.STRENGTHS, rows),
+        "colder_softmax": colder_figure(temperature.matches(batches, "hnm-no-replacement", temperature.SHOWN)),
     }
 
 

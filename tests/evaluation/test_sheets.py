@@ -75,6 +75,24 @@ def test_the_dev_sheet_shows_cases_and_what_sets_trainings_apart(tmp_path):
     assert cases[4:7] == ["25.00", "75.00", "0.00"]
 
 
+def test_each_method_at_its_own_best_is_chosen_on_dev_and_read_on_test(tmp_path, runs):
+    assert sheets.tuned_sheet(runs).blocks == []  # one setting each: nothing to choose
+    for seed in range(3):  # hotter: the method is better on dev and worse on test, the baseline worse on dev
+        for loss, dev, score in (("simcse", 60.0, 70.0), ("pm-fixed", 63.0, 59.5 + 2.9 * seed)):
+            run = recordable(tmp_path / f"hot{loss}{seed}", seed=seed, loss=loss, score=score, temperature=0.2)
+            run.write("result", run.result | {"stsb_dev": dev})
+            runs.append(run)
+    chosen = statistics.tuned(runs)
+    assert [run.name for run in chosen] == ["a0", "a1", "a2", *(f"hotpm-fixed{seed}" for seed in range(3))]
+    sheet = sheets.tuned_sheet(runs)
+    rows = {row[0].split(",")[0]: dict(zip(sheet.head, row, strict=True)) for row in sheet.blocks[0].rows}
+    assert rows["pm-fixed"]["method"] == "pm-fixed, temperature=0.2" and rows["simcse"]["STS-B dev"] == "61.50 ± 0.00"
+    assert rows["pm-fixed"]["STS"] == "62.40 ± 7.20" and rows["pm-fixed"]["STS against simcse"].startswith("-0.60 [")
+    assert rows["simcse"]["STS"] == "63.00 ± 7.45" and rows["simcse"]["STS against simcse"] == "baseline"
+    assert rows["pm-fixed"]["transfer"] == "" and rows["simcse"]["transfer against simcse"] == "baseline"
+    assert "scores best on STS-B dev" in sheet.caption and "Holm" in sheet.caption
+
+
 SHEET = Sheet(
     "name", "50 % & more: ± τ", ["a_b", "n"], [Block("One", [["x|y", ""], ["z < 3", "−1"]], [2, None])], 1, ["s", "t_1"]
 )
