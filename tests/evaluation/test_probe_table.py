@@ -41,6 +41,13 @@ def test_means_over_seeds_and_the_row_before(tmp_path):
         probe_table.rows(runs, "negations")
 
 
+def test_methods_that_differ_in_training_alone_are_told_apart(tmp_path):
+    runs = [made(tmp_path, f"t{t}", 50.0 + t, temperature=t) for t in (0.1, 0.2)]
+    runs.append(made(tmp_path, "b", 45.0, loss="simcse", temperature=0.1))
+    names = [row["method"] for row in probe_table.rows(runs)[1:]]
+    assert names == ["simcse", "hnm-no-replacement, temperature=0.1", "hnm-no-replacement, temperature=0.2"]
+
+
 def test_results_on_another_probe_are_left_out(tmp_path, monkeypatch, capsys):
     run = made(tmp_path, "a", 50.0)
     run.write("probe", scores(50.0) | {"fingerprint": "another"})
