@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(5)
 IGNORE = -100
 LONGEST = 128  # positions of the model
+_LETTERS = 200  # letters kept; rare scripts become [UNK]: a few pieces in ten thousand, and room for words
 _PART = 20_000  # sentences tokenised at once
 
 
 def learn_vocabulary(sentences: Sequence[str], size: int) -> list[str]:
-    """Learn a lower-cased WordPiece vocabulary.
+    """Learn a lower-cased WordPiece vocabulary; the same text gives the same one.
 
     Args:
         sentences: Text to learn from.
@@ -32,16 +34,29 @@ def learn_vocabulary(sentences: Sequence[str], size: int) -> list[str]:
     from tokenizers import trainers
 
     tokenizer = _word_piece(None)
+    letters = _alphabet(sentences, _LETTERS, tokenizer.normalizer)
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
-        special_tokens=list(SPECIAL),
-        limit_alphabet=200,  # rare scripts become [UNK]: a few pieces in ten thousand, and room for words
+        # the trainer numbers "##a" and its like in the order of a hash map, and breaks ties between pieces by number:
+        # named here, they have their places before it looks, and the same text gives the same vocabulary
+        special_tokens=[*SPECIAL, *(f"##{letter}" for letter in letters if letter.isalnum())],
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
         min_frequency=2 if len(sentences) < 100_000 else 5,
         show_progress=False,
     )
     tokenizer.train_from_iterator(sentences, trainer)
     found: dict[str, int] = tokenizer.get_vocab()
     return sorted(found, key=found.__getitem__)
+
+
+def _alphabet(sentences: Sequence[str], most: int, normaliser: Any) -> list[str]:
+    """The most frequent letters, sorted; of two as frequent the first in Unicode's order."""
+    counts: Counter[str] = Counter()
+    for start in range(0, len(sentences), 1000):
+        counts.update(normaliser.normalize_str(" ".join(sentences[start : start + 1000])))
+    ranked = sorted((letter for letter in counts if not letter.isspace()), key=lambda letter: (-counts[letter], letter))
+    return sorted(ranked[:most])
 
 
 def _word_piece(vocabulary: Sequence[str] | None) -> Any:

@@ -58,6 +58,14 @@ def test_vocabulary_starts_with_the_special_pieces_and_is_lower_case():
     assert all(piece == piece.lower() for piece in vocabulary[5:])
 
 
+def test_the_same_text_gives_the_same_vocabulary():
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(2, 8))) for _ in range(600)]
+    sentences = [" ".join(rng.choice(words, 8)) for _ in range(400)]  # many pieces are as frequent as others
+    first = text.learn_vocabulary(sentences, 300)
+    assert len(first) == 300 and all(text.learn_vocabulary(sentences, 300) == first for _ in range(4))
+
+
 def test_masks_hide_whole_words_and_nothing_special(tokens):
     assert tokens.inside.any(), "the toy vocabulary must split some words for this test to mean anything"
     rows = np.arange(64)
