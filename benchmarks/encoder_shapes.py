@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hncse.errors import HncseError, command, unknown
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from hncse.pretraining import PretrainingConfig
 
-__all__ = ["SHAPES", "measure"]
+__all__ = ["SHAPES", "add", "measure", "missing", "raw_score", "say", "trained_score"]
+
+Key = TypeVar("Key", bound=tuple[Any, ...])
 
 #: (vocabulary, width, layers). A vocabulary's shapes stand together: they share its word pieces and its counts.
 SHAPES: tuple[tuple[int, int, int], ...] = (
@@ -39,6 +41,7 @@ SHAPES: tuple[tuple[int, int, int], ...] = (
 FIGURES = Path(__file__).resolve().parent.parent / "figures"
 _HEAD = 64  # coordinates of an attention head, as the kit's encoder has them
 _SETTINGS = ("counted", "trained", "seed")
+_COLUMNS = ("vocabulary", "width", "layers")
 
 
 def config(shape: tuple[int, int, int], counted: int, out: Path) -> PretrainingConfig:
@@ -75,15 +78,15 @@ def measure(
         shared = work / f"text-{vocabulary}"
         table = None
         for shape in group:
-            _say(f"{_name(shape)}: making it")
+            say(f"{_name(shape)}: making it")
             settings = config(shape, counted, work / _name(shape))
-            listing, tokens = pretraining.prepare(settings, sentences, shared, _say)
+            listing, tokens = pretraining.prepare(settings, sentences, shared, say)
             if len(listing) < vocabulary:
                 raise HncseError(
                     f"{counted:,} sentences give {len(listing):,} word pieces of {vocabulary:,}; take more"
                 )
             table = pretraining.count(settings, tokens, len(listing)) if table is None else table
-            folder = pretraining.pretrain(settings, sentences, _say, text=(listing, tokens), table=table)
+            folder = pretraining.pretrain(settings, sentences, say, text=(listing, tokens), table=table)
             yield {
                 "vocabulary": vocabulary, "width": shape[1], "layers": shape[2],
                 "intermediate": settings.intermediate, "bytes": (folder / "model.safetensors").stat().st_size,
@@ -93,44 +96,74 @@ def measure(
 
 
 def _judged(folder: Path, sentences: list[str], seed: int, runs: Path) -> dict[str, Any]:
-    """STS-B dev of an encoder as it is, and the best while SimCSE trains it."""
+    """STS-B dev of an encoder as it is, and after SimCSE."""
+    return {"raw": raw_score(folder), **trained_score(folder, sentences, seed, runs)}
+
+
+def raw_score(folder: Path) -> float:
+    """STS-B dev of an encoder as it is, mean pooling; Spearman × 100."""
     from hncse.encoder import SentenceEncoder
     from hncse.evaluation import sts
+
+    return round(sts.evaluate(SentenceEncoder.from_pretrained(folder, "mean"), ["STSB"], split="dev")["STSB"], 2)
+
+
+def trained_score(folder: Path, sentences: list[str], seed: int, runs: Path) -> dict[str, Any]:
+    """STS-B dev of an encoder after SimCSE with the kit's recipe.
+
+    Args:
+        folder: The encoder.
+        sentences: What SimCSE trains on, one epoch.
+        seed: Of SimCSE.
+        runs: Keeps the training run; one that is finished there is read, not repeated.
+
+    Returns:
+        ``simcse``, Spearman × 100, and ``kept_step``.
+    """
     from hncse.training import RECIPES, TrainingConfig, train
 
-    raw = sts.evaluate(SentenceEncoder.from_pretrained(folder, "mean"), ["STSB"], split="dev")["STSB"]
     recipe = TrainingConfig(
         loss="simcse", encoder=str(folder), pooling="mean", seed=seed, selection="stsb-dev", snapshots=0,
         limit=len(sentences), output=str(runs), **RECIPES["kit"],
     )  # fmt: skip
     result = train(recipe, sentences).result
-    return {"raw": round(raw, 2), "simcse": round(result["stsb_dev"], 2), "kept_step": result["kept_step"]}
+    return {"simcse": round(result["stsb_dev"], 2), "kept_step": result["kept_step"]}
 
 
-def _missing(
-    shapes: Sequence[tuple[int, int, int]], path: Path, settings: dict[str, int]
-) -> list[tuple[int, int, int]]:
-    """Shapes that have no row yet."""
+def missing(
+    wanted: Sequence[Key], path: Path, settings: dict[str, Any], columns: Sequence[str] = _COLUMNS
+) -> list[Key]:
+    """What has no row in a CSV yet.
+
+    Args:
+        wanted: Values of ``columns``, a tuple a row.
+        path: The CSV; it need not be there.
+        settings: Columns that must hold these values in every row.
+        columns: What names a row.
+
+    Raises:
+        HncseError: The CSV holds rows of other settings.
+    """
     if not path.is_file():
-        return list(shapes)
+        return list(wanted)
     import pandas as pd
 
     table = pd.read_csv(path)
     for name, value in settings.items():
         if (others := sorted(set(table[name]) - {value})) != []:
             raise HncseError(f"{path} holds rows with {name} = {others[0]}, this run has {value}; give another --csv")
-    have = set(zip(table["vocabulary"], table["width"], table["layers"], strict=True))
-    return [shape for shape in shapes if shape not in have]
+    have = set(zip(*(table[name] for name in columns), strict=True))
+    return [key for key in wanted if key not in have]
 
 
-def _add(row: dict[str, Any], path: Path) -> pd.DataFrame:
-    """Append a row to the CSV, which is written whole; the smallest encoder stands first."""
+def add(row: dict[str, Any], path: Path, order: Sequence[str] = ("bytes",)) -> pd.DataFrame:
+    """Append a row to a CSV, which is written whole, sorted by the columns of ``order``; returns its table."""
     import pandas as pd
 
     from hncse.runs import write_text
 
     before = [pd.read_csv(path)] if path.is_file() else []
-    table = pd.concat([*before, pd.DataFrame([row])]).sort_values("bytes", ignore_index=True)
+    table = pd.concat([*before, pd.DataFrame([row])]).sort_values(list(order), ignore_index=True)
     write_text(path, table.to_csv(index=False))
     return table
 
@@ -139,7 +172,8 @@ def _name(shape: tuple[int, int, int]) -> str:
     return "{}x{}".format(*shape) + ("" if shape[2] == 1 else f"-{shape[2]}layers")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Write a line to standard error."""
     sys.stderr.write(line + "\n")
 
 
@@ -182,11 +216,11 @@ def main(arguments: list[str] | None = None) -> int:
         from hncse.data import senteval
 
         settings = {name: getattr(options, name) for name in _SETTINGS}
-        missing = _missing(wanted, options.csv, settings)
+        lacking = missing(wanted, options.csv, settings)
         senteval.fetch()  # where files are missing; or an error now, not after the first encoder
         work = options.work or runs.root() / "encoder-shapes"
-        for row in measure(missing, **settings, work=work) if missing else ():
-            _add(row, options.csv)
+        for row in measure(lacking, **settings, work=work) if lacking else ():
+            add(row, options.csv)
             sys.stdout.write("  ".join(f"{name} {value}" for name, value in row.items()) + "\n")
             sys.stdout.flush()
     sys.stdout.writelines(f"{path}\n" for path in _draw(options.csv, options.csv.with_suffix("")))

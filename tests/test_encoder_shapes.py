@@ -71,21 +71,21 @@ def test_too_small_a_corpus_for_a_vocabulary_is_refused(toy, tmp_path):
 
 def test_rows_are_kept_in_order_of_size_and_their_shapes_skipped(tmp_path):
     path = tmp_path / "shapes.csv"
-    assert encoder_shapes._missing([(100, 64, 1)], path, SETTINGS) == [(100, 64, 1)]
-    encoder_shapes._add(row(size=5_000_000), path)
-    table = encoder_shapes._add(row(width=32, size=3_000_000), path)
+    assert encoder_shapes.missing([(100, 64, 1)], path, SETTINGS) == [(100, 64, 1)]
+    encoder_shapes.add(row(size=5_000_000), path)
+    table = encoder_shapes.add(row(width=32, size=3_000_000), path)
     assert table["bytes"].tolist() == [3_000_000, 5_000_000]
     assert pd.read_csv(path).equals(table)
-    assert encoder_shapes._missing([(100, 64, 1), (100, 64, 2), (100, 32, 1)], path, SETTINGS) == [(100, 64, 2)]
+    assert encoder_shapes.missing([(100, 64, 1), (100, 64, 2), (100, 32, 1)], path, SETTINGS) == [(100, 64, 2)]
     with pytest.raises(HncseError, match="rows with seed = 0, this run has 1"):
-        encoder_shapes._missing([(100, 64, 1)], path, SETTINGS | {"seed": 1})
+        encoder_shapes.missing([(100, 64, 1)], path, SETTINGS | {"seed": 1})
 
 
 def test_the_command_draws_from_the_csv_and_names_the_nearest_shape(tmp_path, capsys):
     path = tmp_path / "shapes.csv"
     assert encoder_shapes.main(["--draw", "--csv", str(path)]) == 2
     assert "run this without --draw first" in capsys.readouterr().err
-    encoder_shapes._add(row(8_192, 384, 1), path)
+    encoder_shapes.add(row(8_192, 384, 1), path)
     assert encoder_shapes.main(["--draw", "--csv", str(path)]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {"shapes.csv", "shapes.png", "shapes.svg"}
     assert encoder_shapes.main(["8192x265"]) == 2

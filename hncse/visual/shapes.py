@@ -20,7 +20,7 @@ Shape = tuple[int, int, int]
 _LOOKS = {1: (OKABE_ITO["blue"], "o"), 2: (OKABE_ITO["green"], "s")}  # by layers; colour or shape tells them apart
 _OURS = OKABE_ITO["vermillion"]
 _PANELS = {"simcse": "After SimCSE", "raw": "Counted vectors, before training"}
-_PLACES = (  # where a point's name may stand: offset in points, alignment; the first that is free
+_PLACES = (  # where a point's name may stand: offset in points, alignment; the first that covers least
     (0, 8, "center", "bottom"), (0, -8, "center", "top"), (8, 0, "left", "center"), (-8, 0, "right", "center"),
     (6, 8, "left", "bottom"), (-6, 8, "right", "bottom"), (6, -8, "left", "top"), (-6, -8, "right", "top"),
 )  # fmt: skip
@@ -76,7 +76,7 @@ def _panel(axes: Axes, table: pd.DataFrame, column: str, ours: Shape, limit: flo
 
 
 def _name_points(axes: Axes, table: pd.DataFrame, column: str, ours: Shape) -> None:
-    """Write each shape beside its point, where it covers neither a point nor another name."""
+    """Write each shape beside its point, where it covers least of points and other names."""
     made = axes.get_figure(root=True)
     if made is None:
         return
@@ -91,8 +91,8 @@ def _name_points(axes: Axes, table: pd.DataFrame, column: str, ours: Shape) -> N
         text, mine = _name(_shape(row)), _shape(row) == ours
         size = (5.6 * len(text) * (1.15 if mine else 1), 11)  # points, roughly, at font size 9
         boxes = [_box(x + dx, y + dy, *size, ha, va) for dx, dy, ha, va in _PLACES]
-        free = [i for i, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
-        best = free[0] if free else 0
+        covered = [sum(_overlap(box, other) for other in taken) for box in boxes]
+        best = covered.index(min(covered))
         taken.append(boxes[best])
         dx, dy, ha, va = _PLACES[best]
         axes.annotate(
@@ -107,8 +107,11 @@ def _box(x: float, y: float, width: float, height: float, ha: str, va: str) -> _
     return left, bottom, left + width, bottom + height
 
 
-def _overlap(one: _Box, other: _Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _overlap(one: _Box, other: _Box) -> float:
+    """Area that two boxes share, square points."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def _shape(row: object) -> Shape:
