@@ -310,3 +310,76 @@ def _(p: list[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p) - rank) * value))
         made.append(largest)
     return made
+
+
+@exercise(
+    "07.6",
+    "Each at its own best",
+    difficulty=2,
+    minutes=10,
+    hint="""
+    `max(dev, key=dev.get)` is the setting with the best score on dev. Each method has its own. What may you look up on
+    test, and at which settings?
+    """,
+)
+def gain_at_best(
+    method_dev: dict[float, float],
+    method_test: dict[float, float],
+    baseline_dev: dict[float, float],
+    baseline_test: dict[float, float],
+) -> float:
+    """Return how many points of test score a method is ahead of the baseline, each in the setting that dev prefers.
+
+    Each dictionary maps a setting (a temperature, say) to a score. Test is read where dev has chosen, nowhere else.
+    """
+    method, baseline = max(method_dev, key=method_dev.__getitem__), max(baseline_dev, key=baseline_dev.__getitem__)
+    return method_test[method] - baseline_test[baseline]
+
+
+@gain_at_best.checked_by
+def _(answer: Answer) -> str:
+    one = {0.1: 70.0}
+    seen = answer({0.1: 72.0}, {0.1: 66.0}, one, {0.1: 65.0})
+    expect(
+        not isclose(seen, 2),
+        "That is the difference on dev. Dev has chosen both settings, so it flatters both; test is what is reported.",
+    )
+    expect(isclose(seen, 1), f"One setting each: 66 - 65 = 1, not {seen:g}.")
+    dev, test = {0.1: 76.0, 0.2: 75.0}, {0.1: 66.0, 0.2: 64.5}
+    seen = answer({0.1: 76.5, 0.2: 77.5}, {0.1: 66.5, 0.2: 65.5}, dev, test)
+    expect(
+        not isclose(seen, 66.5 - 66.0),
+        "You took the method's best on *test*, or its score at the baseline's setting. Dev prefers 0.2 for the method.",
+    )
+    expect(
+        not isclose(seen, 65.5 - 64.5),
+        "You hold the baseline to the method's setting, 0.2, where it is not at its best. Most gains of published "
+        "tables would shrink if their baselines were tuned as their methods were.",
+    )
+    expect(isclose(seen, 65.5 - 66.0), f"Method at 0.2, baseline at 0.1: 65.5 - 66.0 = -0.5, not {seen:g}.")
+    return "`statistics.tuned` chooses so; the last table of section 5 is made with it."
+
+
+@gain_at_best.mistake("dev is reported")
+def _(
+    method_dev: dict[float, float], method_test: dict[float, float],
+    baseline_dev: dict[float, float], baseline_test: dict[float, float],
+) -> float:  # fmt: skip
+    return max(method_dev.values()) - max(baseline_dev.values())
+
+
+@gain_at_best.mistake("chosen on test")
+def _(
+    method_dev: dict[float, float], method_test: dict[float, float],
+    baseline_dev: dict[float, float], baseline_test: dict[float, float],
+) -> float:  # fmt: skip
+    return max(method_test.values()) - max(baseline_test.values())
+
+
+@gain_at_best.mistake("the baseline at the method's setting")
+def _(
+    method_dev: dict[float, float], method_test: dict[float, float],
+    baseline_dev: dict[float, float], baseline_test: dict[float, float],
+) -> float:  # fmt: skip
+    method = max(method_dev, key=method_dev.__getitem__)
+    return method_test[method] - baseline_test[method]
