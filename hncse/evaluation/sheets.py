@@ -110,6 +110,9 @@ def dev_sheet(runs: Sequence[Run], baseline: str = "simcse") -> Sheet:
         "half the 95 % t-interval. A, B, C: % of training's anchors in each case. "
         + _verdict_caption(baseline, "each score")
     )
+    usual = _usual(runs) if runs else {}
+    if len(usual) > 2:
+        caption += f" Where not named: {', '.join(f'{name}={value}' for name, value in usual.items())}."
     head = [*_HEAD, "A", "B", "C", "STS-B dev", f"dev {_against(baseline)}", "probe", f"probe {_against(baseline)}"]
     return Sheet("dev", caption, head, [Block(_TITLES["ours"], body)] if body else [], text=4)
 
@@ -228,12 +231,23 @@ def _verdict_caption(baseline: str, measure: str) -> str:
 
 
 def _extra(part: Sequence[Run], runs: Sequence[Run]) -> str:
-    """What sets a part's training apart from that of other runs in the table."""
-    ignored = (*tables.IGNORED, "loss", "loss_options", "encoder", "corpus", "limit")
+    """What sets a part's training apart from that of other runs in the table.
+
+    Where more than two parameters vary over the table, only those of them that are not as usual.
+    """
+    usual = _usual(runs)
     mine = part[0].config["parameters"]
-    others = [run.config["parameters"] for run in runs]
-    differs = [name for name in mine if name not in ignored and any(o.get(name) != mine[name] for o in others)]
-    return "".join(f", {name}={mine[name]}" for name in differs)
+    shown = [name for name in usual if name in mine and (len(usual) < 3 or mine[name] != usual[name])]
+    return "".join(f", {name}={mine[name]}" for name in shown)
+
+
+def _usual(runs: Sequence[Run]) -> dict[str, Any]:
+    """The commonest value of each training parameter in which runs differ."""
+    ignored = (*tables.IGNORED, "loss", "loss_options", "encoder", "corpus", "limit")
+    all_of_them = [run.config["parameters"] for run in runs]
+    names = dict.fromkeys(name for one in all_of_them for name in one if name not in ignored)
+    seen = {name: [one.get(name) for one in all_of_them] for name in names}
+    return {name: max(values, key=values.count) for name, values in seen.items() if len(set(map(repr, values))) > 1}
 
 
 def _counts(*values: Any) -> list[str]:

@@ -75,6 +75,19 @@ def test_the_dev_sheet_shows_cases_and_what_sets_trainings_apart(tmp_path):
     assert cases[4:7] == ["25.00", "75.00", "0.00"]
 
 
+def test_of_many_settings_only_the_unusual_are_named(tmp_path):
+    unusual = [{}, {}, {"batch_size": 128}, {"temperature": 0.2}, {"epochs": 3.0, "temperature": 0.2}]
+    usual = {"batch_size": 64, "temperature": 0.1, "epochs": 1.0}
+    runs = [
+        recordable(tmp_path / str(i), loss="simcse", seed=i, **(usual | changed)) for i, changed in enumerate(unusual)
+    ]
+    sheet = sheets.dev_sheet(runs)
+    assert [row[0] for row in sheet.blocks[0].rows] == [
+        "simcse", "simcse, batch_size=128", "simcse, temperature=0.2", "simcse, temperature=0.2, epochs=3.0",
+    ]  # fmt: skip
+    assert "Where not named: batch_size=64, temperature=0.1, epochs=1.0." in sheet.caption
+
+
 def test_each_method_at_its_own_best_is_chosen_on_dev_and_read_on_test(tmp_path, runs):
     assert sheets.tuned_sheet(runs).blocks == []  # one setting each: nothing to choose
     for seed in range(3):  # hotter: the method is better on dev and worse on test, the baseline worse on dev
