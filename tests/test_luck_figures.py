@@ -73,6 +73,16 @@ def test_the_forest_shows_each_method_against_the_baseline(tmp_path) -> None:
         differences.forest([])
 
 
+def test_the_forest_parts_trainings(tmp_path) -> None:
+    runs = [
+        recordable(tmp_path / f"{loss}{t}{seed}", seed=seed, loss=loss, temperature=t, score=60.0 + seed + gain)
+        for loss, gain in (("simcse", 0.0), ("pm-fixed", 1.0)) for t in (0.1, 0.2) for seed in range(2)
+    ]  # fmt: skip
+    found = differences.effects(runs, measures=["sts"])
+    assert [e.setting.rpartition(", ")[2] for e in found] == ["temperature=0.1", "temperature=0.2"]
+    assert "pm-fixed on kit, 1,000 sentences, temperature=0.2" in described(differences.forest(found))
+
+
 def test_ablations_draw_points_and_their_baseline() -> None:
     points = [Point(3, 70.0, 1.0, 3, False), Point(10, 71.0, float("nan"), 1, True)]
     curve = Curve("k", "hnm-no-replacement", points, [Point(3, 69.0, 0.5, 3, False), None])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "apart",
     "cases_sheet",
     "dev_sheet",
     "probe_sheet",
@@ -88,7 +89,7 @@ def dev_sheet(runs: Sequence[Run], baseline: str = "simcse") -> Sheet:
     on_dev, on_probe = (against(runs, measure, baseline) for measure in ("stsb-dev", "probe"))
     body = []
     for part in by_training(runs).values():
-        extra = _extra(part, runs)
+        extra = apart(part, runs)
         for group in tables.grouped(part):
             lines = [row for row in recorded(group) if row["kind"] == "trained"]
             if any(line["stsb_dev"] in (None, "") for line in lines):
@@ -129,7 +130,7 @@ def tuned_sheet(runs: Sequence[Run], baseline: str = "simcse") -> Sheet:
         for group in tables.grouped(chosen):
             config = group[0].config
             loss = config["parameters"]["loss"]
-            about = [tables.method_name(config["parameters"]) + _extra(group, part), config["parameters"]["encoder"]]
+            about = [tables.method_name(config["parameters"]) + apart(group, part), config["parameters"]["encoder"]]
             about += [config["pooling"], config["data"]["source"], *_counts(config["data"]["sentences"], len(group))]
             cells = [_mean_of(list(_of_one(group, "stsb-dev").values()))]
             for measure, compared in found.items():
@@ -230,10 +231,14 @@ def _verdict_caption(baseline: str, measure: str) -> str:
     )
 
 
-def _extra(part: Sequence[Run], runs: Sequence[Run]) -> str:
-    """What sets a part's training apart from that of other runs in the table.
+def apart(part: Sequence[Run], runs: Sequence[Run]) -> str:
+    """Say what sets a part's training apart from that of other runs in a table, as in ", temperature=0.2".
 
     Where more than two parameters vary over the table, only those of them that are not as usual.
+
+    Args:
+        part: Runs trained alike.
+        runs: All of the table.
     """
     usual = _usual(runs)
     mine = part[0].config["parameters"]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hncse.errors import HncseError
+from hncse.evaluation import sheets
 from hncse.evaluation.ablation import Curve, Point
 from hncse.evaluation.statistics import Comparison, against
 from hncse.evaluation.tables import grouped, method_name
@@ -59,11 +60,13 @@ def effects(
     for measure in measures:
         compared = against(runs, measure, baseline, resamples=0)
         groups = {", ".join(run.name for run in group): group[0] for group in _measured(runs, measure)}
+        trained = [run for run in runs if run.has("result")]
         for key, comparison in compared.items():
             if comparison.difference is not None:
                 config = groups[key].config
                 label = method_name(config["parameters"])
                 setting = f"{config['parameters']['encoder']}, {config['data']['sentences']:,} sentences"
+                setting += sheets.apart([groups[key]], trained)
                 found.append(Effect(label, setting, measure, comparison))
     return found
 
@@ -186,7 +189,9 @@ def _words(found: Sequence[Effect], measures: Sequence[str]) -> str:
 def _curve(axes: Axes, curve: Curve) -> None:
     _line(axes, list(curve.baseline), 0.12, OKABE_ITO["vermillion"], "s", "--")
     _line(axes, list(curve.points), 0.0, OKABE_ITO["blue"], "o", "-")
-    axes.set_xticks(range(len(curve.points)), [str(point.value) for point in curve.points])
+    many = len(curve.points) > 5
+    names = [str(point.value) for point in curve.points]
+    axes.set_xticks(range(len(names)), names, fontsize=8 if many else None, rotation=45 if many else 0)
     axes.margins(x=0.15)
     axes.grid(axis="y")
     axes.set_title(f"{curve.option}\n{curve.method}", fontsize=9)
