@@ -246,74 +246,6 @@ def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) 
 
 @exercise(
     "07.5",
-    "Seven methods, one lucky p",
-    difficulty=3,
-    minutes=20,
-    hint="""
-    Holm: sort the p-values. The smallest of m is multiplied by m, the next by m - 1, and so on. A later one may never
-    come out below an earlier one, and none above 1. Give them back in the order in which they came.
-    """,
-)
-def holm(p: list[float]) -> list[float]:
-    """Return the p-values after Holm's correction, in the same order.
-
-    Compared with alpha they keep the chance of *any* false "better" in a table of m methods at alpha.
-    """
-    corrected, largest = [0.0] * len(p), 0.0
-    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
-        corrected[i] = largest
-    return corrected
-
-
-@holm.checked_by
-def _(answer: Answer) -> str:
-    def near(seen: list[float], right: list[float]) -> bool:
-        return len(seen) == len(right) and all(isclose(a, b, abs_tol=1e-9) for a, b in zip(seen, right, strict=True))
-
-    seen = answer([0.04])
-    expect(near(seen, [0.04]), f"A single test needs no correction: [0.04], not {seen!r}.")
-    seen = answer([0.01, 0.02, 0.03])
-    expect(
-        not near(seen, [0.03, 0.06, 0.09]),
-        "That is Bonferroni: all times m. It is right, but it gives away power: once the smallest is rejected, only "
-        "m - 1 hypotheses can still be true.",
-    )
-    expect(
-        not near(seen, [0.03, 0.04, 0.03]),
-        "The third comes out below the second, though its p was larger. Whoever is not rejected stops the walk: no "
-        "value may fall below one before it.",
-    )
-    expect(near(seen, [0.03, 0.04, 0.04]), f"[0.01, 0.02, 0.03] becomes [0.03, 0.04, 0.04], not {seen!r}.")
-    seen = answer([0.03, 0.01, 0.02])
-    expect(near(seen, [0.04, 0.03, 0.04]), f"Give them back in the order they came in; you return {seen!r}.")
-    seen = answer([0.6, 0.7])
-    expect(near(seen, [1.0, 1.0]), f"A probability is at most 1; you return {seen!r}.")
-    return "`statistics.holm`, on which every verdict of the kit rests. Try it on the table above."
-
-
-@holm.mistake("all times m")
-def _(p: list[float]) -> list[float]:
-    return [min(1.0, len(p) * value) for value in p]
-
-
-@holm.mistake("a later one falls below an earlier one")
-def _(p: list[float]) -> list[float]:
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    return [min(1.0, (len(p) - order.index(i)) * p[i]) for i in range(len(p))]
-
-
-@holm.mistake("sorted, not in the order they came")
-def _(p: list[float]) -> list[float]:
-    made, largest = [], 0.0
-    for rank, value in enumerate(sorted(p)):
-        largest = max(largest, min(1.0, (len(p) - rank) * value))
-        made.append(largest)
-    return made
-
-
-@exercise(
-    "07.6",
     "Each at its own best",
     difficulty=2,
     minutes=10,
@@ -383,3 +315,71 @@ def _(
 ) -> float:  # fmt: skip
     method = max(method_dev, key=method_dev.__getitem__)
     return method_test[method] - baseline_test[method]
+
+
+@exercise(
+    "07.6",
+    "Seven methods, one lucky p",
+    difficulty=3,
+    minutes=20,
+    hint="""
+    Holm: sort the p-values. The smallest of m is multiplied by m, the next by m - 1, and so on. A later one may never
+    come out below an earlier one, and none above 1. Give them back in the order in which they came.
+    """,
+)
+def holm(p: list[float]) -> list[float]:
+    """Return the p-values after Holm's correction, in the same order.
+
+    Compared with alpha they keep the chance of *any* false "better" in a table of m methods at alpha.
+    """
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = largest
+    return corrected
+
+
+@holm.checked_by
+def _(answer: Answer) -> str:
+    def near(seen: list[float], right: list[float]) -> bool:
+        return len(seen) == len(right) and all(isclose(a, b, abs_tol=1e-9) for a, b in zip(seen, right, strict=True))
+
+    seen = answer([0.04])
+    expect(near(seen, [0.04]), f"A single test needs no correction: [0.04], not {seen!r}.")
+    seen = answer([0.01, 0.02, 0.03])
+    expect(
+        not near(seen, [0.03, 0.06, 0.09]),
+        "That is Bonferroni: all times m. It is right, but it gives away power: once the smallest is rejected, only "
+        "m - 1 hypotheses can still be true.",
+    )
+    expect(
+        not near(seen, [0.03, 0.04, 0.03]),
+        "The third comes out below the second, though its p was larger. Whoever is not rejected stops the walk: no "
+        "value may fall below one before it.",
+    )
+    expect(near(seen, [0.03, 0.04, 0.04]), f"[0.01, 0.02, 0.03] becomes [0.03, 0.04, 0.04], not {seen!r}.")
+    seen = answer([0.03, 0.01, 0.02])
+    expect(near(seen, [0.04, 0.03, 0.04]), f"Give them back in the order they came in; you return {seen!r}.")
+    seen = answer([0.6, 0.7])
+    expect(near(seen, [1.0, 1.0]), f"A probability is at most 1; you return {seen!r}.")
+    return "`statistics.holm`, on which every verdict of the kit rests. Try it on the table above."
+
+
+@holm.mistake("all times m")
+def _(p: list[float]) -> list[float]:
+    return [min(1.0, len(p) * value) for value in p]
+
+
+@holm.mistake("a later one falls below an earlier one")
+def _(p: list[float]) -> list[float]:
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    return [min(1.0, (len(p) - order.index(i)) * p[i]) for i in range(len(p))]
+
+
+@holm.mistake("sorted, not in the order they came")
+def _(p: list[float]) -> list[float]:
+    made, largest = [], 0.0
+    for rank, value in enumerate(sorted(p)):
+        largest = max(largest, min(1.0, (len(p) - rank) * value))
+        made.append(largest)
+    return made
