@@ -19,6 +19,7 @@ def rebuild(
     formats: Sequence[str] = ("md", "tex", "html"),
     baseline: str = "simcse",
     published: str = "landmarks",
+    rows: bool = True,
 ) -> list[Path]:
     """Write all tables and figures that these runs have results for.
 
@@ -28,6 +29,7 @@ def rebuild(
         formats: Of `hncse.evaluation.table_formats.FORMATS`.
         baseline: Method the others are compared with.
         published: "landmarks", "all" or "none".
+        rows: Write ``results.csv``, a row a run, as well: the runs themselves stay where they were made.
 
     Returns:
         The files, written: ``sts``, ``transfer``, ``probe`` and ``dev`` in each format, ``verdicts.md``,
@@ -49,7 +51,7 @@ def rebuild(
             write_text(written[-1], FORMATS[ending](sheet))
     for name, text in (
         ("verdicts.md", sheets.verdict_texts(runs, baseline)),
-        ("results.csv", results.to_csv(results.rows(runs))),
+        ("results.csv", results.to_csv(results.rows(runs)) if rows else ""),
     ):
         if text:
             written.append(out / name)
@@ -93,6 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
         runs = [run for table in options.csv for run in gather(table=table)]
     else:
         runs = [run for folder in options.runs or [None] for run in gather(folder)]
-    written = rebuild(runs, options.out, options.format, options.baseline, options.published)
+    written = rebuild(runs, options.out, options.format, options.baseline, options.published, rows=not options.csv)
     sys.stdout.writelines(f"{path}\n" for path in written)
     return 0
