@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, unknown
-from hncse.evaluation.tables import COLUMNS, IGNORED, STS, TRANSFER, distinctions, grouped, kind_of, method_name
+from hncse.evaluation.tables import IGNORED, STS, TRANSFER, distinctions, grouped, kind_of, method_name
 from hncse.runs import Run, list_runs
 
 if TYPE_CHECKING:
@@ -72,10 +72,8 @@ def run_scores(
         config = run.config
         groups.setdefault(kind_of(config), {})[config["seed"]] = (run, score)
     first = [next(iter(group.values()))[0] for group in groups.values()]
-    rows: list[dict[str, Any]] = [
-        dict.fromkeys(COLUMNS, "") | {"method": method_name(run.config["parameters"])} for run in first
-    ]
-    names = [row["method"] + extra for row, extra in zip(rows, distinctions(first, rows), strict=True)]
+    methods = [method_name(run.config["parameters"]) for run in first]
+    names = [method + extra for method, extra in zip(methods, distinctions(first, methods), strict=True)]
     return {
         name: {seed: score for seed, (_, score) in sorted(group.items())}
         for name, group in zip(names, groups.values(), strict=True)

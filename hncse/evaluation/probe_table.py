@@ -14,15 +14,13 @@ from typing import Any
 
 from hncse.data import probe
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation.tables import COLUMNS, distinctions, grouped, markdown, method_name, t_interval
+from hncse.evaluation.tables import distinctions, grouped, markdown, method_name, t_interval
 from hncse.runs import Run, find, list_runs
 
 __all__ = ["MEASURES", "caption", "rows", "to_markdown"]
 
 #: Column → what it is in probe.json.
 MEASURES = ("spearman", "close", "far", "overall", "both")
-
-_NAMED = ("method", "encoder", "pooling", "sentences")
 
 
 def rows(runs: Iterable[Run] | None = None, phenomenon: str | None = None) -> list[dict[str, Any]]:
@@ -53,8 +51,8 @@ def rows(runs: Iterable[Run] | None = None, phenomenon: str | None = None) -> li
         scores = {name: t_interval([values[name] for values in each]) for name in each[0]}
         about = {"sentences": config["data"]["sentences"], "seeds": len(group), "runs": [run.name for run in group]}
         made.append({"method": method_name(config["parameters"]), **facts, **about} | scores)
-    alike = [dict.fromkeys(COLUMNS, "") | {name: row[name] for name in _NAMED} for row in made]
-    for row, extra in zip(made, distinctions([group[0] for group in groups], alike), strict=True):
+    shown = [(row["method"], row["encoder"], row["pooling"], row["sentences"]) for row in made]
+    for row, extra in zip(made, distinctions([group[0] for group in groups], shown), strict=True):
         row["method"] += extra
     return [*before.values(), *sorted(made, key=lambda row: row["close"][0])]
 

@@ -126,15 +126,17 @@ def tuned_sheet(runs: Sequence[Run], baseline: str = "simcse") -> Sheet:
         losses = {run.config["parameters"]["loss"] for run in chosen}
         if len(tables.grouped(part)) == len(losses) or baseline not in losses:
             continue
-        found = {measure: _among(chosen, measure, baseline) for measure in ("sts", "transfer", "probe")}
+        scores = {measure: _by_loss(chosen, measure) for measure in ("stsb-dev", "sts", "transfer", "probe")}
+        found = {measure: _among(known, baseline) for measure, known in scores.items() if measure != "stsb-dev"}
         for group in tables.grouped(chosen):
             config = group[0].config
             loss = config["parameters"]["loss"]
             about = [tables.method_name(config["parameters"]) + apart(group, part), config["parameters"]["encoder"]]
             about += [config["pooling"], config["data"]["source"], *_counts(config["data"]["sentences"], len(group))]
-            cells = [_mean_of(list(_of_one(group, "stsb-dev").values()))]
+            means = {measure: _mean_of(list(known.get(loss, {}).values())) for measure, known in scores.items()}
+            cells = [means["stsb-dev"]]
             for measure, compared in found.items():
-                cells += [_mean_of(list(_of_one(group, measure).values())), verdict_text(compared.get(loss))]
+                cells += [means[measure], verdict_text(compared.get(loss))]
             body.append([*about, *cells])
     caption = (
         "Each method in that one of its trainings which scores best on STS-B dev (mean over seeds), then read on test: "
@@ -207,16 +209,15 @@ def _scores_sheet(name: str, table: pd.DataFrame, found: dict[str, Comparison], 
     return Sheet(name, caption, [*_HEAD, *tasks, "avg", _against(baseline)], blocks, 4, list(notes))
 
 
-def _among(chosen: Sequence[Run], measure: str, baseline: str) -> dict[str, Comparison]:
-    """Losses of which each has one setting, compared whatever their trainings: loss → comparison."""
-    scores = {group[0].config["parameters"]["loss"]: _of_one(group, measure) for group in tables.grouped(chosen)}
-    known = {loss: found for loss, found in scores.items() if found}
-    return {one.method: one for one in compare(known, baseline)} if baseline in known else {}
+def _by_loss(chosen: Sequence[Run], measure: str) -> dict[str, dict[int, float]]:
+    """Loss → seed → score, of losses of which each has one setting."""
+    found = {g[0].config["parameters"]["loss"]: run_scores(g, measure) for g in tables.grouped(chosen)}
+    return {loss: next(iter(of_one.values())) for loss, of_one in found.items() if of_one}
 
 
-def _of_one(group: Sequence[Run], measure: str) -> dict[int, float]:
-    """Seed → score of runs that are alike."""
-    return next(iter(run_scores(group, measure).values()), {})
+def _among(scores: dict[str, dict[int, float]], baseline: str) -> dict[str, Comparison]:
+    """Compare losses whatever their trainings: loss → comparison."""
+    return {one.method: one for one in compare(scores, baseline)} if baseline in scores else {}
 
 
 def _against(baseline: str) -> str:

@@ -10,7 +10,7 @@ seeds; one seed has none, and the table says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -239,7 +239,8 @@ def grouped(runs: Iterable[Run]) -> list[list[Run]]:
 def _ours(runs: list[Run], measure: _Measure) -> list[dict[str, Any]]:
     groups = grouped(runs)
     rows = [_our_row(group, measure) for group in groups]
-    for row, extra in zip(rows, distinctions([group[0] for group in groups], rows), strict=True):
+    shown = [tuple(row[key] for key in COLUMNS[:6]) for row in rows]
+    for row, extra in zip(rows, distinctions([group[0] for group in groups], shown), strict=True):
         row["method"] += extra
     return sorted(rows, key=lambda row: (row["encoder"], row["avg"], row["method"]))
 
@@ -277,9 +278,13 @@ def method_name(parameters: dict[str, Any]) -> str:
     return f"{parameters['loss']} ({options})" if options else parameters["loss"]
 
 
-def distinctions(runs: list[Run], rows: list[dict[str, Any]]) -> list[str]:
-    """What to add to the names of rows that would otherwise read alike: the parameters in which they differ."""
-    shown = [tuple(row[key] for key in COLUMNS[:6]) for row in rows]
+def distinctions(runs: Sequence[Run], shown: Sequence[Hashable]) -> list[str]:
+    """What to add to the names of rows that would otherwise read alike: the parameters in which they differ.
+
+    Args:
+        runs: One of each row.
+        shown: What each row tells of it; equal where they read alike.
+    """
     added = []
     for run, name in zip(runs, shown, strict=True):
         twins = [other.config for other, theirs in zip(runs, shown, strict=True) if theirs == name]

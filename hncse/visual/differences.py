@@ -57,10 +57,10 @@ def effects(
         measures: Of `MEASURES`; those without scores are left out.
     """
     found = []
+    trained = [run for run in runs if run.has("result")]
     for measure in measures:
         compared = against(runs, measure, baseline, resamples=0)
         groups = {", ".join(run.name for run in group): group[0] for group in _measured(runs, measure)}
-        trained = [run for run in runs if run.has("result")]
         for key, comparison in compared.items():
             if comparison.difference is not None:
                 config = groups[key].config
