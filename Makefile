@@ -34,8 +34,8 @@ setup: $(VENV)/.stamp ## make .venv with the tested versions (2 to 4 minutes, on
 
 # .unfinished marks a first installation that was interrupted: the next one starts from nothing.
 $(VENV)/.stamp: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
-	  echo "error: Python 3.10 to 3.13 is needed; $(PYTHON) is" \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "error: Python 3.11 to 3.13 is needed; $(PYTHON) is" \
 	    "$$($(PYTHON) --version 2>/dev/null || echo not there). Name one: make setup PYTHON=python3.12" >&2; exit 2; }
 	@if [ -e $(VENV)/.unfinished ] || ! $(PY) -m pip --version >/dev/null 2>&1; then \
 	  echo "setting up $(VENV) (2 to 4 minutes the first time)"; \
