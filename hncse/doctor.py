@@ -55,7 +55,7 @@ def examine(network: bool = True, timeout: float = 1.5) -> list[Finding]:
         network: Whether to ask if the Hugging Face hub answers; without it nothing leaves this machine.
         timeout: Longest wait for the hub, seconds.
     """
-    findings = [_python(), _packages(), _cores(), _gpu(), _encoder(), *_data(), _extras(), _runs()]
+    findings = [_python(), _packages(), _cores(), _gpu(), _encoder(), *_data(), _extras(), *_runs(), *_cache()]
     if network:
         findings.append(_hub(timeout))
     return findings
@@ -164,7 +164,25 @@ def _encoder() -> Finding:
     )
 
 
+def _variable(name: str) -> Finding | None:
+    """What is wrong with a variable that names a folder, if anything is."""
+    given = os.environ.get(name)
+    if not given:
+        return None
+    try:
+        path = Path(given).expanduser().absolute()
+        file = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
+    except (OSError, RuntimeError) as error:  # a name longer than the system allows, ~ of nobody
+        return Finding(name, "missing", f"`{given[:80]}`: {error}"[:200], "is no folder", f"set {name} to a folder")
+    if file is None:
+        return None
+    here = f"`{given}`" if file == path else f"`{given}`, where `{file}`"
+    return Finding(name, "missing", f"{here} is a file", "nothing can be put there", f"set {name} to a folder")
+
+
 def _data() -> list[Finding]:
+    if wrong := _variable("HNCSE_DATA"):
+        return [wrong]
     from hncse import data
     from hncse.data import senteval
 
@@ -201,7 +219,9 @@ def _extras() -> Finding:
     )  # fmt: skip
 
 
-def _runs() -> Finding:
+def _runs() -> list[Finding]:
+    if wrong := _variable("HNCSE_RUNS"):
+        return [wrong]
     from hncse import runs
 
     root = runs.root().absolute()
@@ -212,10 +232,14 @@ def _runs() -> Finding:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError:
-        return Finding("run folders", "missing", here, "cannot be written", "set HNCSE_RUNS to a folder of yours")
-    return Finding(
-        "run folders", "good", here, "a run takes a few times its encoder's size", "HNCSE_RUNS names another folder"
-    )
+        return [Finding("run folders", "missing", here, "cannot be written", "set HNCSE_RUNS to a folder of yours")]
+    means = "a run takes a few times its encoder's size"
+    return [Finding("run folders", "good", here, means, "HNCSE_RUNS names another folder")]
+
+
+def _cache() -> list[Finding]:
+    wrong = _variable("HNCSE_CACHE")
+    return [wrong] if wrong else []
 
 
 def _hub(timeout: float) -> Finding:

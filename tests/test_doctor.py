@@ -90,6 +90,19 @@ def test_a_folder_of_runs_that_cannot_be_written_is_missing(tmp_path, monkeypatc
     assert found.state == "missing" and "HNCSE_RUNS" in found.do
 
 
+@pytest.mark.parametrize("variable", ["HNCSE_RUNS", "HNCSE_DATA", "HNCSE_CACHE"])
+def test_a_variable_that_names_no_folder_is_missing(variable, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").write_text("text")
+    for place in ("~/file", str(tmp_path / "file"), str(tmp_path / "file" / "below"), "n" * 5000):
+        monkeypatch.setenv(variable, place)
+        found = by_name(doctor.examine(network=False))[variable]
+        assert found.state == "missing" and place[:80] in found.here and variable in found.do
+        assert doctor.main(["--offline"]) == 1 and variable in capsys.readouterr().out
+    monkeypatch.setenv(variable, "~/folder")  # need not be there yet
+    assert variable not in by_name(doctor.examine(network=False))
+
+
 def test_shown_as_markdown_and_as_text():
     findings = [
         Finding("GPU", "optional", "none | here", "`not` needed", "see *there*"),
