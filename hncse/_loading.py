@@ -38,10 +38,11 @@ def load(name: str, dropout: float | None = None) -> tuple[Any, Any, dict[str, A
     if dropout is not None and not 0 <= dropout < 1:
         raise HncseError(f"dropout is {dropout!r}; it must lie in [0, 1) (SimCSE uses 0.1)")
     source = resolve(name)
+    local = Path(source).is_dir()
+    saved = _saved_settings(Path(source)) if local else {}
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    local = Path(source).is_dir()
     offline = {"local_files_only": True} if local or not hub.reachable() else {}
     with _readable_errors(name, local), quiet():
         config = AutoConfig.from_pretrained(source, **offline)
@@ -55,7 +56,7 @@ def load(name: str, dropout: float | None = None) -> tuple[Any, Any, dict[str, A
         tokenizer = AutoTokenizer.from_pretrained(source, **offline)
     if not getattr(tokenizer, "is_fast", False):
         raise HncseError(f"encoder {name!r} has no fast tokenizer (tokenizer.json); the kit needs one")
-    return model, tokenizer, _saved_settings(Path(source)) if local else {}
+    return model, tokenizer, saved
 
 
 def resolve(name: str) -> str:
@@ -65,6 +66,9 @@ def resolve(name: str) -> str:
     if name == "minilm":
         return str(_minilm())
     path = Path(name)
+    if name.startswith("~"):
+        with contextlib.suppress(RuntimeError):
+            path = path.expanduser()
     if name and path.is_dir():
         return str(path)
     if name and path.exists():
@@ -95,7 +99,10 @@ def _minilm() -> Path:
 def _saved_settings(folder: Path) -> dict[str, Any]:
     ours = folder / "hncse.json"
     if ours.is_file():
-        return json.loads(ours.read_text(encoding="utf-8"))
+        settings = json.loads(ours.read_text(encoding="utf-8"))
+        if settings.get("unfinished"):
+            raise HncseError(f"saving to {folder} broke off; save it again")
+        return settings
     pooling = folder / "1_Pooling" / "config.json"  # somebody else's sentence-transformers encoder
     if not pooling.is_file():
         return {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,23 +20,124 @@ if TYPE_CHECKING:
 
 __all__ = ["save"]
 
+SETTINGS = "hncse.json"  # pooling, length and the list of files that `save` wrote; only those it may replace
+# what hncse <= 0.1 wrote beside its hncse.json, which held no list
+_BEFORE_LISTS = [
+    SETTINGS, "config.json", "model.safetensors", "modules.json", "sentence_bert_config.json",
+    "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "1_Pooling/config.json",
+    "2_WeightedLayerPooling/config.json", "2_WeightedLayerPooling/model.safetensors",
+]  # fmt: skip
 _MODULES = "sentence_transformers.models"  # the name every version of sentence-transformers resolves
 
 
 def save(encoder: SentenceEncoder, path: Path) -> Path:
     """Write ``encoder`` to the folder ``path``; see `hncse.SentenceEncoder.save`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as work:
+        folder = path.expanduser()
+        real = folder.resolve()  # a link to a folder stays a link
+    except (RuntimeError, ValueError) as error:  # ~nobody, links in a circle, a NUL
+        raise HncseError(f"{str(path)!r} names no folder: {error}") from error
+    if getattr(encoder.backbone, "peft_config", None):
+        raise HncseError(
+            "the backbone carries LoRA adapters, which this format does not hold; merge them first: "
+            "encoder.backbone = peft_model.merge_and_unload()"
+        )
+    if real.exists() and not real.is_dir():
+        raise HncseError(f"{path} is a file; give a folder to save the encoder in")
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        whole = not real.exists() or (_holds_only(real, _written(real)) and _can_move(real))
+        beside = real.parent if whole else real  # a folder of its own, or a mount: write inside it
+        with tempfile.TemporaryDirectory(prefix=f".{real.name[:40]}-", dir=beside) as work:
             fresh = Path(work) / "encoder"
             _write(encoder, fresh)
-            old = Path(work) / "old"
-            if path.exists():
-                path.replace(old)
-            fresh.replace(path)
-    except OSError as error:
-        raise HncseError(f"the encoder could not be written to {path}: {error.strerror or error}") from error
-    return path
+            if whole:
+                _swap(fresh, real, Path(work) / "old")
+            else:
+                _merge(fresh, real)
+    except Exception as error:
+        if not isinstance(error, OSError) and "os error" not in str(error):  # what Rust's libraries say of a full disk
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise HncseError(f"the encoder could not be written to {path}: {reason}") from error
+    return folder
+
+
+def _swap(fresh: Path, folder: Path, old: Path) -> None:
+    if folder.exists():
+        shutil.copymode(folder, fresh)
+        folder.replace(old)
+    try:
+        fresh.replace(folder)
+    except BaseException:
+        if old.exists():
+            old.replace(folder)
+        raise
+
+
+def _merge(fresh: Path, folder: Path) -> None:
+    """Move files one by one into a folder that holds others, which stay; files of an earlier save go."""
+    ours, new = _written(folder), _files(fresh)
+    for name in new:
+        place = folder / name
+        if os.path.lexists(place) and name not in ours:
+            raise HncseError(
+                f"{place} is there and was not written by an earlier save; nothing was changed. "
+                "Give an empty or a new folder, or move that file away"
+            )
+        for parent in list(place.relative_to(folder).parents)[:-1]:
+            if os.path.lexists(folder / parent) and ((folder / parent).is_symlink() or not (folder / parent).is_dir()):
+                raise HncseError(f"{folder / parent} is there and is no folder; nothing was changed")
+    settings = json.loads((fresh / SETTINGS).read_text(encoding="utf-8"))
+    unfinished = fresh / "unfinished.json"
+    _json(unfinished, {"unfinished": True, "files": sorted({*ours, *new})})
+    unfinished.replace(folder / SETTINGS)  # a save that breaks off here is known as one, and can be repeated
+    for name in new:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name != SETTINGS:
+            (fresh / name).replace(folder / name)
+    for name in ours - set(new):
+        (folder / name).unlink(missing_ok=True)
+        for parent in list((folder / name).relative_to(folder).parents)[:-1]:
+            if (folder / parent).is_dir() and not any((folder / parent).iterdir()):
+                (folder / parent).rmdir()
+    _json(fresh / SETTINGS, settings)
+    (fresh / SETTINGS).replace(folder / SETTINGS)
+
+
+def _written(folder: Path) -> set[str]:
+    """Names of the files that an earlier save listed, without those that lead out of the folder or through a link."""
+    try:
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    names = settings.get("files", _BEFORE_LISTS) if isinstance(settings, dict) else []
+    listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    inside = [n for n in listed if n and not PurePosixPath(n).is_absolute() and ".." not in PurePosixPath(n).parts]
+    straight = [n for n in inside if not any((folder / p).is_symlink() for p in list(PurePosixPath(n).parents)[:-1])]
+    return {n for n in straight if _is_file(folder / n) or not os.path.lexists(folder / n)}
+
+
+def _holds_only(folder: Path, ours: set[str]) -> bool:
+    """Whether a folder holds an earlier save and nothing else: no other file, link or folder."""
+    folders = {str(parent) for name in ours for parent in PurePosixPath(name).parents}
+    for place in folder.rglob("*"):
+        name = place.relative_to(folder).as_posix()
+        if not (name in ours and _is_file(place)) and not (name in folders and place.is_dir()):
+            return False
+    return bool(ours)
+
+
+def _is_file(place: Path) -> bool:
+    return place.is_file() and not place.is_symlink()
+
+
+def _can_move(folder: Path) -> bool:
+    return os.access(folder.parent, os.W_OK) and not folder.is_mount()
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(place.relative_to(folder).as_posix() for place in folder.rglob("*") if place.is_file())
 
 
 def _write(encoder: SentenceEncoder, folder: Path) -> None:
@@ -48,6 +150,8 @@ def _write(encoder: SentenceEncoder, folder: Path) -> None:
             encoder.backbone.save_pretrained(folder)
     finally:
         config.output_hidden_states = before
+    encoder.tokenizer.backend_tokenizer.no_truncation()  # the last call's limit is no part of the tokenizer
+    encoder.tokenizer.backend_tokenizer.no_padding()
     encoder.tokenizer.save_pretrained(folder)
     modules = [{"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"}]
     if layered:
@@ -64,8 +168,12 @@ def _write(encoder: SentenceEncoder, folder: Path) -> None:
     _json(folder / "modules.json", modules)
     _json(folder / "1_Pooling" / "config.json", pooling)
     _json(folder / "sentence_bert_config.json", {"max_seq_length": encoder.max_length, "do_lower_case": False})
-    _json(folder / "hncse.json", {"pooling": encoder.pooling, "max_length": encoder.max_length})
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+    settings = {"pooling": encoder.pooling, "max_length": encoder.max_length}
+    _json(folder / SETTINGS, settings | {"files": sorted([*_files(folder), SETTINGS])})
+    mode = (folder / SETTINGS).stat().st_mode  # the umask's; the library writes weights for their owner alone
+    for name in _files(folder):
+        (folder / name).chmod(mode)
 
 
 def _layer_pooling(encoder: SentenceEncoder, folder: Path) -> dict[str, Any]:

@@ -262,10 +262,16 @@ class SentenceEncoder(nn.Module):
     def save(self, path: str | Path) -> Path:
         """Write the encoder (not the head) as a folder that transformers, sentence-transformers and we can load.
 
-        The folder is complete or not there: it is written beside its place and then moved.
+        A new folder, or one that holds nothing but an earlier save, is complete or as it was: it is written beside
+        its place and then moved. In a folder that holds other things the files are written one by one and the others
+        stay; ``hncse.json`` lists what `save` wrote, and only that is ever replaced or removed. ``~`` is your home.
 
         Returns:
             The folder.
+
+        Raises:
+            HncseError: A file in the folder's place, a file of somebody else's under a name this writes (nothing is
+                changed then), no room or no permission, LoRA adapters that were not merged.
         """
         from hncse import _saving
 
@@ -287,7 +293,10 @@ class SentenceEncoder(nn.Module):
 
         They decide what training makes of the weights, and `fingerprint`, which is about embeddings, leaves them out.
         """
-        return {name: value for name, value in self.backbone.config.to_diff_dict().items() if "dropout" in name}
+        config = self.backbone.config
+        usual = type(config)()
+        fields = {name: value for name, value in vars(config).items() if "drop" in name and "classif" not in name}
+        return {name: value for name, value in fields.items() if value != getattr(usual, name, None)}
 
     def _encode_window(self, sentences: list[str], batch_size: int, out: NDArray[np.float32], bar: Any) -> None:
         ids = self.tokenize(sentences)
