@@ -10,7 +10,9 @@ from typing import Any
 from hncse.errors import unknown
 from hncse.evaluation._intervals import FEWEST, RESAMPLES, Difference, Interval, Summary, difference, holm, summarise
 from hncse.evaluation._luck import POWER, power, seeds_needed
-from hncse.evaluation.tables import markdown
+from hncse.text import Markup
+from hncse.text import markdown as escaped
+from hncse.text import table as markdown
 
 __all__ = ["Comparison", "compare", "to_markdown"]
 
@@ -161,11 +163,11 @@ def to_markdown(
     body = [[row.method, row.verdict, _test(row), str(row.summary.n), _mean(row.summary), *_cells(row)] for row in rows]
     tested = f"{rows[0].tests} tested method{'' if rows[0].tests == 1 else 's'}"
     caption = (
-        f"{about}{'. ' if about else ''}Mean ± half the {level} t-interval over seeds; differences from "
+        f"{escaped(about)}{'. ' if about else ''}Mean ± half the {level} t-interval over seeds; differences from "
         f"{rows[0].baseline} with {level} intervals (t; bootstrap-t, from {FEWEST} seeds on), two-sided p, and p after "
         f"Holm's correction over {tested}, on which verdicts rest (alpha {rows[0].alpha:g})."
     )
-    words = [f"- **{row.method}**: {row.words(effect, target)}." for row in rows if row.difference is not None]
+    words = [f"- **{escaped(row.method)}**: {row.words(effect, target)}." for row in rows if row.difference is not None]
     return "\n\n".join([caption, markdown(head, body, left=3), *(["\n".join(words)] if words else [])]) + "\n"
 
 
@@ -193,7 +195,7 @@ def _number(value: float) -> str:
 
 
 def _p_text(p: float) -> str:
-    return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+    return Markup("" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}")
 
 
 def _span(interval: Interval | None) -> str:

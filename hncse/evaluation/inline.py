@@ -20,9 +20,9 @@ from pathlib import Path
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import sheets
 from hncse.evaluation.table_formats import Sheet
-from hncse.evaluation.tables import markdown
 from hncse.presets import PRESETS
 from hncse.runs import Run, write_text
+from hncse.text import Markup, markdown, table
 
 __all__ = ["SHEETS", "filled"]
 
@@ -82,7 +82,7 @@ def _table(name: str, path: Path, options: dict[str, str]) -> str:
     body = [[_named(row[0]), *(row[i].replace("-", "−") if i > 1 else row[i] for i in kept[1:])] for row in rows]
     head = [sheet.head[i] for i in kept]
     text = sum(sheet.head[i] in ("method", "pooling") for i in kept)
-    return markdown(head, body, left=text).rstrip("\n") + "\n"
+    return table(head, body, left=text).rstrip("\n") + "\n"
 
 
 def _loss(row: Sequence[str]) -> str:
@@ -98,7 +98,7 @@ def _named(method: str) -> str:
     """`simcse, temperature=0.2` → `simcse` as code, and the setting with the glossary's sign."""
     loss = _loss([method])
     rest = _SETTING.sub(lambda m: f", {_SIGNS.get(m[1], m[1])} = {m[2]}", method[len(loss) :])
-    return f"`{loss}`{rest}" if loss in PRESETS else method
+    return Markup(f"`{loss}`{markdown(rest)}") if loss in PRESETS else method
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hncse.evaluation.tables import STS, TRANSFER, markdown, method_name, score_text
 from hncse.runs import Run
+from hncse.text import markdown as escaped
 
 __all__ = ["run_summary"]
 
@@ -21,10 +22,10 @@ def run_summary(run: Run) -> str:
     kept = f"step {result['kept_step']} kept"
     kept += f" (best STS-B dev: {result['stsb_dev']:.2f})" if result["stsb_dev"] is not None else " (the last)"
     parts = [
-        f"# {run.name}",
-        f"{method_name(p)} on {p['encoder']}, pooling {config['pooling']}, {data['sentences']:,} sentences from "
-        f"{data['source']}, seed {config['seed']}: {result['steps']} steps in {result['seconds']:.0f} s on "
-        f"{result['device']}, {kept}.",
+        f"# {escaped(run.name)}",
+        f"{escaped(method_name(p))} on {escaped(p['encoder'])}, pooling {config['pooling']}, {data['sentences']:,} "
+        f"sentences from {escaped(data['source'])}, seed {config['seed']}: {result['steps']} steps in "
+        f"{result['seconds']:.0f} s on {result['device']}, {kept}.",
     ]
     rows = _summary_rows(run)
     parts += _probe_part(rows)

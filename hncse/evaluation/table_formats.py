@@ -5,21 +5,16 @@ A `Sheet` is a caption that says what the numbers are, blocks of rows under one 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hncse.evaluation.tables import markdown
+from hncse.text import Markup, html, latex
+from hncse.text import markdown as escaped
+from hncse.text import table as markdown
 
 __all__ = ["FORMATS", "Block", "Sheet", "to_html", "to_latex", "to_markdown"]
 
 _MISSING = "–"
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "−": "$-$", "×": r"$\times$",
-    "τ": r"$\tau$", "α": r"$\alpha$", "→": r"$\rightarrow$", "≤": r"$\leq$", "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,15 +59,16 @@ class Sheet:
 
 def to_markdown(sheet: Sheet) -> str:
     """Write a sheet as Markdown, a table for each block."""
-    parts = [sheet.caption]
+    parts = [escaped(sheet.caption)]
     for block in sheet.blocks:
         rows = [
-            [f"{row[0]} [{block.note(i)}]" if block.note(i) else row[0], *(cell or _MISSING for cell in row[1:])]
+            [Markup(f"{escaped(row[0])} [{block.note(i)}]") if block.note(i) else row[0]]
+            + [cell or _MISSING for cell in row[1:]]
             for i, row in enumerate(block.rows)
         ]
-        parts += [f"**{block.title}**", markdown(sheet.head, rows, left=sheet.text)]
+        parts += [f"**{escaped(block.title)}**", markdown(sheet.head, rows, left=sheet.text)]
     if sheet.notes:
-        parts.append("\n".join(f"[{i}] {note}  " for i, note in enumerate(sheet.notes, 1)))
+        parts.append("\n".join(f"[{i}] {escaped(note)}  " for i, note in enumerate(sheet.notes, 1)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -83,50 +79,46 @@ def to_latex(sheet: Sheet) -> str:
         "% needs \\usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(sheet.caption)}}}",
+        rf"\caption{{{latex(sheet.caption)}}}",
         rf"\label{{tab:{sheet.name}}}",
         r"\resizebox{\textwidth}{!}{%",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(_tex(name) for name in sheet.head) + r" \\",
+        " & ".join(latex(name) for name in sheet.head) + r" \\",
     ]
     for block in sheet.blocks:
-        lines += [r"\midrule", rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{_tex(block.title)}}}}} \\"]
+        lines += [r"\midrule", rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{latex(block.title)}}}}} \\"]
         for i, row in enumerate(block.rows):
             mark = rf"\textsuperscript{{{block.note(i)}}}" if block.note(i) else ""
-            cells = [_tex(row[0]) + mark, *(_tex(cell or _MISSING) for cell in row[1:])]
+            cells = [latex(row[0]) + mark, *(latex(cell or _MISSING) for cell in row[1:])]
             lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
     if sheet.notes:
-        notes = "; ".join(rf"\textsuperscript{{{i}}}{_tex(note)}" for i, note in enumerate(sheet.notes, 1))
+        notes = "; ".join(rf"\textsuperscript{{{i}}}{latex(note)}" for i, note in enumerate(sheet.notes, 1))
         lines.append(rf"\par\smallskip\footnotesize {notes}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
 def to_html(sheet: Sheet) -> str:
     """Write a sheet as an HTML table without styles of its own."""
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in sheet.head)
-    lines = [f'<table id="{sheet.name}">', f"<caption>{html.escape(sheet.caption)}</caption>"]
+    head = "".join(f'<th scope="col">{html(name)}</th>' for name in sheet.head)
+    lines = [f'<table id="{sheet.name}">', f"<caption>{html(sheet.caption)}</caption>"]
     lines += [f"<thead><tr>{head}</tr></thead>"]
     for block in sheet.blocks:
-        title = f'<th colspan="{len(sheet.head)}" scope="rowgroup">{html.escape(block.title)}</th>'
+        title = f'<th colspan="{len(sheet.head)}" scope="rowgroup">{html(block.title)}</th>'
         lines += ["<tbody>", f"<tr>{title}</tr>"]
         for i, row in enumerate(block.rows):
             mark = f"<sup>{block.note(i)}</sup>" if block.note(i) else ""
-            cells = f'<th scope="row">{html.escape(row[0])}{mark}</th>'
+            cells = f'<th scope="row">{html(row[0])}{mark}</th>'
             for c, cell in enumerate(row[1:], 1):
                 align = "" if c < sheet.text else ' style="text-align:right"'
-                cells += f"<td{align}>{html.escape(cell or _MISSING)}</td>"
+                cells += f"<td{align}>{html(cell or _MISSING)}</td>"
             lines.append(f"<tr>{cells}</tr>")
         lines.append("</tbody>")
     lines.append("</table>")
     if sheet.notes:
-        lines += ["<ol>", *(f"<li>{html.escape(note)}</li>" for note in sheet.notes), "</ol>"]
+        lines += ["<ol>", *(f"<li>{html(note)}</li>" for note in sheet.notes), "</ol>"]
     return "\n".join(lines) + "\n"
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in text)
 
 
 #: Format → how it is written; the file's ending.

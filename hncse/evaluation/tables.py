@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hncse.evaluation import literature
 from hncse.runs import Run, list_runs
+from hncse.text import table as markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,29 +170,6 @@ def caption(table: pd.DataFrame) -> str:
     if seeds[0] == 1:
         text += "; one seed has no interval, and says little"
     return text + ". Published rows: pooling, seeds and selection are their papers'."
-
-
-def markdown(head: Sequence[str], body: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Align a Markdown table so that it reads well as plain text, too.
-
-    Args:
-        head: Names of the columns.
-        body: Rows of cells.
-        left: How many columns, from the first, are text and not numbers; "source" is text, too.
-    """
-    rows = [[str(cell).replace("|", "/") for cell in row] for row in (head, *body)]
-    text = [c < left or name == "source" for c, name in enumerate(head)]
-    widths = [max(3, *(len(row[c]) for row in rows)) for c in range(len(head))]
-    rules = ["-" * w if text[c] else "-" * (w - 1) + ":" for c, w in enumerate(widths)]
-    lines = [
-        "| "
-        + " | ".join(
-            f"{cell:{'<' if text[c] else '>'}{w}}" for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        + " |"
-        for row in (rows[0], rules, *rows[1:])
-    ]
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True)
