@@ -43,6 +43,15 @@ def test_figures_the_kit_speaks_of():
     assert (bert.min(), bert.max()) == (73.16, 76.70)
 
 
+def test_no_row_has_the_columns_of_stsb_and_sickr_swapped():
+    table = literature.load("sts")
+    (row,) = table[table["method"].str.startswith("VaSCL")].to_dict("records")
+    assert (row["backbone"], row["STSB"], row["SICKR"]) == ("roberta-base", 80.52, 69.40)
+    contrastive = table[(table["STSB"] > 75) | (table["SICKR"] > 75)]  # sentence encoders trained without labels
+    unlabelled = contrastive[contrastive["method"].str.contains("unsup")]
+    assert len(unlabelled) > 30 and (unlabelled["STSB"] > unlabelled["SICKR"]).all()
+
+
 def test_dev_rows_say_so():
     table = literature.load("transfer")
     dev = table[table["source"].str.contains("devacc")]
