@@ -10,7 +10,7 @@ Writes into the run folder, and reads from there what is already done:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,10 +87,9 @@ def judge_transfer(run: Run, solver: str = "fast", **settings: Any) -> Run:
         run.write(name, transfer.evaluate_full(run.load_encoder(), None, solver, **settings))
     baseline = run.read("baseline") if run.has("baseline") else _empty_baseline(run)
     if name not in baseline["poolings"].get(pooling, {}):
-        known = _elsewhere(run, lambda other: name in other["poolings"].get(pooling, {}))
-        if known is not None:
-            scores = known["poolings"][pooling][name]
-        else:
+        elsewhere = (known.get(pooling, {}).get(name) for known in _elsewhere(run))
+        scores = next(filter(None, elsewhere), None)
+        if scores is None:
             scores = transfer.evaluate_full(_untrained(run), None, solver, **settings)
         baseline["poolings"].setdefault(pooling, {})[name] = scores
         run.write("baseline", baseline)
@@ -112,7 +111,7 @@ def judged(run: Run, test: bool = True, transfer: bool = False) -> bool:
     with_sts = test and senteval.sts_present()
     known = {name: run.read(name) for name in ("probe", "sts") if run.has(name)}
     poolings = run.read("baseline")["poolings"]
-    if not (_complete({"poolings": {"": known}}, with_sts) and _complete({"poolings": poolings}, with_sts)):
+    if not (_complete(known, with_sts) and _all_complete(poolings, run, with_sts)):
         return False
     return not transfer or (run.has("transfer") and "transfer" in poolings.get(run.config["pooling"], {}))
 
@@ -203,7 +202,7 @@ def _scores(encoder: Any, with_sts: bool, known: Mapping[str, Any] | None = None
 
 def _judge_trained(run: Run, with_sts: bool, show_progress: bool | None) -> None:
     known = {name: run.read(name) for name in ("probe", "sts") if run.has(name)}
-    if _complete({"poolings": {"": known}}, with_sts):
+    if _complete(known, with_sts):
         return
     for name, content in _scores(_Shown(run.load_encoder(), show_progress), with_sts, known).items():
         if content is not known.get(name):
@@ -216,20 +215,32 @@ def _current(result: Mapping[str, Any]) -> bool:
 
 
 def _judge_before(run: Run, with_sts: bool, show_progress: bool | None) -> None:
-    """Write baseline.json, from another run's where that began with the very same encoder."""
-    old = run.read("baseline")["poolings"] if run.has("baseline") else {}
-    if _complete({"poolings": old}, with_sts):
-        return
-    known = _elsewhere(run, lambda baseline: _complete(baseline, with_sts))
-    if known is not None:
-        run.write("baseline", known)
-        return
-    encoder = _untrained(run)
-    poolings = _raw_scores(encoder, with_sts, show_progress, old)
-    if encoder.pooling not in _RAW:
-        own = old.get(encoder.pooling)
-        poolings[encoder.pooling] = _scores(_Shown(encoder, show_progress), with_sts, own)
-    run.write("baseline", _empty_baseline(run) | {"poolings": poolings})
+    """Complete baseline.json, with scores of other runs that began with the very same encoder where they have some.
+
+    What is there stays, whatever another run has: scores are merged pooling by pooling and measure by measure.
+    """
+    own = run.read("baseline")["poolings"] if run.has("baseline") else {}
+    poolings = {name: dict(scores) for name, scores in own.items()}
+    if not _all_complete(poolings, run, with_sts):
+        for other in _elsewhere(run):
+            _merge(poolings, {name: scores for name, scores in other.items() if name in _poolings(run)})
+    if not _all_complete(poolings, run, with_sts):
+        encoder = _untrained(run)
+        poolings |= _raw_scores(encoder, with_sts, show_progress, poolings)
+        if encoder.pooling not in _RAW:
+            shown = _Shown(encoder, show_progress)
+            poolings[encoder.pooling] = _scores(shown, with_sts, poolings.get(encoder.pooling))
+    if poolings != own:
+        run.write("baseline", _empty_baseline(run) | {"poolings": poolings})
+
+
+def _merge(own: dict[str, dict[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add another baseline's scores; of a probe that is embedded no more they count as none."""
+    for pooling, scores in other.items():
+        mine = own.setdefault(pooling, {})
+        for name, result in scores.items():
+            if name not in mine or (name == "probe" and not _current(mine[name]) and _current(result)):
+                mine[name] = result
 
 
 def _empty_baseline(run: Run) -> dict[str, Any]:
@@ -241,20 +252,25 @@ def _empty_baseline(run: Run) -> dict[str, Any]:
     }
 
 
-def _elsewhere(run: Run, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
-    """Baseline of another run that began with the very same encoder, if it holds what is wanted."""
-    for other in runs.list_runs(run.path.parent):
-        if other.has("baseline") and other.config["encoder_fingerprint"] == run.config["encoder_fingerprint"]:
-            known = other.read("baseline")
-            if wanted(known):
-                return known
-    return None
+def _elsewhere(run: Run) -> list[dict[str, Any]]:
+    """Baselines (pooling → scores) of the other runs that began with the very same encoder."""
+    weights = run.config["encoder_fingerprint"]
+    others = [other for other in runs.list_runs(run.path.parent) if other.has("baseline") and other.name != run.name]
+    return [other.read("baseline")["poolings"] for other in others if other.config["encoder_fingerprint"] == weights]
 
 
-def _complete(baseline: dict[str, Any], with_sts: bool) -> bool:
+def _poolings(run: Run) -> tuple[str, ...]:
+    """Poolings of the encoder before training that stand beside the run: both raw ones, and its own."""
+    return tuple(dict.fromkeys((*_RAW, run.config["pooling"])))
+
+
+def _all_complete(poolings: Mapping[str, Mapping[str, Any]], run: Run, with_sts: bool) -> bool:
+    return all(_complete(poolings.get(name, {}), with_sts) for name in _poolings(run))
+
+
+def _complete(scores: Mapping[str, Any], with_sts: bool) -> bool:
     needed = {"probe", "sts"} if with_sts else {"probe"}
-    found = baseline["poolings"].values()
-    return bool(found) and all(needed <= scores.keys() and _current(scores["probe"]) for scores in found)
+    return needed <= scores.keys() and _current(scores["probe"])
 
 
 def _raw_scores(

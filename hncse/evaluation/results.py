@@ -36,6 +36,7 @@ COLUMNS = (
     *_RESULT, "stsb_dev", *STS, "sts", *TRANSFER, "transfer", "probe", *(f"probe-{name}" for name in _PROBE),
     "probe_version", *_CASES, "hncse", "torch",
 )  # fmt: skip
+_NEEDED = ("kind", "run", "loss", "encoder", "seed")
 _DIGITS = 4
 
 
@@ -110,7 +111,7 @@ def rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
 def to_csv(made: Sequence[dict[str, Any]]) -> str:
     """Write rows as CSV text; numbers are rounded to four decimals."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="", extrasaction="ignore")
     writer.writeheader()
     writer.writerows({name: _text(value) for name, value in row.items()} for row in made)
     return file.getvalue()
@@ -120,16 +121,21 @@ def read(path: str | Path) -> list[Recorded]:
     """Read the runs of a CSV.
 
     Raises:
-        HncseError: The file is missing, or its columns are not `COLUMNS`.
+        HncseError: The file is missing, or it lacks a column without which a row says nothing (`_NEEDED`). Other
+            columns that it lacks are gaps; what it has beyond `COLUMNS` is left in the rows, and nobody asks for it.
     """
     path = Path(path)
     if not path.is_file():
         raise HncseError(f"{path} is not there; `python -m hncse.evaluation.results --csv {path}` makes it from runs")
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise HncseError(f"{path} is no table of results of this version; make it again from the run folders")
-        found = list(reader)
+        lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+        if lacking:
+            raise HncseError(
+                f"{path} is no table of results: it has no column {', '.join(lacking)}; "
+                "`python -m hncse.evaluation.results --csv FILE` writes one from run folders"
+            )
+        found = [dict.fromkeys(COLUMNS, "") | row for row in reader]
     before = [row for row in found if row["kind"] == "untrained"]
     return [_recorded(row, before) for row in found if row["kind"] == "trained"]
 
@@ -201,7 +207,7 @@ def _recorded(row: dict[str, str], before: Sequence[dict[str, str]]) -> Recorded
     parameters = _defaults() | {name: row[name] for name in ("loss", "encoder", "corpus")}
     parameters |= {"limit": _number(row["limit"]), "seed": int(row["seed"])}
     parameters |= {"loss_options": json.loads(row["loss_options"] or "{}")} | json.loads(row["parameters"] or "{}")
-    data = {"source": row["source"], "sentences": int(row["sentences"]), "fingerprint": row["data"]}
+    data = {"source": row["source"], "sentences": int(row["sentences"] or 0), "fingerprint": row["data"]}
     contents: dict[str, dict[str, Any]] = {
         "config": {
             "key": row["key"], "parameters": parameters, "pooling": row["pooling"], "data": data,

@@ -112,8 +112,24 @@ def test_what_is_no_such_csv_is_said(tmp_path):
     with pytest.raises(HncseError, match="is not there"):
         results.read(tmp_path / "none.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(HncseError, match="no table of results of this version"):
+    with pytest.raises(HncseError, match="no table of results: it has no column"):
         results.read(tmp_path / "other.csv")
+
+
+def test_a_csv_is_read_with_a_column_more_or_fewer(tmp_path, sweep):
+    import pandas as pd
+
+    whole = read_back(tmp_path, sweep)
+    frame = pd.read_csv(tmp_path / "results.csv", dtype=str)
+    other = tmp_path / "other.csv"
+    frame.assign(carbon="1.5").drop(columns=["case_a_mean", "precision", "STS14", "torch"]).to_csv(other, index=False)
+    again = results.read(other)
+    assert [run.name for run in again] == [run.name for run in whole]
+    assert statistics.run_scores(again, "sts") == statistics.run_scores(whole, "sts")
+    assert statistics.run_scores(again, "STS14") == {}
+    frame.drop(columns="seed").to_csv(other, index=False)
+    with pytest.raises(HncseError, match="no column seed"):
+        results.read(other)
 
 
 def test_the_command_writes_a_csv(tmp_path, sweep, capsys):

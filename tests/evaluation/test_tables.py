@@ -206,8 +206,22 @@ def test_a_baseline_is_taken_from_a_run_that_began_with_the_same_encoder(tmp_pat
     first = fake_run(tmp_path / "a", baseline=40.0)
     second = fake_run(tmp_path / "b", seed=1)
     report.judge(second, "probe")
-    assert second.read("baseline") == first.read("baseline")
+    assert second.read("baseline")["poolings"] == first.read("baseline")["poolings"]
     assert "after training" in (second.path / "summary.md").read_text()
+
+
+def test_a_baseline_of_another_run_completes_and_never_replaces(tmp_path):
+    transfer = {"avg": 77.0, "tasks": {"MR": {"acc": 71.5}}}
+    fake_run(tmp_path / "a", baseline=40.0)
+    second = fake_run(tmp_path / "b", seed=1)
+    mine = {"encoder": "kit", "encoder_fingerprint": "weights"}
+    second.write("baseline", mine | {"poolings": {"cls": {"transfer": transfer, "sts": sts(41.0)}}})
+    report.judge(second, "probe")
+    poolings = second.read("baseline")["poolings"]
+    assert poolings["cls"]["transfer"] == transfer and poolings["cls"]["sts"]["avg"] == 41.0  # its own
+    assert poolings["cls"]["probe"]["spearman"] == 30.0 and poolings["mean"]["sts"]["avg"] == 40.0  # the other's
+    report.judge(second, "probe")
+    assert second.read("baseline")["poolings"] == poolings
 
 
 def test_an_encoder_that_changed_under_its_name_is_not_compared(tmp_path):
