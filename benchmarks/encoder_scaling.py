@@ -136,7 +136,7 @@ class _Maker:
 
 
 def _noted(path: Path, seconds: float) -> float:
-    from hncse.runs import write_json
+    from hncse.files import write_json
 
     write_json(path, seconds)
     return seconds

@@ -160,7 +160,7 @@ def add(row: dict[str, Any], path: Path, order: Sequence[str] = ("bytes",)) -> p
     """Append a row to a CSV, which is written whole, sorted by the columns of ``order``; returns its table."""
     import pandas as pd
 
-    from hncse.runs import write_text
+    from hncse.files import write_text
 
     before = [pd.read_csv(path)] if path.is_file() else []
     table = pd.concat([*before, pd.DataFrame([row])]).sort_values(list(order), ignore_index=True)

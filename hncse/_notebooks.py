@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hncse import runs
+from hncse import files
 from hncse.errors import HncseError, unknown
 
 __all__ = [
@@ -113,7 +113,7 @@ def store(path: Path, notebook: Any) -> bool:
     after = nbformat.writes(notebook) + "\n"
     if after == path.read_text(encoding="utf-8"):
         return False
-    runs.write_text(path, after)
+    files.write_text(path, after)
     return True
 
 

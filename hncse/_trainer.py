@@ -22,6 +22,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from hncse import __version__, losses
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
+from hncse.files import somebody_watches
 from hncse.runs import Run
 
 if TYPE_CHECKING:
@@ -348,7 +349,7 @@ def _arguments(config: TrainingConfig, run: Run, device: str) -> TrainingArgumen
         dataloader_pin_memory=device == "cuda",
         remove_unused_columns=False,
         report_to="none",
-        disable_tqdm=not _someone_is_watching(),
+        disable_tqdm=not somebody_watches(),
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
         use_cpu=device == "cpu",
@@ -388,13 +389,6 @@ def _last_checkpoint(run: Run, writes: bool) -> str | None:
             best.unlink(missing_ok=True)
         best.parent.mkdir(exist_ok=True)
     return str(last) if last else None
-
-
-def _someone_is_watching() -> bool:
-    """Whether a progress bar has a reader: a terminal or a live notebook, not papermill or a log file."""
-    import sys
-
-    return sys.stderr.isatty()
 
 
 def _device_name(device: torch.device) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from hncse import _pretraining_text as pieces
 from hncse._pretraining_card import card
 from hncse.errors import HncseError, command
-from hncse.runs import write_json, write_text
+from hncse.files import write_json, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

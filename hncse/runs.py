@@ -18,18 +18,27 @@ import argparse
 import contextlib
 import json
 import os
+import platform
 import sys
-import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, command, unknown
+from hncse.files import write_json, write_text
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
 
-__all__ = ["Run", "find", "list_runs", "root", "whole_file", "write_json", "write_text"]
+__all__ = ["Run", "RunBusyError", "find", "list_runs", "root"]
+
+_OWNED: dict[Path, tuple[int, int]] = {}  # lock files that this process holds: process and thread
+
+
+class RunBusyError(HncseError):
+    """Another process owns the run folder."""
 
 
 def root() -> Path:
@@ -42,48 +51,6 @@ def root() -> Path:
     checkout = Path(__file__).resolve().parent.parent
     home = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
     return home / "runs"
-
-
-@contextlib.contextmanager
-def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Give a file to write that stands at ``path`` when the block ends well, and nowhere when it does not.
-
-    Args:
-        path: Where it goes; its folder is made.
-        mode: ``"w"`` (UTF-8) or ``"wb"``.
-
-    Raises:
-        HncseError: The disk is full or read-only; the old file, if any, is untouched.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        encoding = None if "b" in mode else "utf-8"
-        with tempfile.NamedTemporaryFile(
-            mode, dir=path.parent, prefix=f".{path.name}-", delete=False, encoding=encoding
-        ) as file:
-            temporary = Path(file.name)
-            yield file
-        temporary.chmod(0o644)  # mkstemp's 0600 would hide results from colleagues
-        temporary.replace(path)
-    except BaseException as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; see `whole_file`."""
-    with whole_file(path) as file:
-        file.write(text)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all; see `write_text`."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 class Run:
@@ -125,6 +92,59 @@ class Run:
     def encoder_path(self) -> Path:
         """Folder of the trained encoder."""
         return self.path / "encoder"
+
+    @contextlib.contextmanager
+    def lock(self, wait: bool | float = True) -> Iterator[None]:
+        """Own the folder while the block runs: nobody else trains into it or removes it.
+
+        The lock ends with the process, also when it is killed. Whoever holds it may take it again.
+
+        Args:
+            wait: Whether to wait for another owner, who is named on stderr; a number is the longest wait in seconds.
+
+        Raises:
+            RunBusyError: Another process owns the folder.
+            HncseError: A file stands where the folder should be, or the disk refuses.
+        """
+        import filelock
+
+        path = (self.path / ".lock").absolute()
+        me = (os.getpid(), threading.get_ident())
+        if _OWNED.get(path) == me:
+            yield
+            return
+        lock = filelock.FileLock(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                if wait is not False:
+                    sys.stderr.write(f"waiting for {self.owner()}, which works on {self.path}\n")
+                    lock.acquire(timeout=-1 if wait is True else wait)
+                else:
+                    raise
+        except filelock.Timeout as error:
+            raise RunBusyError(f"run {self.name!r} is in the hands of {self.owner()}: {self.path}") from error
+        except OSError as error:
+            raise HncseError(f"run folder {self.path}: {error.strerror or error}") from error
+        try:
+            _OWNED[path] = me
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            write_text(self.path / ".owner", f"process {me[0]} on {platform.node()} since {since}\n")
+            yield
+        finally:
+            _OWNED.pop(path, None)
+            with contextlib.suppress(OSError):
+                (self.path / ".owner").unlink(missing_ok=True)
+            lock.release()
+
+    def owner(self) -> str:
+        """Who owns, or owned last, the folder: process, machine and time."""
+        try:
+            return (self.path / ".owner").read_text(encoding="utf-8").strip()
+        except OSError:
+            return "another process"
 
     def load_encoder(self) -> SentenceEncoder:
         """Load the trained encoder."""

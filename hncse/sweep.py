@@ -244,7 +244,7 @@ def _dry_run(plans: Iterable[Plan], judged: dict[str, Any]) -> int:
 
 def _print_tables(done: Sequence[Run], options: argparse.Namespace) -> None:
     from hncse.evaluation import probe_table, tables
-    from hncse.runs import write_text
+    from hncse.files import write_text
 
     if not done:
         return

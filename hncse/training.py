@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from hncse import presets
 from hncse.errors import HncseError, command, unknown
+from hncse.files import somebody_watches
 
 if TYPE_CHECKING:
     from hncse.runs import Run
@@ -274,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
         pairs = [word.partition("=") for word in given["loss_options"]]
         given["loss_options"] = {name: parse_value("", value) for name, _, value in pairs}
     values = {name: parse_value(name, value) if isinstance(value, str) else value for name, value in given.items()}
-    run = train(TrainingConfig.from_dict(values), on_log=None if sys.stderr.isatty() else _report)
+    run = train(TrainingConfig.from_dict(values), on_log=None if somebody_watches() else _report)
     sys.stdout.write(f"{run.path}\n")
     return 0
 

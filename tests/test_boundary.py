@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hncse import miner, mixing, runs
+from hncse import files, miner, mixing, runs
 from hncse.data import probe
 from hncse.errors import HncseError
 from hncse.visual import boundary, distortion, film, scenes
@@ -215,7 +215,7 @@ def test_the_command_keeps_other_entries_of_the_index(tmp_path, monkeypatch, cap
     monkeypatch.setattr(probe, "load", lambda path=None: toy_groups())
     monkeypatch.setattr(film, "gif", lambda made, name: b"GIF89a")
     out = tmp_path / "figures"
-    runs.write_json(out / "index.json", {"figures": {"other": {"made_by": "python -m else"}}})
+    files.write_json(out / "index.json", {"figures": {"other": {"made_by": "python -m else"}}})
     assert film.main([str(run.path), "--out", str(out)]) == 0
     index = json.loads((out / "index.json").read_text())["figures"]
     assert set(index) == {"other", "decision_boundary"}

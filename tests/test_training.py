@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -290,6 +293,37 @@ def test_writing_fails_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         run.write("sts", {"avg": 2})
     monkeypatch.undo()
     assert run.read("sts") == {"avg": 1} and [p.name for p in tmp_path.iterdir()] == ["sts.json"]
+
+
+OWNER = """
+import sys, time
+from hncse.runs import Run
+with Run(sys.argv[1]).lock():
+    print("mine", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_one_process_owns_a_run_and_a_killed_one_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = runs.Run(tmp_path / "one")
+
+    def owner(seconds: float) -> subprocess.Popen[bytes]:
+        other = subprocess.Popen([sys.executable, "-c", OWNER, str(run.path), str(seconds)], stdout=subprocess.PIPE)
+        assert other.stdout is not None and other.stdout.readline()
+        return other
+
+    other = owner(600)
+    for wait in (False, 0.2):
+        with pytest.raises(runs.RunBusyError, match=str(other.pid)), run.lock(wait):
+            pass
+    assert f"waiting for process {other.pid} " in capsys.readouterr().err
+    other.kill()
+    other.wait()
+    with run.lock(False), run.lock(False), ThreadPoolExecutor(1) as pool:  # whoever has it may take it again
+        assert isinstance(pool.submit(lambda: run.lock(False).__enter__()).exception(), runs.RunBusyError)
+    other = owner(0.5)
+    with run.lock():
+        assert other.wait(timeout=60) == 0
 
 
 def test_finding_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

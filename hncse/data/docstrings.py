@@ -21,7 +21,7 @@ from pathlib import Path
 import platformdirs
 
 from hncse.errors import HncseError
-from hncse.runs import write_text
+from hncse.files import write_text
 
 __all__ = ["PACKAGES", "harvest", "prose_sentences"]
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hncse.errors import HncseError, command
-from hncse.runs import Run, write_text
+from hncse.files import write_text
+from hncse.runs import Run
 
 __all__ = ["main", "rebuild"]
 

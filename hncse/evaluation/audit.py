@@ -197,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     corpus = corpora.load(options.corpus, limit=options.limit)
     result = audit(encoder, corpus.sentences, k=options.k) | {"source": corpus.source}
     if options.json:
-        from hncse.runs import write_json
+        from hncse.files import write_json
 
         write_json(Path(options.json), result)
     if run is not None and options.pooling is None:

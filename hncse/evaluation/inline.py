@@ -20,8 +20,9 @@ from pathlib import Path
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import sheets
 from hncse.evaluation.table_formats import Sheet
+from hncse.files import write_text
 from hncse.presets import PRESETS
-from hncse.runs import Run, write_text
+from hncse.runs import Run
 from hncse.text import Markup, markdown, table
 
 __all__ = ["SHEETS", "filled"]

@@ -252,7 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
     encoder, run = open_encoder(options.encoder, options.pooling)
     result = evaluate(encoder, groups=groups, bootstrap=options.bootstrap, seed=options.seed)
     if options.json:
-        from hncse.runs import write_json
+        from hncse.files import write_json
 
         write_json(Path(options.json), result)
     if run is not None and options.pooling is None and options.probe is None:  # else it is not the run's own score

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hncse import runs
+from hncse import files, runs
 from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.encoder import SentenceEncoder
@@ -60,7 +60,7 @@ def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None
     with_sts = evaluate != "probe" and senteval.sts_present()
     _judge_trained(run, with_sts, show_progress)
     _judge_before(run, with_sts, show_progress)
-    runs.write_text(run.path / "summary.md", summary.run_summary(run))
+    files.write_text(run.path / "summary.md", summary.run_summary(run))
     return run
 
 
@@ -94,7 +94,7 @@ def judge_transfer(run: Run, solver: str = "fast", **settings: Any) -> Run:
         baseline["poolings"].setdefault(pooling, {})[name] = scores
         run.write("baseline", baseline)
     if run.has("probe"):
-        runs.write_text(run.path / "summary.md", summary.run_summary(run))
+        files.write_text(run.path / "summary.md", summary.run_summary(run))
     return run
 
 

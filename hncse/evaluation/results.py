@@ -22,7 +22,8 @@ from typing import Any
 
 from hncse.errors import HncseError, command
 from hncse.evaluation.tables import STS, TRANSFER
-from hncse.runs import Run, list_runs, write_text
+from hncse.files import write_text
+from hncse.runs import Run, list_runs
 
 __all__ = ["COLUMNS", "Recorded", "dev_score", "gather", "read", "rows", "to_csv"]
 

@@ -272,7 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
         encoder, options.tasks, options.split, options.batch_size, bootstrap=options.bootstrap, seed=options.seed
     )
     if options.json:
-        from hncse.runs import write_json
+        from hncse.files import write_json
 
         write_json(Path(options.json), result)
     if run is not None and options.pooling is None and result["avg"] is not None:  # else not the run's own table

@@ -385,7 +385,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stderr.write("\n")
     sys.stdout.write("\n\n".join("\n".join(table(result, name)) for name, result in results.items()) + "\n")
     if options.json:
-        from hncse.runs import write_json
+        from hncse.files import write_json
 
         write_json(Path(options.json), next(iter(results.values())))
     return 0

@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     sys.stdout.write(f"{mined.report}\n")
     if options.json:
-        from hncse.runs import write_json
+        from hncse.files import write_json
 
         write_json(Path(options.json), mined.report.to_dict())
     if options.out:

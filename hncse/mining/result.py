@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError, unknown
+from hncse.files import whole_file
 from hncse.mining.corpus import Pool
 from hncse.mining.guards import GUARDS, KEPT, Guards, Neighbours, apply
 from hncse.mining.report import Report
-from hncse.runs import whole_file
 
 if TYPE_CHECKING:
     from datasets import Dataset

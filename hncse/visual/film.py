@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hncse import runs
+from hncse import files, runs
 from hncse.errors import HncseError, command
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[P
     name = next(iter(study.runs))
     still = boundary.strip(film, name)
     written = style.save(still, folder / _NAME)
-    with runs.whole_file(folder / f"{_NAME}.gif", "wb") as file:
+    with files.whole_file(folder / f"{_NAME}.gif", "wb") as file:
         file.write(gif(film, name))
-    runs.write_text(folder / f"{_NAME}.html", page(film))
+    files.write_text(folder / f"{_NAME}.html", page(film))
     behind: dict[str, Any] = {
         "made_by": f"{MADE_BY} {' '.join(['RUN'] * len(opened))} --anchor {film.group.id}",
         "notebook": "04_decision_boundary",
@@ -121,7 +121,7 @@ def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[P
     beside = {f"{_NAME}.gif": "The same as an animation.", f"{_NAME}.html": "The same with a slider and hover."}
     entries = {_NAME: {"alt": words, "beside": beside} | behind}
     index = folder / "index.json"
-    runs.write_json(index, {"figures": _others(index) | entries})
+    files.write_json(index, {"figures": _others(index) | entries})
     return [*written, folder / f"{_NAME}.gif", folder / f"{_NAME}.html", index]
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hncse import runs
+from hncse import files, runs
 from hncse.errors import HncseError, command
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
         about = behind if name in of_run else {"notebook": _shown_in(name), "run": None}
         index[name] = {"alt": picture.get_label(), "made_by": f"{_MADE_BY} RUN"} | about
     path = target / "index.json"
-    runs.write_json(path, {"figures": index})
+    files.write_json(path, {"figures": index})
     return [*written, path]
 
 

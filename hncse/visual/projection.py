@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
 from hncse.evaluation.geometry import normalised
-from hncse.runs import whole_file
+from hncse.files import whole_file
 
 __all__ = ["Surface", "drift", "fit", "fit_cached", "middle", "place", "trust", "turn_onto"]
 
