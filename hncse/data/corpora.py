@@ -12,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -22,10 +21,10 @@ import numpy as np
 
 from hncse import data, hub
 from hncse.data import docstrings, readers, remote
-from hncse.data.readers import Bad, Value
+from hncse.data.readers import Bad, Tally, Value
 from hncse.errors import HncseError, unknown
 
-__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_sentences", "load"]
+__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_sentences", "load", "stream"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +48,7 @@ class Corpus:
         skipped: Lines left out, by reason.
         first_skipped: The first of them, by reason: a line number (a record's number, where there are no lines).
         negatives: A mined hard negative of each sentence, or None.
+        notes: What was decided about the file, repaired in it, or not used of it; a sentence each.
     """
 
     sentences: list[str]
@@ -57,15 +57,18 @@ class Corpus:
     skipped: dict[str, int] = field(default_factory=dict)
     first_skipped: dict[str, int] = field(default_factory=dict)
     negatives: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return the number of sentences."""
         return len(self.sentences)
 
     def describe(self) -> str:
-        """Say in one line how many sentences there are, and what was left out and where that begins."""
+        """Say in one line how many sentences there are, what was left out, where that begins, and every note."""
         text = f"{len(self):,} sentences from {self.source}"
-        return f"{text}; left out: {_listed(self.skipped, self.first_skipped)}" if self.skipped else text
+        if self.skipped:
+            text += f"; left out: {_listed(self.skipped, self.first_skipped)}"
+        return "; ".join([text, *self.notes])
 
 
 def load(
@@ -79,7 +82,8 @@ def load(
     """Load sentences.
 
     Blank lines, lines beyond :data:`MAX_WORDS` or :data:`MAX_CHARACTERS`, lines that are not UTF-8 and records
-    without text are left out, counted and, but for blank ones, reported in a warning.
+    without text are left out, counted and, but for blank ones, reported in a warning; so is whatever was decided about
+    a table (`hncse.data.delimited` has the rules) and a column such as ``positive`` that is there and not read.
 
     Args:
         source: ``docstrings``, ``wikipedia``, ``wiki1m``, a file, or ``hf:<dataset>:<column>``; a dataset of several
@@ -103,15 +107,42 @@ def load(
         raise HncseError(f"source {name!r} takes no column (got {column or negatives!r}); only files of your own do")
     if negatives is not None:
         return _pairs(_existing(name), column, negatives, limit, seed)
+    notes = Tally()
+    drawn = name == "wiki1m" or not (name in SOURCES or name.startswith("hf:"))
+    return _corpus(_rows(name, limit, seed, column, notes), name, limit, seed, drawn, notes)
+
+
+def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, column: str | None = None) -> Iterator[str]:
+    """Read a source sentence by sentence, cleaned as :func:`load` does, never in memory as a whole.
+
+    What was left out is counted and reported in a warning at the end.
+
+    Args:
+        source: As in `load`.
+        limit: The first so many sentences (`load` draws a sample of most sources, which needs all of them at once).
+        seed: Seed of the order of ``docstrings`` and of a dataset on the hub.
+        column: As in `load`.
+
+    Raises:
+        HncseError: As `load`; a corpus of fewer than two sentences is none here.
+    """
+    name, skipped, notes = str(source), Tally(), Tally()
+    if column is not None and (name in SOURCES or name.startswith("hf:")):
+        raise HncseError(f"source {name!r} takes no column (got {column!r}); only files of your own do")
+    yield from islice(_good(_rows(name, limit, seed, column, notes), skipped), limit)
+    _warn(name, skipped, notes)
+
+
+def _rows(name: str, limit: int | None, seed: int, column: str | None, notes: Tally) -> Iterator[tuple[int, Value]]:
     if name == "docstrings":
-        return _corpus(enumerate(docstrings.harvest(seed), 1), name, limit)
+        return enumerate(docstrings.harvest(seed), 1)
     if name == "wikipedia":
-        return _corpus(_wikipedia(), name, limit)
+        return _wikipedia()
     if name == "wiki1m":
-        return _corpus(_wiki1m(), name, limit, seed, draw=True)
+        return _wiki1m()
     if name.startswith("hf:"):
-        return _corpus(_hugging_face(name, limit, seed), name, limit)
-    return _corpus(readers.read(_existing(name), column), name, limit, seed, draw=True)
+        return _hugging_face(name, limit, seed, notes)
+    return readers.read(_existing(name), column, notes)
 
 
 def from_sentences(
@@ -131,7 +162,7 @@ def from_sentences(
     _check(limit, seed)
     if isinstance(sentences, str):
         raise HncseError("sentences is one string; give a list of them, or a file's path to corpora.load")
-    return _corpus(enumerate(sentences, 1), source, limit, seed, draw=True)
+    return _corpus(enumerate(sentences, 1), source, limit, seed, True, Tally())
 
 
 def _check(limit: int | None, seed: int) -> None:
@@ -143,12 +174,11 @@ def _check(limit: int | None, seed: int) -> None:
 
 
 def _corpus(
-    rows: Iterable[tuple[int, Value]], source: str, limit: int | None, seed: int = 0, draw: bool = False
+    rows: Iterable[tuple[int, Value]], source: str, limit: int | None, seed: int, draw: bool, notes: Tally
 ) -> Corpus:
     """Keep the good sentences, all of them or a sample: the first ``limit``, or a draw that keeps their order."""
-    skipped: Counter[str] = Counter()
-    first: dict[str, int] = {}
-    good = _good(rows, skipped, first)
+    skipped = Tally()
+    good = _good(rows, skipped)
     if limit is None:
         sentences = list(good)
     elif not draw:
@@ -158,25 +188,30 @@ def _corpus(
         if len(sentences) > limit:
             chosen = np.random.default_rng(seed).choice(len(sentences), limit, replace=False)
             sentences = [sentences[place] for place in sorted(chosen.tolist())]
-    _check_distinct(sentences, source, skipped, first)
-    loud = {reason: count for reason, count in skipped.items() if reason != "blank"}
-    if loud:
-        _LOG.warning("%s: left out %s", source, _listed(loud, first))
+    _check_distinct(sentences, source, skipped, notes)
+    _warn(source, skipped, notes)
     digest = hashlib.sha256()
     for sentence in sentences:
         digest.update(sentence.encode() + b"\n")
-    return Corpus(sentences, source, digest.hexdigest(), dict(skipped), first)
+    return Corpus(sentences, source, digest.hexdigest(), dict(skipped.counts), skipped.first, notes=notes.lines())
 
 
-def _good(rows: Iterable[tuple[int, Value]], skipped: Counter[str], first: dict[str, int]) -> Iterator[str]:
+def _warn(source: str, skipped: Tally, notes: Tally) -> None:
+    """Say on stderr what was left out, blank lines aside, and every note."""
+    if loud := {reason: count for reason, count in skipped.counts.items() if reason != "blank"}:
+        _LOG.warning("%s: left out %s", source, _listed(loud, skipped.first))
+    for line in notes.lines():
+        _LOG.warning("%s: %s", source, line)
+
+
+def _good(rows: Iterable[tuple[int, Value]], skipped: Tally) -> Iterator[str]:
     """Yield the sentences among the rows; count the rest by reason."""
     for number, value in rows:
         sentence = _cleaned(value)
         if isinstance(sentence, str):
             yield sentence
         else:
-            skipped[sentence.reason] += 1
-            first.setdefault(sentence.reason, number)
+            skipped.add(sentence.reason, number)
 
 
 def _cleaned(value: Value) -> str | Bad:
@@ -204,32 +239,32 @@ def _cleaned(value: Value) -> str | Bad:
 
 def _pairs(path: Path, column: str | None, negatives: str, limit: int | None, seed: int) -> Corpus:
     """Read two columns of a file side by side; a row whose sentence or negative is no sentence is left out."""
-    skipped: Counter[str] = Counter()
-    first: dict[str, int] = {}
+    skipped, notes = Tally(), Tally()
     kept: list[tuple[str, str]] = []
-    columns = zip(readers.read(path, column or "anchor"), readers.read(path, negatives), strict=True)
-    for (number, one), (_, other) in columns:
-        pair = _cleaned(one), _cleaned(other)
-        bad = next((value for value in pair if isinstance(value, Bad)), None)
+    for number, values in readers.read_columns(path, [column or "anchor", negatives], notes):
+        cleaned = [_cleaned(value) for value in values]
+        bad = next((value for value in cleaned if isinstance(value, Bad)), None)
         if bad is None:
-            kept.append((str(pair[0]), str(pair[1])))
+            kept.append((str(cleaned[0]), str(cleaned[1])))
         else:
-            skipped[bad.reason] += 1
-            first.setdefault(bad.reason, number)
+            skipped.add(bad.reason, number)
     if limit is not None and len(kept) > limit:
         chosen = np.random.default_rng(seed).choice(len(kept), limit, replace=False)
         kept = [kept[place] for place in sorted(chosen.tolist())]
     sentences = [sentence for sentence, _ in kept]
-    _check_distinct(sentences, str(path), skipped, first)
+    _check_distinct(sentences, str(path), skipped, notes)
+    _warn(str(path), skipped, notes)
     digest = hashlib.sha256()
     for pair in kept:
         digest.update("\t".join(pair).encode() + b"\n")
     others = [negative for _, negative in kept]
-    return Corpus(sentences, str(path), digest.hexdigest(), dict(skipped), first, others)
+    facts = dict(skipped.counts), skipped.first, others, notes.lines()
+    return Corpus(sentences, str(path), digest.hexdigest(), *facts)
 
 
-def _check_distinct(sentences: list[str], source: str, skipped: Counter[str], first: dict[str, int]) -> None:
-    why = f" (left out: {_listed(skipped, first)})" if skipped else ""
+def _check_distinct(sentences: list[str], source: str, skipped: Tally, notes: Tally) -> None:
+    why = f" (left out: {_listed(skipped.counts, skipped.first)})" if skipped.counts else ""
+    why += "".join(f"; {line}" for line in notes.lines())
     need = "contrastive training needs at least two different ones, since each is a negative of the others"
     if not sentences:
         raise HncseError(f"{source} has no sentences{why}; {need}")
@@ -239,7 +274,7 @@ def _check_distinct(sentences: list[str], source: str, skipped: Counter[str], fi
         raise HncseError(f"the {len(sentences)} sentences of {source} are all equal{why}; {need}")
 
 
-def _listed(skipped: dict[str, int], first: dict[str, int]) -> str:
+def _listed(skipped: Mapping[str, int], first: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason} (first at {first[reason]:,})" for reason, count in skipped.items())
 
 
@@ -295,19 +330,26 @@ def _fetch_wiki1m(path: Path) -> None:
         raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def _hugging_face(source: str, limit: int | None, seed: int) -> Iterator[tuple[int, Value]]:
+def _hugging_face(source: str, limit: int | None, seed: int, notes: Tally) -> Iterator[tuple[int, Value]]:
     """Read ``hf:<dataset>:<column>``; with a limit it is streamed in a shuffled order, not downloaded whole."""
     name, _, column = source.removeprefix("hf:").rpartition(":")
     if not name or not column:
         raise HncseError(f"source {source!r} must read hf:<dataset>:<column>, for example hf:stanfordnlp/sst2:sentence")
     for number, row in enumerate(remote.rows(name, streamed=limit is not None, seed=seed), 1):
-        value = row[readers.pick_column(list(row), column, f"dataset {name}")]
+        if number == 1:
+            notes.unused(row, [readers.pick_column(list(row), column, f"dataset {name}")])
+        value = row.get(column)
         yield number, value if isinstance(value, str) else Bad("no text in the record")
 
 
 def _existing(name: str) -> Path:
     """Return the path of a file that exists; say what is there instead where it does not."""
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+        path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a user's home that is not known, a zero byte
+        shown = name if len(name) <= 80 else f"{name[:79]}… ({len(name):,} characters)"
+        raise HncseError(f"{shown!r} is no file's name: {getattr(error, 'strerror', None) or error}") from error
     if path.is_file():
         return path
     if path.is_dir():

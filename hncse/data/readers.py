@@ -1,41 +1,35 @@
 """Files of sentences, read a line or a record at a time: text, csv, tsv, jsonl (plain, .gz or .xz) and parquet.
 
-A reader yields what stands in the file, bad records included; `hncse.data.corpora` decides what is a sentence.
+A reader yields what stands in the file, bad records included; `hncse.data.corpora` decides what is a sentence. How
+.csv and .tsv are read stands in `hncse.data.delimited`.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
 import json
 import lzma
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from hncse.errors import HncseError, unknown
+from hncse.data import delimited
+from hncse.data.delimited import Bad, Tally, pick_column
+from hncse.errors import HncseError
 
-__all__ = ["SUFFIXES", "Bad", "Value", "format_of", "pick_column", "read"]
+__all__ = ["SUFFIXES", "Bad", "Tally", "Value", "format_of", "pick_column", "read", "read_columns"]
 
 #: What a file may be called; ``.gz`` and ``.xz`` may follow all but ``.parquet``.
 SUFFIXES: tuple[str, ...] = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 
 _COMPRESSED: dict[str, Any] = {".gz": gzip.GzipFile, ".xz": lzma.LZMAFile}
-_TELLING = ("sentence", "text")  # column names that need no choosing
-
-
-@dataclass(frozen=True)
-class Bad:
-    """A record that holds no text; ``reason`` is counted under its name."""
-
-    reason: str
-
+_HEAD = 1 << 16  # bytes looked at to tell how lines end
 
 Value = str | bytes | Bad  # bytes: a line not decoded yet; str may hold lone surrogates where bytes were not UTF-8
+Rows = Iterator[tuple[int, tuple[Value, ...]]]
 
 
 def format_of(path: Path) -> str | None:
@@ -48,16 +42,27 @@ def format_of(path: Path) -> str | None:
     return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else None
 
 
-def read(path: Path, column: str | None = None) -> Iterator[tuple[int, Value]]:
-    """Read a file lazily.
-
-    Args:
-        path: A file whose name ends in one of :data:`SUFFIXES`, ``.gz`` or ``.xz`` perhaps behind it.
-        column: Column or key that holds the sentences; not needed where there is only one, or one is named
-            ``sentence`` or ``text``. Text files have none.
+def read(path: Path, column: str | None = None, notes: Tally | None = None) -> Iterator[tuple[int, Value]]:
+    """Read one column of a file lazily; see `read_columns`.
 
     Yields:
         Line number (record number in parquet), counted from 1, and what stands there.
+    """
+    for number, (value,) in read_columns(path, [column], notes):
+        yield number, value
+
+
+def read_columns(path: Path, columns: Sequence[str | None], notes: Tally | None = None) -> Rows:
+    """Read some columns of a file side by side, lazily.
+
+    Args:
+        path: A file whose name ends in one of :data:`SUFFIXES`, ``.gz`` or ``.xz`` perhaps behind it.
+        columns: Columns or keys; None stands for the only one, or the one that is named ``sentence`` or ``text``.
+            Text files have none.
+        notes: Told what was decided about the file, repaired, or not used.
+
+    Yields:
+        Line number (record number in parquet), counted from 1, and what stands in the columns.
 
     Raises:
         HncseError: Unknown kind of file, a column that is not there or must be chosen, a damaged file.
@@ -68,34 +73,14 @@ def read(path: Path, column: str | None = None) -> Iterator[tuple[int, Value]]:
             f"{path}: cannot tell what kind of file this is; its name must end in one of {', '.join(SUFFIXES)} "
             f"({' or '.join(_COMPRESSED)} may follow)"
         )
-    if kind == ".txt" and column is not None:
-        raise HncseError(f"{path} is a text file, one sentence a line, and has no column {column!r}; leave column out")
+    if kind == ".txt" and (asked := [column for column in columns if column is not None]):
+        raise HncseError(f"{path} is a text file, one sentence a line, and has no column {asked[0]!r}; leave it out")
     try:
-        yield from _READERS[kind](path, column)
+        yield from _READERS[kind](path, columns, Tally() if notes is None else notes)
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
         raise HncseError(f"{path} is cut off or damaged: {error}") from error
-    except csv.Error as error:
-        raise HncseError(f"{path} cannot be read as {kind[1:]}: {error}; is a quote left open?") from error
     except OSError as error:
         raise HncseError(f"{path} could not be read: {error.strerror or error}") from error
-
-
-def pick_column(columns: Sequence[str], asked: str | None, source: str) -> str:
-    """Return the column to read.
-
-    Raises:
-        HncseError: It does not exist, or there are several and none was asked for; the message lists them.
-    """
-    if asked is not None:
-        if asked not in columns:
-            raise unknown(f"column of {source}", asked, columns)
-        return asked
-    telling = [name for name in columns if name.lower() in _TELLING]
-    if len(columns) == 1:
-        return columns[0]
-    if len(telling) == 1:
-        return telling[0]
-    raise HncseError(f"{source} has several columns; choose one with column=: {', '.join(columns)}")
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -103,69 +88,103 @@ def _open(path: Path) -> IO[bytes]:
     return unpacking(path) if unpacking else path.open("rb")
 
 
-def _text(path: Path, column: str | None) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines without a byte-order mark; carriage returns end them where no line feed does."""
     with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        head = file.read(_HEAD)
+        file.seek(0)
+        lines: Iterator[bytes] = iter(file)
+        if b"\r" in head and b"\n" not in head:
+            lines = iter(file.read().split(b"\r"))
+        for number, line in enumerate(lines):
+            yield line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
 
 
-def _separated(path: Path, column: str | None) -> Iterator[tuple[int, Value]]:
-    options: dict[str, Any] = {}
-    if format_of(path) == ".tsv":  # quotes mean nothing between tabs
-        options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    with _open(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.reader(file, **options)
-        header = [name.strip() for name in next(rows, [])]
-        if not header:
-            return
-        place = header.index(pick_column(header, column, str(path)))
-        for row in rows:
-            if row:  # the csv reader gives an empty row for a blank line
-                yield rows.line_num, row[place] if place < len(row) else Bad("no such field in the row")
-            else:
-                yield rows.line_num, ""
+def _text(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
+    alike: dict[bytes, int] | None = None  # delimiters that every line so far holds as often
+    number = 0
+    for number, line in enumerate(_lines(path), 1):
+        yield number, (line,)
+        if alike != {} and line.strip():
+            counts = {mark: line.count(mark) for mark in (b"\t", b";", b"|")} if alike is None else alike
+            alike = {mark: n for mark, n in counts.items() if n and line.count(mark) == n}
+    if alike and number > 1:
+        mark, count = next(iter(alike.items()))
+        name = {b"\t": "tab(s)", b";": "semicolon(s)", b"|": "pipe(s)"}[mark]
+        notes.remark(
+            f"every line has {count} {name}: if this is a table, rename it to .tsv or .csv and choose a column"
+        )
 
 
-def _json_lines(path: Path, column: str | None) -> Iterator[tuple[int, Value]]:
-    key: str | None = None
-    for number, line in _text(path, None):
-        if not line.strip():
-            yield number, ""
-            continue
-        try:
-            record = json.loads(line)
-        except UnicodeDecodeError:
-            yield number, line
-            continue
-        except json.JSONDecodeError:
-            yield number, Bad("not JSON")
-            continue
-        if isinstance(record, dict):
-            key = key or pick_column(list(record), column, str(path))
-            record = record.get(key)
-        yield number, record if isinstance(record, str) else Bad("no text in the record")
+def _separated(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
+    def lines() -> Iterator[str]:
+        with _open(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as file:
+            yield from file
+
+    yield from delimited.read(path, lines, columns, notes)
 
 
-def _parquet(path: Path, column: str | None) -> Iterator[tuple[int, Value]]:
+def _json_lines(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
+    keys: list[str] | None = None
+    for number, line in enumerate(_lines(path), 1):
+        record = _parsed(line)
+        if isinstance(record, dict) and record:
+            if keys is None:
+                keys = [pick_column(list(record), column, str(path)) for column in columns]
+                notes.unused(record, keys)
+            values = [record.get(key) for key in keys]
+            yield number, tuple(value if isinstance(value, str) else Bad("no text in the record") for value in values)
+        else:
+            value = record if isinstance(record, str | bytes | Bad) else Bad("no text in the record")
+            yield number, (value,) * len(columns)
+
+
+def _parsed(line: bytes) -> Any:
+    """What a line of JSON holds; a blank line, bytes that are not UTF-8, or why it cannot be read."""
+    if not line.strip():
+        return ""
+    try:
+        return json.loads(line, parse_int=float)  # Python refuses whole numbers of thousands of digits
+    except UnicodeDecodeError:
+        return line
+    except RecursionError:
+        return Bad("nested too deep to be read")
+    except ValueError:
+        return Bad("not JSON")
+
+
+def _parquet(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
     import pyarrow  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            key = pick_column(file.schema_arrow.names, column, str(path))
-            kind = file.schema_arrow.field(key).type
-            if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-                raise HncseError(f"{path}: column {key!r} holds {kind}, not text")
+            names = file.schema_arrow.names
+            keys = [pick_column(names, column, str(path)) for column in columns]
+            notes.unused(names, keys)
+            for key in keys:
+                _check_text(path, key, file.schema_arrow.field(key).type)
             number = 0
-            for batch in file.iter_batches(columns=[key]):
-                for value in batch.column(0).to_pylist():
+            for batch in file.iter_batches(columns=list(dict.fromkeys(keys))):
+                for values in zip(*(batch.column(key).to_pylist() for key in keys), strict=True):
                     number += 1
-                    yield number, Bad("no text in the record") if value is None else value
+                    yield number, tuple(Bad("no text in the record") if value is None else value for value in values)
     except pyarrow.ArrowException as error:
         raise HncseError(f"{path} is no parquet file or is damaged: {error}") from error
 
 
-_READERS: dict[str, Callable[[Path, str | None], Iterator[tuple[int, Value]]]] = {
+def _check_text(path: Path, column: str, kind: Any) -> None:
+    """Refuse a parquet column that is no text; categories of text, as pandas writes them, are."""
+    import pyarrow
+
+    held = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    tests = [getattr(pyarrow.types, name, None) for name in ("is_string", "is_large_string", "is_string_view")]
+    if not any(test(held) for test in tests if test):
+        raw = " (bytes: decode them before writing)" if "binary" in str(held) else ""
+        raise HncseError(f"{path}: column {column!r} holds {kind}, not text{raw}")
+
+
+_READERS: dict[str, Callable[[Path, Sequence[str | None], Tally], Rows]] = {
     ".txt": _text,
     ".csv": _separated,
     ".tsv": _separated,

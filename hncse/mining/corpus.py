@@ -161,22 +161,6 @@ def stream(source: str | Path, limit: int | None = None, column: str | None = No
     Raises:
         HncseError: As `hncse.data.corpora.load`.
     """
-    from collections import Counter
+    from hncse.data import corpora
 
-    from hncse.data import corpora, docstrings, readers
-
-    name = str(source)
-    if column is not None and (name in corpora.SOURCES or name.startswith("hf:")):
-        raise HncseError(f"source {name!r} takes no column (got {column!r}); only files of your own do")
-    rows: Iterable[tuple[int, readers.Value]]
-    if name == "docstrings":
-        rows = enumerate(docstrings.harvest(0), 1)
-    elif name == "wikipedia":
-        rows = corpora._wikipedia()
-    elif name == "wiki1m":
-        rows = corpora._wiki1m()
-    elif name.startswith("hf:"):
-        rows = corpora._hugging_face(name, limit, 0)
-    else:
-        rows = readers.read(corpora._existing(name), column)
-    return islice(corpora._good(rows, Counter(), {}), limit)
+    return corpora.stream(source, limit=limit, column=column)

@@ -89,12 +89,169 @@ def test_the_only_column_or_the_one_called_sentence_needs_no_choosing(tmp_path):
     assert corpora.load(both, column="text").sentences == ["a b c", "g h i"]
 
 
+TABLES = {  # what people have: text, options, the right sentences, what is left out, how many notes
+    "Excel": ('\ufeffid;text;label\r\n0;"A bridge, closed.";1\r\n1;Rain.;0\r\n', ["A bridge, closed.", "Rain."], {}, 0),
+    "Excel names its delimiter": (
+        'sep=;\nid;text\n1;One, here.\n2;"Two; here."\n',
+        ["One, here.", "Two; here."],
+        {},
+        0,
+    ),
+    "pipes": ('id|text\n1|One "here.\n2|Two.\n', ['One "here.', "Two."], {}, 0),
+    "carriage returns": ("text\rOne here.\rTwo here.\r", ["One here.", "Two here."], {}, 0),
+    "quotes after blanks": ('id, text\n1, "Yes, it is."\n2, "No, no."\n', ["Yes, it is.", "No, no."], {}, 0),
+    "a pandas index": (",text\n0,One.\n1,Two.\n", ["One.", "Two."], {}, 0),
+    "a quoted header": ('"text"\n"One, two"\n"Three"\n', ["One, two", "Three"], {}, 0),
+    "commas in the last column": ("id,text\n1,Yes, it is.\n2,No.\n", ["Yes, it is.", "No."], {}, 1),
+    "commas in the first column": ("text,label\nYes, it is.,1\nNo.,0\n", ["Yes, it is.", "No."], {}, 1),
+    "commas in the only column": ("text\nYes, it is.\nNo.\n", ["Yes, it is.", "No."], {}, 0),
+    "an empty cell at the end": ("id;text;label\n1;One.;0\n2;Two.\n", ["One.", "Two."], {}, 1),
+    "rows of nothing": ("id;text\n1;One.\n;\n;;;\n2;Two.\n", ["One.", "Two."], {"blank": 2}, 0),
+    "a cell over two lines": ('id,text\n1,"Two\nlines."\n2,One line.\n', ["Two lines.", "One line."], {}, 1),
+    "sentences without a header": (
+        "The cat sat.\nDogs bark, so.\nRain.\n",
+        ["The cat sat.", "Dogs bark, so.", "Rain."],
+        {},
+        1,
+    ),
+    "the first with a comma": ("Dogs bark, so.\nThe cat sat.\n", ["Dogs bark, so.", "The cat sat."], {}, 1),
+    "quoted ones": ('"The cat, sadly, sat."\n"Dogs bark."\n', ["The cat, sadly, sat.", "Dogs bark."], {}, 1),
+    "an open quote": ('text\nOne.\n"Two.\nThree.\n', ["One.", '"Two.', "Three."], {}, 1),
+    "an open quote in a row": (
+        'id,text,label\n1,"One, two\n2,Three.,0\n3,"Four, five.",1\n',
+        ["Three.", "Four, five."],
+        {"quote left open": 1},
+        0,
+    ),
+    "a quote closed too early": (
+        'text,label\n"So" it is,1\nOne.,0\nTwo.,1\n',
+        ["One.", "Two."],
+        {"quote left open": 1},
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_tables_as_people_have_them(name, ending, tmp_path):
+    text, sentences, skipped, notes = TABLES[name]
+    path = tmp_path / f"a.{ending}"  # the ending decides nothing
+    path.write_bytes(text.encode())
+    corpus = corpora.load(path)
+    assert corpus.sentences == sentences
+    assert corpus.skipped == skipped
+    assert len(corpus.notes) == notes
+    assert all(note in corpus.describe() for note in corpus.notes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentences"),
+    [  # quoted as pandas writes it, or quotes that are part of the text, as STS-B has them
+        (['"He said ""no"" twice."\t1', '"A\ttab inside."\t0'], ['He said "no" twice.', "A tab inside."]),
+        (
+            ['"He said no.\t1', 'A "quoted" word.\t0', '"He said."\t1'],
+            ['"He said no.', 'A "quoted" word.', '"He said."'],
+        ),
+    ],
+)
+def test_quotes_between_tabs_are_told_from_the_whole_file(rows, sentences, tmp_path):
+    assert corpora.load(write(tmp_path / "a.tsv", ["text\tlabel", *rows])).sentences == sentences
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["id,label,text", "1,good,Yes, it is.", "2,bad,No."], r"line 2: 4 cells .* has 3: '1,good,Yes, it is.'"),
+        (["0,The bridge was closed,1", "1,It rained,0"], "names no columns: .*'The bridge was closed'"),
+        (["The cat sat.;1", "Dogs bark.;0"], "names no columns: .*'The cat sat.'"),
+        (["1,Yes, it is.", "2,No."], "names no columns"),
+        (["text", "One here.;1", "Two here.;0"], "every line below the first has 1 semicolon"),
+        (["Dogs bark", "Cats meow, so they say"], "looks like text: rename the file to .txt"),
+        (["text;id,text", "a;b,c", "d;e,f"], "what separates its columns cannot be told"),
+        (["text,text", "a,b"], "has several columns"),
+    ],
+)
+def test_a_table_that_cannot_be_read_without_guessing(lines, says, tmp_path):
+    fails(write(tmp_path / "a.csv", lines), says)
+
+
+def test_with_a_column_rows_that_are_too_long_are_left_out_and_counted(tmp_path):
+    path = write(tmp_path / "a.csv", ["id,label,text", "1,good,Yes, it is.", "2,bad,No.", "3,bad,Never."])
+    corpus = corpora.load(path, column="text")
+    assert corpus.sentences == ["No.", "Never."]
+    assert corpus.skipped == {"row longer than the header": 1} and corpus.first_skipped == {
+        "row longer than the header": 2
+    }
+    fails(write(tmp_path / "b.csv", ["text,text", "a,b", "c,d"]), "2 columns called 'text'", column="text")
+
+
+def test_a_table_in_utf_16_says_so(tmp_path):
+    (tmp_path / "a.csv").write_text("text\nOne here.\nTwo here.\n", encoding="utf-16")
+    fails(tmp_path / "a.csv", "UTF-16")
+
+
+def test_text_that_may_be_a_table_is_said(tmp_path, caplog):
+    corpus = corpora.load(write(tmp_path / "a.txt", [f"{line}\t1" for line in LINES]))
+    assert any("1 tab" in note for note in corpus.notes) and "1 tab" in caplog.text
+    assert corpora.load(write(tmp_path / "b.txt")).notes == []
+    (tmp_path / "c.txt").write_bytes(b"One here.\rTwo here.")  # the ends of lines of old Macs
+    assert corpora.load(tmp_path / "c.txt").sentences == ["One here.", "Two here."]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_of_triplets_that_is_not_used_is_said(kind, tmp_path, caplog):
+    rows = [{"anchor": f"Question {i}?", "positive": f"Answer {i}.", "negative": f"Wrong {i}."} for i in range(4)]
+    path = tmp_path / f"t.{kind}"
+    if kind == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif kind == "jsonl":
+        write(path, [json.dumps(row) for row in rows])
+    else:
+        write(path, ["anchor,positive,negative", *(",".join(row.values()) for row in rows)])
+    corpus = corpora.load(path, column="anchor", negatives="negative")
+    assert (corpus.sentences[3], corpus.negatives[3]) == ("Question 3?", "Wrong 3.")
+    assert corpus.notes == ["column 'positive' is not used"]
+    assert "column 'positive' is not used" in caplog.text and "'positive'" in corpus.describe()
+
+
+def test_records_that_break_a_parser_are_counted(tmp_path):
+    rows = ["[" * 100_000, '"One."', '{"text": "Two.", "n": ' + "9" * 9_000 + "}", '{"text": NaN}']
+    corpus = corpora.load(write(tmp_path / "a.jsonl", rows))
+    assert corpus.sentences == ["One.", "Two."]
+    assert list(corpus.first_skipped.values()) == [1, 4]
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string_view", "dictionary"])
+def test_text_in_any_of_its_types_in_parquet(kind, tmp_path):
+    types = {"dictionary": pyarrow.dictionary(pyarrow.int32(), pyarrow.string())}
+    column = pyarrow.array(LINES).cast(types.get(kind) or getattr(pyarrow, kind)())
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet")
+    assert corpora.load(tmp_path / "a.parquet").sentences == LINES
+
+
 def test_plain_strings_in_jsonl(tmp_path):
     assert corpora.load(write(tmp_path / "a.jsonl", [json.dumps(line) for line in LINES])).sentences == LINES
 
 
 def test_text_columns_only_in_parquet(tmp_path):
     assert "int64, not text" in fails(table(tmp_path, "parquet"), "stars", column="stars")
+
+    pyarrow.parquet.write_table(pyarrow.table({"text": [b"One.", b"Two."]}), tmp_path / "bytes.parquet")
+    fails(tmp_path / "bytes.parquet", "'text' holds binary, not text")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".txt", "~no-such-user/a.txt"])
+def test_a_name_that_can_be_no_file(name):
+    fails(name, "is no file's name")
+
+
+def test_a_source_read_as_a_stream_says_what_it_leaves_out(tmp_path, caplog):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id,text\n1,One, here.\n2,Caf\xe9\n3,Three here.\n")
+    assert list(corpora.stream(path)) == ["One, here.", "Three here."]
+    assert "1 not UTF-8 (first at 3)" in caplog.text and "first at line 2" in caplog.text
+    assert list(corpora.stream(path, limit=1, column="text")) == ["One, here."]
 
 
 def test_a_text_file_has_no_column(tmp_path):
@@ -176,7 +333,7 @@ def test_bad_records_are_left_out_and_counted(tmp_path):
     path.write_bytes(b"id,text\n1,One here.\n\n2\n3,Caf\xe9\n4,Two here.\n")
     corpus = corpora.load(path)
     assert corpus.sentences == ["One here.", "Two here."]
-    assert corpus.skipped == {"blank": 1, "no such field in the row": 1, "not UTF-8": 1}
+    assert corpus.skipped == {"blank": 1, "row shorter than the header": 1, "not UTF-8": 1}
 
     pyarrow.parquet.write_table(pyarrow.table({"text": ["One here.", None, "Two here."]}), tmp_path / "a.parquet")
     assert corpora.load(tmp_path / "a.parquet").skipped == {"no text in the record": 1}
@@ -249,10 +406,12 @@ def test_a_damaged_parquet_file(tmp_path):
     fails(path, "is no parquet file or is damaged", column="review")
 
 
-def test_an_open_quote_in_csv(tmp_path):
+def test_an_open_quote_costs_its_own_line_alone_however_long_the_rest(tmp_path):
     path = tmp_path / "open.csv"
     path.write_text('text\nFine.\n"never closed\n' + "x y z\n" * 40_000)
-    fails(path, "cannot be read as csv: .*is a quote left open")
+    corpus = corpora.load(path)
+    assert corpus.sentences == ["Fine.", '"never closed', *["x y z"] * 40_000]
+    assert "first at line 3" in corpus.describe()
 
 
 def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):

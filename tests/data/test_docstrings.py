@@ -187,3 +187,14 @@ def test_home_is_the_variable_or_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert home().name == "hncse"
     assert home().is_absolute()
+
+
+def test_a_data_folder_that_is_none(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for value in (str(tmp_path / "file"), "x" * 5000, "~no-such-user/data"):
+        monkeypatch.setenv("HNCSE_DATA", value)
+        with pytest.raises(HncseError, match="HNCSE_DATA is"):
+            home()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HNCSE_DATA", "~/data")
+    assert home() == tmp_path / "data"
