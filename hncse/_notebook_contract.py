@@ -79,7 +79,7 @@ def _parameters(code: Sequence[Any]) -> Iterator[str]:
         yield "the parameters cell must be the second code cell"
     if not tagged[0].source.startswith(support.DEFAULTS + "\n"):
         yield f"the parameters cell must begin with the line {support.DEFAULTS!r}"
-    if "check_parameters(In, globals()" not in code[2].source:
+    if not re.search(r"\bcheck_parameters\(\s*In, globals\(\)", code[2].source):
         yield "the cell after the parameters must call check_parameters(In, globals(), …)"
     try:
         defaults = support.read_defaults(tagged[0].source)
@@ -89,8 +89,8 @@ def _parameters(code: Sequence[Any]) -> Iterator[str]:
     for parameter in defaults:
         if not parameter.comment:
             yield f"parameter {parameter.name} has no comment on its line"
-        if parameter.default is not None and not parameter.annotated:
-            yield f"parameter {parameter.name} has no type; write {parameter.name}: {parameter.allowed} = …"
+        if not parameter.types:
+            yield f"parameter {parameter.name} has no type; write {parameter.name}: {parameter.allowed or 'str'} = …"
 
 
 def _lesson(cells: Sequence[Any]) -> Iterator[str]:

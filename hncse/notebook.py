@@ -13,86 +13,214 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import io
 import os
+import re
 import sys
 import time
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, command, unknown
+from hncse.presets import PRESETS
 
 if TYPE_CHECKING:
     from hncse.runs import Run
 
-__all__ = ["DEFAULTS", "INJECTED", "LiveCurve", "Parameter", "check_parameters", "headless", "read_defaults"]
+__all__ = [
+    "DEFAULTS", "INJECTED", "RULES", "LiveCurve", "Parameter", "a_corpus", "a_file", "a_folder", "a_run", "above",
+    "an_encoder", "between", "check_parameters", "encoder_of_a_run", "headless", "read_defaults", "some_text",
+]  # fmt: skip
 
 DEFAULTS = "# parameters"  # first line of the cell tagged "parameters"
 INJECTED = "# Parameters"  # first line of the cell papermill puts after it
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict, "None": type(None),
+}  # fmt: skip
+_BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
 _EXECUTORS = ("papermill", "nbconvert", "nbclient", "jupyter-execute", "nbmake", "jupyter-book")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell.
+    """One line of a parameters cell: ``limit: int or None = 4_000  # sentences taken; None takes all``.
 
     Attributes:
         name: The variable.
         default: Its literal value.
         comment: What stands after ``#`` on its line; empty if nothing does.
-        annotated: Whether its type is written down.
+        types: What its annotation allows, for example ``("int", "None")``; empty where it has none.
     """
 
     name: str
     default: Any
     comment: str
-    annotated: bool
+    types: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:
         """The types it takes, for people; empty where any will do."""
-        if self.default is None:
-            return ""
-        name = "number" if isinstance(self.default, float) else type(self.default).__name__
-        return f"{name} or None" if self.none_allowed else name
+        return " or ".join("number" if name == "float" else name for name in self._types())
 
-    @property
-    def none_allowed(self) -> bool:
-        """Whether None is a value: its default is None, or its comment says what None means."""
-        return self.default is None or "None" in self.comment
+    def read(self, value: Any) -> Any:
+        """The value as its type has it: ``papermill -p head false`` hands over the word, and it means False.
 
-    def fits(self, value: Any) -> bool:
-        """Whether a value has the default's type; a whole number is a number, and True is no number."""
-        if value is None:
-            return self.none_allowed
-        if self.default is None:
-            return True
-        kinds = (int, float) if isinstance(self.default, float) else (type(self.default),)
-        return isinstance(value, kinds) and isinstance(value, bool) == isinstance(self.default, bool)
+        Raises:
+            HncseError: It is of another type, or no finite number.
+        """
+        types = self._types()
+        if "bool" in types and "str" not in types and isinstance(value, str) and value in _BOOLEANS:
+            return _BOOLEANS[value]
+        if types and not any(_is(value, name) for name in types):
+            raise self.refusal(value, f"it must be {self.allowed}{_hint(self.name, value, types)}")
+        return value
+
+    def refusal(self, value: Any, right: str) -> HncseError:
+        """The error for a value: what was seen, what would be right, and what the parameter is."""
+        about = f" ({self.comment})" if self.comment else ""
+        return HncseError(f"parameter {self.name} is {value!r:.200} ({type(value).__name__}); {right}{about}")
+
+    def _types(self) -> tuple[str, ...]:
+        if self.types or self.default is None:
+            return self.types
+        return (type(self.default).__name__,)
+
+
+Rule = Callable[[Any, Mapping[str, Any]], str]
+
+
+def between(low: float, high: float | str) -> Rule:
+    """A rule: the number lies from ``low`` to ``high``; both may be it. A name stands for that parameter's value."""
+
+    def rule(value: Any, values: Mapping[str, Any]) -> str:
+        most = values[high] if isinstance(high, str) else high
+        if most is None:  # limit=None: there is no such bound
+            return "" if value >= low else f"it must be at least {low:g}"
+        name = f" ({high})" if isinstance(high, str) else ""
+        return "" if low <= value <= most else f"it must lie from {low:g} to {most:,}{name}"
+
+    return rule
+
+
+def above(low: float, high: float) -> Rule:
+    """A rule: the number is above ``low`` and at most ``high``."""
+    return lambda value, values: "" if low < value <= high else f"it must be above {low:g} and at most {high:,}"
+
+
+def a_corpus(value: str, values: Mapping[str, Any]) -> str:
+    """A rule: a source of sentences that `hncse.data.corpora.load` knows, or a file that is there."""
+    from hncse.data.corpora import SOURCES
+
+    if value in SOURCES:
+        return ""
+    if value.startswith("hf:"):
+        return "" if value.count(":") > 1 and not value.endswith(":") else "it must read hf:NAME:COLUMN"
+    return a_file(value, values) and f"no file is there; {_nearest(value, SOURCES)}or take {', '.join(SOURCES)}"
+
+
+def an_encoder(value: str, values: Mapping[str, Any]) -> str:
+    """A rule: ``kit``, ``minilm``, a folder, or what can be a name on the Hugging Face hub."""
+    if value in ENCODERS or (value and _path(value).is_dir()):
+        return ""
+    near = _nearest(value, ENCODERS)
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", value) or ("/" not in value and near):
+        return f"no folder is there; {near}{', '.join(ENCODERS)}, a folder or a Hugging Face name will do"
+    return ""
+
+
+def a_file(value: str, values: Mapping[str, Any]) -> str:
+    """A rule: a file that is there."""
+    return "" if value and _path(value).is_file() else "there is no such file"
+
+
+def a_folder(value: str, values: Mapping[str, Any]) -> str:
+    """A rule: a folder that is there."""
+    return "" if value and _path(value).is_dir() else "there is no such folder"
+
+
+def a_run(value: str, values: Mapping[str, Any]) -> str:
+    """A rule: the name or the folder of a run."""
+    from hncse import runs
+
+    try:
+        runs.find(value)
+    except HncseError as error:
+        return str(error)
+    return ""
+
+
+def encoder_of_a_run(value: str, values: Mapping[str, Any]) -> str:
+    """A rule: an encoder that a run was trained from, among those of the folder ``runs``."""
+    from hncse import runs
+
+    place = _path(values["runs"]) if values["runs"] else runs.root()
+    names = {run.config["parameters"]["encoder"] for run in runs.list_runs(place)}
+    if not names:
+        return an_encoder(value, values)
+    return "" if value in names else f"no run in {place} has it; {_nearest(value, names)}there is {sorted(names)}"
+
+
+def some_text(value: str, values: Mapping[str, Any]) -> str:
+    """A rule: words, not nothing."""
+    return "" if value.strip() else "it must not be empty"
+
+
+ENCODERS = ("kit", "minilm")
+#: What parameters of these names may be, in whichever notebook they stand.
+RULES: dict[str, Rule | Iterable[Any]] = {
+    "batch_size": between(2, "limit"), "column": some_text, "corpus": a_corpus,
+    "dropout": between(0, 0.99), "encoder": an_encoder, "epochs": above(0, 10_000), "eval_every": between(1, 10**9),
+    "learning_rate": above(0, 10), "limit": between(2, 10**9), "log_every": between(1, 10**9), "loss": PRESETS,
+    "losses": PRESETS, "max_length": between(3, 8_192), "name": some_text, "runs": a_folder,
+    "seed": between(0, 2**32 - 1), "steps": between(1, 100_000), "temperature": above(0, 100),
+}  # fmt: skip
 
 
 def check_parameters(
-    cells: Sequence[str], namespace: Mapping[str, Any] | None = None, **choices: Sequence[Any]
+    cells: Sequence[str], namespace: MutableMapping[str, Any] | None = None, **rules: Rule | Iterable[Any]
 ) -> dict[str, Any]:
-    """Stop a notebook at once when it was given a parameter that it does not have, or one of the wrong type.
+    """Stop a notebook at once when it was given a parameter it does not have, or a value that cannot be right.
 
-    papermill only warns about an unknown name and runs on, for hours, without what was asked for.
+    papermill only warns about an unknown name and runs on, for hours, without what was asked for. Types come from the
+    annotations of the parameters cell, whose own words are always right; numbers are finite; `RULES` says what
+    parameters that several notebooks share may be. Nothing is loaded.
 
     Args:
         cells: Sources of the cells executed so far, IPython's ``In``. The cell of defaults begins with the line
             ``# parameters``; papermill's begins with ``# Parameters``.
         namespace: The notebook's variables, ``globals()``; None takes the literals in the cells.
-        **choices: Parameter → the values it may have, where these are few.
+        **rules: Parameter → the values it may have, or a rule such as ``between(1, 50)``; of a list, every element
+            is asked. None is asked of the type alone.
 
     Returns:
-        Every parameter with its value.
+        Every parameter with its value. A word for a truth value, ``"false"``, is False here and in the namespace.
 
     Raises:
-        HncseError: An unknown name or choice (the nearest is given), a type that does not fit, no cell of defaults.
+        HncseError: An unknown name or choice (the nearest is given), a type or value that does not fit, no cell of
+            defaults.
     """
+    parameters, values = _given(cells)
+    for name, parameter in parameters.items():
+        if namespace is not None:
+            values[name] = namespace.get(name, values[name])
+        values[name] = parameter.read(values[name])
+        if namespace is not None:
+            namespace[name] = values[name]
+    for name, parameter in parameters.items():
+        untouched = isinstance(parameter.default, str) and values[name] == parameter.default
+        if values[name] == [] != parameter.default:
+            raise parameter.refusal([], "it must hold at least one")
+        if not untouched and (rule := rules.get(name, RULES.get(name))) is not None:
+            _obey(parameter, rule, values)
+    return values
+
+
+def _given(cells: Sequence[str]) -> tuple[dict[str, Parameter], dict[str, Any]]:
+    """The parameters of the last cell of defaults, and their values with what papermill put after it."""
     position = max((i for i, cell in enumerate(cells) if _begins(cell, DEFAULTS)), default=None)
     if position is None:
         raise HncseError(f"no executed cell begins with {DEFAULTS!r}; run the notebook from its first cell")
@@ -104,21 +232,30 @@ def check_parameters(
                 if name not in parameters:
                     raise unknown("parameter", name, parameters)
                 values[name] = value
-    for name, parameter in parameters.items():
-        if namespace is not None:
-            values[name] = namespace.get(name, values[name])
-        _check_type(parameter, values[name])
-    for name, valid in choices.items():
-        if values[name] not in valid:
-            raise unknown(f"value of {name}", values[name], map(str, valid))
-    return values
+    return parameters, values
+
+
+def _obey(parameter: Parameter, rule: Rule | Iterable[Any], values: Mapping[str, Any]) -> None:
+    """Ask a rule of a value, or of every element of a list."""
+    value = values[parameter.name]
+    for one in value if isinstance(value, list) else [] if value is None else [value]:
+        if callable(rule):
+            try:
+                right = rule(one, values)
+            except (OSError, ValueError) as error:  # a name longer than the system allows, or with a zero byte
+                right = str(error)[-100:]
+            if right:
+                raise parameter.refusal(one, right)
+        elif one not in (valid := list(rule)):
+            raise unknown(f"value of {parameter.name}", one, map(str, valid))
 
 
 def read_defaults(source: str) -> list[Parameter]:
-    """Read a cell of defaults: its names, literal values and comments, in order.
+    """Read a cell of defaults: its names, types, literal values and comments, in order.
 
     Raises:
-        HncseError: A line that is no assignment of a literal to a name.
+        HncseError: A line that is no assignment of a literal to a name, or a type that is none of str, int, float,
+            bool, list, dict, None.
     """
     comments = _comments(source)
     found = []
@@ -134,7 +271,8 @@ def read_defaults(source: str) -> list[Parameter]:
                 "literal value, so that papermill and people can change it"
             ) from error
         comment = comments.get(statement.end_lineno or statement.lineno, "")
-        found.append(Parameter(name, default, comment, isinstance(statement, ast.AnnAssign)))
+        types = tuple(_types(statement.annotation)) if isinstance(statement, ast.AnnAssign) else ()
+        found.append(Parameter(name, default, comment, types))
     return found
 
 
@@ -229,16 +367,46 @@ def _comments(source: str) -> dict[int, str]:
     return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
 
 
-def _check_type(parameter: Parameter, value: Any) -> None:
-    if parameter.fits(value):
-        return
-    about = f" ({parameter.comment})" if parameter.comment else ""
-    hint = ""
-    if isinstance(parameter.default, (dict, list)):
-        hint = f"; papermill takes it as -y '{parameter.name}: {{k: 5}}'"
-    raise HncseError(
-        f"parameter {parameter.name} is {value!r} ({type(value).__name__}); it must be {parameter.allowed}{about}{hint}"
-    )
+def _types(annotation: ast.expr) -> Iterator[str]:
+    """The alternatives of ``int | None``, or of ``int or None``, which papermill's own reader knows as well."""
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
+        yield from (*_types(annotation.left), *_types(annotation.right))
+    elif isinstance(annotation, ast.BoolOp) and isinstance(annotation.op, ast.Or):
+        yield from (name for value in annotation.values for name in _types(value))
+    elif (name := ast.unparse(annotation)) in _TYPES or name.removeprefix("list[").removesuffix("]") in _TYPES:
+        yield name
+    else:
+        raise HncseError(f"parameters cell: {name!r} is no type of a parameter; those are {', '.join(_TYPES)}, list[…]")
+
+
+def _is(value: Any, name: str) -> bool:
+    """Whether a value is of a type; a whole number is a number, True is none, and numbers are finite."""
+    if name.startswith("list"):
+        element = name.removeprefix("list").strip("[]")
+        return isinstance(value, list) and (not element or all(_is(one, element) for one in value))
+    if isinstance(value, bool) or not isinstance(value, _TYPES[name]):
+        return name == "bool" and isinstance(value, bool)
+    return not isinstance(value, (int, float)) or abs(value) < 1e300
+
+
+def _hint(name: str, value: Any, types: Sequence[str]) -> str:
+    """How to hand papermill what it cannot know."""
+    if "bool" in types:
+        return f"; with papermill: -p {name} True or -p {name} False"
+    if "dict" in types:
+        return f"; with papermill: -y '{name}: {{k: 5}}'"
+    if types[0].startswith("list"):
+        return f"; with papermill: -y '{name}: [one, two]'"
+    return f"; with papermill: -r {name} {value}" if "str" in types and value is not None else ""
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _nearest(value: str, valid: Iterable[str]) -> str:
+    near = difflib.get_close_matches(value, sorted(valid), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from hncse import _notebook_run, _notebooks, runs
 from hncse._notebook_contract import problems
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
-from hncse.notebook import read_defaults
+from hncse.notebook import Parameter, read_defaults
 from hncse.training import TrainingConfig
 from hncse.visual import gallery
 from tests import tiny
@@ -152,15 +152,101 @@ def test_table_notebook_refuses_a_backbone_nobody_published(tmp_path):
         execute("05_sts_table", tmp_path, backbone="bert-bas")
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_an_unknown_parameter_stops_every_notebook_where_parameters_are_checked(path):
-    code = [cell.source for cell in _notebooks.read(path).cells if cell.cell_type == "code"]
-    first = read_defaults(code[1])[0].name
-    given = [code[0], code[1], f"# Parameters\n{first}_ = 1\n", code[2]]
-    namespace = {"In": ["", *given]}
-    with pytest.raises(HncseError, match=f"unknown parameter '{first}_'. Did you mean '{first}'"):
-        for source in given[1:]:
+DEFAULTS = {
+    path: next(cell.source for cell in _notebooks.read(path).cells if "parameters" in cell.metadata.get("tags", []))
+    for path in ALL
+}
+PARAMETERS = [(path, parameter) for path, cell in DEFAULTS.items() for parameter in read_defaults(cell)]
+ANY_WORDS = {"column", "name"}  # nothing but an empty text can be told from a right one
+TRUTH_OR_CHOICES = {"loss_options": [{"no_such_option": 1}, {"k": 0}], "head": ["maybe"], "network": [2]}
+
+
+def refusal(path, line: str) -> str:
+    """What a notebook says to a parameter from papermill in its first cells; "" where it takes it."""
+    cells = [cell.source for cell in _notebooks.read(path).cells if cell.cell_type == "code"][:3]
+    given = ["", *cells[:2], f"# Parameters\n{line}\n", cells[2]]
+    namespace = {"In": given}
+    try:
+        for source in given[2:]:
             exec(source, namespace)
+    except HncseError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture
+def nothing_loads(monkeypatch):
+    def loads(*_, **__):
+        raise AssertionError("something was loaded before the parameters were checked")
+
+    monkeypatch.setattr("hncse.data.corpora.load", loads)
+    monkeypatch.setattr("hncse.encoder.SentenceEncoder.from_pretrained", loads)
+
+
+def wrong_values(parameter: Parameter) -> list:
+    """Values of a wrong type, and values that no such parameter may have."""
+    found: list = ["text", 1] if "dict" in parameter.types else [{"a": 1}]
+    if {"int", "float"} & set(parameter.types):
+        found += [-(10**9), 10**30, float("inf"), float("nan"), True, "text"]
+    elif "str" in parameter.types:
+        found += ["", 5, *([] if parameter.name in ANY_WORDS else ["no/such/thing.zzz", "n" * 5000])]
+        if parameter.default == "":
+            found.remove("")
+    elif any(name.startswith("list") for name in parameter.types):
+        found += ["text", [5], [""]]
+    if "None" not in parameter.types:
+        found.append(None)
+    return found + TRUTH_OR_CHOICES.get(parameter.name, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"), PARAMETERS, ids=lambda value: getattr(value, "stem", None) or value.name
+)
+def test_every_wrong_value_of_every_parameter_stops_where_parameters_are_checked(path, parameter, nothing_loads):
+    for value in wrong_values(parameter):
+        shown = f"float({str(value)!r})" if isinstance(value, float) else repr(value)
+        said = refusal(path, f"{parameter.name} = {shown}")
+        assert parameter.name.removesuffix("_options").removesuffix("es") in said, f"{value!r:.80} is taken"
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "nearest"),
+    [
+        ("00", "corpus = 'docstring'", "docstrings"), ("00", "encoder = 'kitt'", "kit"), ("02", "k = 100_000", "4,000"),
+        ("02", "k = 0", "from 1"), ("03", "loss = 'simsce'", "simcse"), ("03", "pooling = 'men'", "mean"),
+        ("03", "batch_size = 20_000", "limit"), ("04", "losses = ['simcse', 'pm-intendet']", "pm-intended"),
+        ("04", "anchor = 'sport-1o'", "sport-10"), ("05", "backbone = 'bert-bas'", "bert-base"),
+        ("06", "solver = 'sentevl'", "senteval"), ("07", "baseline = 'simcs'", "simcse"), ("07", "band = 2", "0 to 1"),
+        ("01", "batch_size = 1", "from 2"), ("01", "steps = 0", "from 1"), ("04", "neighbours = -1", "from 1"),
+        ("04", "snapshots = 0", "from 2"), ("A1", "width = 0", "from 8"),
+    ],
+)  # fmt: skip
+def test_what_would_be_right_is_named(name, line, nearest, nothing_loads):
+    (path,) = _notebooks.find([name])
+    assert nearest in refusal(path, line)
+
+
+def test_a_table_notebook_names_the_encoders_that_its_runs_have(tmp_path):
+    fake_run(tmp_path / "runs" / "one", encoder="kit")
+    (path,) = _notebooks.find(["05"])
+    assert "['kit']" in refusal(path, "encoder = 'minilm'")
+    assert refusal(path, "encoder = 'kit'") == ""
+    assert refusal(path, f"runs = {str(tmp_path / 'runs')!r}\nencoder = 'kit'") == ""
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_a_name_that_is_no_parameter_stops_with_the_nearest(path, nothing_loads):
+    first = read_defaults(DEFAULTS[path])[0].name
+    assert f"unknown parameter '{first}_'. Did you mean '{first}'" in refusal(path, f"{first}_ = 1")
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_papermill_itself_knows_every_parameter(path):
+    from papermill.translators import PythonTranslator
+
+    known = PythonTranslator.inspect(nbformat.v4.new_code_cell(DEFAULTS[path]))
+    assert [p.name for p in known] == [p.name for p in read_defaults(DEFAULTS[path])]
+    assert all(p.inferred_type_name != "None" for p in known)
 
 
 CELL = """from hncse import runs
