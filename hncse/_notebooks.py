@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 Say = Callable[[str], None]
+SETUP = 'find_spec("hncse") is None'
 CHECKOUT = Path(__file__).resolve().parent.parent
 _KEPT = ("tags", "jupyter")  # of a cell's metadata; the rest is left behind by programs
 
@@ -69,6 +71,12 @@ def repository() -> str:
     return found.group(1).removesuffix(".git")
 
 
+def version() -> str:
+    """Version of the package, from pyproject.toml; the tag of that name is what the setup cells install."""
+    text = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["project"]["version"]
+
+
 def badge(name: str) -> str:
     """The Colab badge of a notebook, Markdown."""
     place = repository().removeprefix("https://")
@@ -78,11 +86,11 @@ def badge(name: str) -> str:
 
 
 def setup_source() -> str:
-    """Source of the setup cell: installs the package where it is missing (Colab), and nothing else ever."""
+    """Source of the setup cell: installs the package where it is missing (Colab), at the tag of this version."""
     return (
         "import importlib.util\n\n"
         'if importlib.util.find_spec("hncse") is None:\n'
-        f'    %pip install -q "hncse @ git+{repository()}"'
+        f'    %pip install -q "hncse @ git+{repository()}@v{version()}"'
     )
 
 
@@ -98,7 +106,10 @@ def sync(paths: Sequence[Path], say: Say) -> bool:
     from hncse import _notebook_exercises as exercises
 
     for path in paths:
-        changed = store(path, exercises.sync(read(path), path.stem))
+        notebook = exercises.sync(read(path), path.stem)
+        if [cell.cell_type for cell in notebook.cells[1:2]] == ["code"] and SETUP in notebook.cells[1].source:
+            notebook.cells[1].source = setup_source()  # the version is the package's
+        changed = store(path, notebook)
         held = sum((cell.get("id") or "").endswith("-task") for cell in read(path).cells)
         say(f"{path.stem:24} {held} exercises, {'written' if changed else 'as they were'}")
         for problem in exercises.drift(read(path), path.stem):

@@ -66,8 +66,13 @@ def markdown(findings: Sequence[Finding]) -> str:
     lines = ["| | | here | which means | to change it |", "|---|---|---|---|---|"]
     for f in findings:
         cells = (_SIGNS[f.state], f"**{f.what}**", f.here, f.means, f.do)
-        lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+        lines.append("| " + " | ".join(_harmless(cell) for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def _harmless(cell: str) -> str:
+    """A cell with the kit's own marks left and none of HTML: paths in it are the user's."""
+    return " ".join(cell.replace("|", "/").replace("&", "&amp;").replace("<", "&lt;").split())
 
 
 def text(findings: Sequence[Finding]) -> str:

@@ -64,6 +64,7 @@ def repository(folder: Path) -> Path:
     author = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], [*author, "commit", "-q", "-m", "working tree"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
+    subprocess.run(["git", "tag", f"v{_notebooks.version()}"], cwd=folder, check=True)
     subprocess.run(["git", "config", "uploadpack.allowFilter", "true"], cwd=folder, check=True)
     return folder
 
@@ -152,7 +153,7 @@ def prove(work: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.colab", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.colab", description="Prove the setup line of the notebooks.")
     parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hncse-colab-") as folder:
         prove(Path(folder))

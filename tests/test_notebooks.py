@@ -70,7 +70,7 @@ def test_badge_and_setup_line_come_from_the_project_urls():
     assert project["urls"]["Repository"] == _notebooks.repository()
     for path in ALL:
         source = path.read_text()
-        assert f"hncse @ git+{project['urls']['Repository']}" in source.replace('\\"', '"')
+        assert f'hncse @ git+{project["urls"]["Repository"]}@v{project["version"]}"' in source.replace('\\"', '"')
         assert "torch" not in _notebooks.read(path).cells[1].source
 
 
