@@ -17,17 +17,15 @@ if TYPE_CHECKING:
     from hncse.training import TrainingConfig, train
 
 __version__ = "0.1.0"
-__all__ = ["HncseError", "Run", "SentenceEncoder", "TrainingConfig", "__version__", "train"]
-
 _HOME = {
     "SentenceEncoder": "hncse.encoder",
     "Run": "hncse.runs",
     "TrainingConfig": "hncse.training",
     "train": "hncse.training",
 }
-
-
 _MODULES = ("data", "encoder", "evaluation", "losses", "miner", "mining", "presets", "runs", "training", "visual")
+__all__ = ["HncseError", "Run", "SentenceEncoder", "TrainingConfig", "__version__"]
+__all__ += ["losses", "miner", "mining", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -36,3 +34,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:  # hncse.losses.build(…) without an import of its own
         return importlib.import_module(f"hncse.{name}")
     raise AttributeError(f"module 'hncse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_MODULES})

@@ -18,12 +18,14 @@ __all__ = ["crossed", "locate", "parse_grid", "parse_seeds", "parse_settings"]
 
 _OWN_FLAG = {"loss": "--losses", "seed": "--seeds", "corpus": "--corpora"}
 _FIELDS = [f.name for f in dataclasses.fields(TrainingConfig) if f.name != "loss_options"]
-_LOSS_OPTIONS = [name for name in presets.OPTIONS if name not in _FIELDS]  # temperature and seed are fields
+_LOSS_OPTIONS = [name for name in presets.OPTION_NAMES if name not in _FIELDS]  # temperature and seed are fields
 #: Options that change nothing unless another has one of these values; runs without it are made once, not once a value.
 _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     **dict.fromkeys(("k", "s", "alpha", "replacement"), ("hard_negative_mixing", (True,))),
-    **dict.fromkeys(("objective", "candidates"), ("positive_mixing", ("search",))),
-    **dict.fromkeys(("columns", "band", "detach_coefficients"), ("positive_mixing", ("search", "random", "fixed"))),
+    **dict.fromkeys(("objective", "candidates"), ("positive_mixing", ("search", "study"))),
+    **dict.fromkeys(
+        ("columns", "band", "detach_coefficients"), ("positive_mixing", ("search", "random", "study", "fixed"))
+    ),
     "ratio": ("positive_mixing", ("fixed",)),
 }
 
@@ -126,8 +128,10 @@ def _config(loss: str, values: Mapping[str, Any]) -> TrainingConfig:
     fields = {name: value for name, value in values.items() if name not in _LOSS_OPTIONS}
     options = dict(fields.pop("loss_options", {}))
     options |= {name: value for name, value in values.items() if name in _LOSS_OPTIONS}
-    resolved = presets.resolve(loss, **options)  # a bad value is refused also where it would change nothing
-    plain = presets.resolve(loss)
+    resolved = dataclasses.asdict(
+        presets.resolve(loss, **options)
+    )  # a bad value is refused also where it would change nothing
+    plain = dataclasses.asdict(presets.resolve(loss))
     kept = {k: v for k, v in options.items() if v != plain[k] and _matters(k, resolved)}
     return TrainingConfig.from_dict({**fields, "loss": loss, "loss_options": kept})
 

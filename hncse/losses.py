@@ -25,8 +25,17 @@ from torch import Tensor, nn
 from hncse import presets
 from hncse.errors import HncseError
 from hncse.miner import Mined, excluded_pairs, mine_in_batch
-from hncse.mixing import EPS, Gram, gram, hard_negative_mixes, mixed_positives, mixing_weights, search_weights
-from hncse.presets import PRESETS
+from hncse.mixing import (
+    EPS,
+    Gram,
+    gram,
+    hard_negative_mixes,
+    mixed_positives,
+    mixing_weights,
+    search_weights,
+    study_weights,
+)
+from hncse.presets import PRESETS, LossOptions
 
 __all__ = ["PRESETS", "ContrastiveLoss", "LossOutput", "build", "gather_batch"]
 
@@ -48,17 +57,18 @@ class LossOutput:
     diagnostics: dict[str, Tensor]
 
 
+@presets.with_options
 def build(preset: str, **options: Any) -> ContrastiveLoss:
     """Build a loss by name.
 
     Args:
         preset: One of `PRESETS`.
-        **options: Changes to the preset; see `hncse.presets.OPTIONS`.
+        **options: Changes to the preset, fields of `hncse.presets.LossOptions`; what is not named stays the preset's.
 
     Raises:
         HncseError: Unknown name (the nearest is given) or a value out of range.
     """
-    return ContrastiveLoss(**presets.resolve(preset, **options))
+    return ContrastiveLoss(presets.resolve(preset, **options))
 
 
 class ContrastiveLoss(nn.Module):
@@ -75,11 +85,11 @@ class ContrastiveLoss(nn.Module):
     Citation: HNCSE, arXiv:2411.12156; SimCSE, arXiv:2104.08821, equation 4.
     """
 
-    def __init__(self, **options: Any) -> None:
-        """Take the options of `hncse.presets.OPTIONS`; missing ones have SimCSE's values."""
+    def __init__(self, options: LossOptions | None = None) -> None:
+        """Take the options; None takes SimCSE's."""
         super().__init__()
-        self.options = presets.resolve("simcse", **options)
-        self.views: int = self.options["views"]
+        self.options = options or LossOptions()
+        self.views: int = self.options.views
         self.step = 0  # random draws depend on (seed, step) alone, so a resumed run draws as an unbroken one
 
     def forward(
@@ -124,16 +134,15 @@ class ContrastiveLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the options that differ from SimCSE's."""
-        changed = {k: v for k, v in self.options.items() if v != presets.OPTIONS[k][0]}
-        return ", ".join(f"{k}={v!r}" for k, v in changed.items()) or "simcse"
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.changed().items()) or "simcse"
 
     def _loss(self, z1: Tensor, z2: Tensor, groups: Tensor | None, extra: Tensor | None = None) -> LossOutput:
         o = self.options
-        pm, hnm = o["positive_mixing"], o["hard_negative_mixing"]
-        g = gram(z1, z2, mixes=bool(pm or hnm), detach_negatives=o["detach_negatives"])
+        pm, hnm = o.positive_mixing, o.hard_negative_mixing
+        g = gram(z1, z2, mixes=bool(pm or hnm), detach_negatives=o.detach_negatives)
         excluded = excluded_pairs(len(z1), groups, z1.device)  # (N, N)
         similarity = g.cosine  # (N, N)
-        mined = mine_in_batch(similarity if pm else similarity.detach(), excluded, o["band"])
+        mined = mine_in_batch(similarity if pm else similarity.detach(), excluded, o.band)
         diagnostics = _diagnose(mined)
         logits = similarity
         if pm:
@@ -144,20 +153,21 @@ class ContrastiveLoss(nn.Module):
             own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
             logits = logits.masked_fill(excluded & ~own, -torch.inf)
         if hnm:
-            options = {name: o[name] for name in ("k", "s", "alpha", "replacement")}
-            mixes = hard_negative_mixes(g, similarity, excluded, self._generator(), **options)  # (N, s)
+            mixes = hard_negative_mixes(
+                g, similarity, excluded, self._generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
+            )  # (N, s)
             diagnostics["mix_hardness"] = _finite_mean(mixes.detach())
             logits = torch.cat([logits, mixes], dim=1)  # (N, N+s)
         if extra is not None:
             diagnostics["mined_similarity"] = _finite_mean(extra.detach().diagonal()) - self._added
             logits = torch.cat([logits, extra], dim=1)  # (N, 2N) or (N, 2N+s)
         label = torch.arange(len(z1), device=z1.device)
-        return LossOutput(F.cross_entropy(logits / o["temperature"], label), diagnostics)
+        return LossOutput(F.cross_entropy(logits / o.temperature, label), diagnostics)
 
     @property
     def _added(self) -> float:
         """Hard-negative weight in units of cosines, for logits are cosines / τ."""
-        return float(self.options["hard_negative_weight"]) * float(self.options["temperature"])
+        return float(self.options.hard_negative_weight) * float(self.options.temperature)
 
     def _mined_columns(
         self, z1: Tensor, negatives: Tensor, groups: Tensor | None, negative_groups: Tensor | None
@@ -171,9 +181,9 @@ class ContrastiveLoss(nn.Module):
         return cosine.masked_fill(same, -torch.inf)
 
     def _mix_positives(self, g: Gram, mined: Mined, w: tuple[Tensor, Tensor], similarity: Tensor) -> Tensor:
-        a, b = mixing_weights(mined, w, detach=self.options["detach_coefficients"])
+        a, b = mixing_weights(mined, w, detach=self.options.detach_coefficients)
         mixed = mixed_positives(g, mined.index, a, b)  # (N, N)
-        if self.options["columns"] == "replace":
+        if self.options.columns == "replace":
             return mixed
         own = torch.eye(len(mixed), dtype=torch.bool, device=mixed.device)
         return torch.where(own, mixed, similarity)
@@ -181,34 +191,40 @@ class ContrastiveLoss(nn.Module):
     def _weights(self, how: str, g: Gram, mined: Mined, excluded: Tensor) -> tuple[Tensor, Tensor]:
         o = self.options
         like = g.norm1.detach()
+        settings: dict[str, Any] = {"objective": o.objective, "candidates": o.candidates, "temperature": o.temperature}
         if how == "search":
-            keys = ("objective", "candidates", "temperature")
-            return search_weights(g, mined, excluded, **{key: o[key] for key in keys})
+            return search_weights(g, mined, excluded, **settings)
+        if how == "study":
+            return study_weights(g, mined, excluded, self._generator(), **settings)
         if how == "random":  # one pair a batch, uniform on [0, 2]²
             w = (2 * torch.rand(2, generator=self._generator())).to(like)
             return w[0], w[1]
-        return like.new_tensor(1.0), like.new_tensor(float(o["ratio"]))
+        return like.new_tensor(1.0), like.new_tensor(float(o.ratio))
 
     def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.options["seed"] * 1_000_003 + self.step)
+        return torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
 
     def _check(self, views: list[Tensor], groups: Tensor | None, negatives: Tensor | None) -> list[Tensor]:
         if len(views) != self.views:
             raise HncseError(f"this loss takes {self.views} views, {len(views)} were given")
         if negatives is not None and self.views == 3:
             raise HncseError("the three-view loss takes no mined negatives; use views=2")
-        shape = views[0].shape
+        shape = tuple(getattr(views[0], "shape", ()))
         named = dict(zip(("z1", "z2", "z3"), views, strict=False))
         if negatives is not None:
             named["negatives"] = negatives
         for name, z in named.items():
+            if not isinstance(z, Tensor):
+                raise HncseError(
+                    f"{name} is a {type(z).__name__}; a loss takes torch tensors of shape (N, d): use torch.as_tensor"
+                )
             if z.ndim != 2 or z.shape != shape or 0 in z.shape:
                 raise HncseError(
-                    f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, z1 is {tuple(shape)}"
+                    f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, z1 is {shape}"
                 )
         if not math.isfinite(sum(z.detach().sum() for z in named.values())):  # one quick look; rows only if it is bad
             _refuse_bad_rows(named)
-        if groups is not None and groups.shape != shape[:1]:
+        if groups is not None and tuple(groups.shape) != shape[:1]:
             raise HncseError(f"groups has shape {tuple(groups.shape)}; it must be ({shape[0]},), one entry a sentence")
         return views
 

@@ -8,25 +8,19 @@ Notation (README, glossary): ``p_i = cos(z1_i, z2_i)`` is an anchor's similarity
     B  p > n and (p-n)/p > band    safe
     C  p ≤ n                       on the wrong side
 
-In a whole corpus, `mine` finds them; that is `hncse.mining`, loaded when called.
+Hard negatives out of a whole corpus: `hncse.mining`.
 
 Taught in notebooks/02_hard_negatives.ipynb; the boundary is drawn in notebooks/04_decision_boundary.ipynb.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from hncse.embedding_cache import Encoder
-    from hncse.mining import MinedCorpus
-
-__all__ = ["CASE_A", "CASE_B", "CASE_C", "Mined", "cases", "excluded_pairs", "hardest_k", "mine", "mine_in_batch"]
+__all__ = ["CASE_A", "CASE_B", "CASE_C", "Mined", "cases", "excluded_pairs", "hardest_k", "mine_in_batch"]
 
 CASE_A, CASE_B, CASE_C = 0, 1, 2
 
@@ -74,10 +68,10 @@ def cases(positive: Tensor, hardest: Tensor, band: float = 0.1) -> Tensor:
         band: Largest relative margin (p-n)/p that still counts as near the boundary.
 
     Returns:
-        (N,) int64 of `CASE_A`, `CASE_B`, `CASE_C`. The division is the released code's, so p = 0 > n is B and
-        0 > p > n is A.
+        (N,) int64 of `CASE_A`, `CASE_B`, `CASE_C`. The division is the released code's, so p = 0 > n is B (p = -0.0,
+        a zero embedding's, too) and 0 > p > n is A.
     """
-    near = (positive - hardest) / positive <= band  # (N,)
+    near = (positive - hardest) / (positive + 0.0) <= band  # (N,); -0.0 + 0.0 is 0.0
     case = near.logical_not().long()  # CASE_A where near, else CASE_B
     return case.masked_fill_((positive > hardest).logical_not(), CASE_C)
 
@@ -117,17 +111,3 @@ def hardest_k(similarity: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Ten
     with torch.no_grad():
         values, columns = similarity.masked_fill(excluded, -torch.inf).topk(k, dim=1)  # (N, k')
     return columns, values > -torch.inf
-
-
-def mine(encoder: Encoder, sentences: Sequence[str], *arguments: Any, **options: Any) -> MinedCorpus:
-    """Mine hard negatives out of a corpus, before training: `hncse.mining.mine`, which says what it takes.
-
-    Args:
-        encoder: Anything with `encode`.
-        sentences: The anchors, and the corpus where no other is given.
-        *arguments: ``corpus``, ``positives``.
-        **options: ``k``, ``guards``, ``negatives``, …
-    """
-    from hncse import mining
-
-    return mining.mine(encoder, sentences, *arguments, **options)

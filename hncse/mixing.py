@@ -30,6 +30,7 @@ __all__ = [
     "mixed_positives",
     "mixing_weights",
     "search_weights",
+    "study_weights",
 ]
 
 EPS = 1e-8  # the norm below which a vector counts as zero, as in torch.nn.functional.cosine_similarity
@@ -237,6 +238,36 @@ def search_weights(
     score = {"released": _released, "cross-entropy": _cross_entropy, "margin": _margin}[objective]
     best = theta[score(_candidates(g, mined, theta), excluded, temperature).argmin()]
     return best.cos(), best.sin()
+
+
+@torch.no_grad()
+def study_weights(
+    g: Gram, mined: Mined, excluded: Tensor, generator: torch.Generator, **settings: Any
+) -> tuple[Tensor, Tensor]:
+    """PM: draw (w1, w2) as the last trial of the released study does, which is the one that trains.
+
+    The released code asks optuna's TPE sampler for 2,000 trials and keeps the last. Simulated with its objective, half
+    of the late trials (0.26 to 0.75, by optuna's version and the batch) lie within 5° of the optimum, and the others
+    are spread over the whole square. So: with probability 1/2 the optimum's angle plus a uniform ±5°, else uniform on
+    [0,2]².
+
+    Args:
+        g: As in `search_weights`.
+        mined: As there.
+        excluded: As there.
+        generator: Source of the draw (CPU).
+        **settings: ``objective``, ``candidates``, ``temperature`` of `search_weights`.
+
+    Returns:
+        w1, w2: 0-dimensional tensors.
+    """
+    coin, place, w1, w2 = torch.rand(4, generator=generator).to(g.z1_z2)
+    if coin >= 0.5:
+        return 2 * w1, 2 * w2
+    best1, best2 = search_weights(g, mined, excluded, **settings)
+    angle = torch.atan2(best2, best1) + math.radians(5) * (2 * place - 1)
+    angle = angle.clamp(0, math.pi / 2)
+    return angle.cos(), angle.sin()
 
 
 class _Candidates(NamedTuple):

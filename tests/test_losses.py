@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 
 import pytest
@@ -78,7 +80,7 @@ def test_the_pm_batches_hold_all_three_cases() -> None:
 def test_hnm_equals_the_loop(preset: str, n: int, k: int) -> None:
     z = batch(n, 7, seed=n)
     loss = losses.build(preset, k=k, s=9, alpha=0.3)
-    pairs = drawn_pairs(n, k, 9, loss.options["replacement"])
+    pairs = drawn_pairs(n, k, 9, loss.options.replacement)
     assert_same(loss(*z).loss, oracle.hnm(*z, pairs, k, alpha=0.3), z)
 
 
@@ -402,6 +404,31 @@ def test_the_same_step_draws_the_same_mixes() -> None:
     assert float(two(*z).loss) == first[2]
 
 
+def test_build_shows_every_option_with_its_type_and_default() -> None:
+    shown = inspect.signature(losses.build).parameters
+    assert list(shown) == ["preset", *presets.OPTION_NAMES]
+    defaults = {name: p.default for name, p in shown.items() if name != "preset"}
+    assert defaults == dataclasses.asdict(presets.LossOptions())
+    assert shown["k"].annotation is int and shown["k"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+def test_an_option_that_is_not_named_stays_the_presets() -> None:
+    options = losses.build("hnm-no-replacement", k=5).options
+    assert (options.k, options.s, options.replacement, options.hard_negative_mixing) == (5, 40, False, True)
+    assert losses.build("hnm-no-replacement", replacement=True).options.replacement is True
+
+
+def test_the_study_draws_near_the_optimum_half_of_the_time_and_anywhere_else_otherwise() -> None:
+    z1 = torch.randn(24, 8, generator=torch.Generator().manual_seed(0)).double() + 3  # anisotropic: case A is common
+    z2 = z1 + 0.8 * torch.randn(24, 8, generator=torch.Generator().manual_seed(1)).double()
+    best = float(losses.build("pm-intended", band=0.5)(z1, z2).diagnostics["mix_angle"])
+    study = losses.build("pm-as-released", positive_mixing="study", band=0.5)
+    drawn = torch.tensor([float(study(z1, z2).diagnostics["mix_angle"]) for _ in range(400)])
+    near = (drawn - best).abs() <= 5.0001
+    assert 0.5 < float(near.float().mean()) < 0.68  # a half, and the few of the rest that fall there
+    assert float(drawn[~near].min()) < 15 and float(drawn[~near].max()) > 75
+
+
 # --- errors -----------------------------------------------------------------------------------------------------
 
 
@@ -422,6 +449,10 @@ def test_the_same_step_draws_the_same_mixes() -> None:
         ("three-view", {"hard_negative_mixing": True}, "three-view"),
         ("simcse", {"hard_negative_weight": None}, "hard_negative_weight is None"),
         ("simcse", {"hard_negative_weight": float("inf")}, "it must be a number"),
+        ("hnm-as-released", {"replacement": "no"}, "True or False"),
+        ("simcse", {"views": True}, "valid values are 2, 3"),
+        ("pm-fixed", {"band": float("inf")}, "0 or more"),
+        ("simcse", {"seed": 1.5}, "whole number"),
     ],
 )
 def test_bad_options_say_what_would_be_right(preset: str, options: dict, message: str) -> None:
@@ -434,6 +465,10 @@ def test_bad_embeddings_say_what_was_seen() -> None:
     z = torch.randn(4, 3)
     broken = z.clone()
     broken[2, 1] = torch.nan
+    with pytest.raises(HncseError, match="z1 is a ndarray"):
+        loss(z.numpy(), z.numpy())
+    with pytest.raises(HncseError, match="z2 is a list"):
+        loss(z, z.tolist())
     with pytest.raises(HncseError, match="1 of 4 rows of z2 hold NaN or infinity, first row 2"):
         loss(z, broken)
     with pytest.raises(HncseError, match=r"z2 has shape \(3, 3\)"):

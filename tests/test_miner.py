@@ -35,6 +35,7 @@ def test_hardest_negative_is_the_nearest_other_second_view() -> None:
         (0.3, 0.6, CASE_C),
         (-0.2, -0.5, CASE_A),  # the released code divides by a negative p: a negative ratio is below any band
         (0.0, -0.5, CASE_B),
+        (-0.0, -0.5, CASE_B),  # the cosine of a zero embedding may carry a sign
         (0.0, 0.0, CASE_C),
         (0.4, -math.inf, CASE_B),  # no negatives at all
     ],

@@ -427,9 +427,8 @@ def test_bad_calibrations_are_named() -> None:
 # The contract of hncse.miner
 
 
-def test_the_in_batch_miner_forwards_and_imports_nothing_for_it() -> None:
-    np.testing.assert_array_equal(miner.mine(Fake(), ABC, k=2).index, mine(Fake(), ABC, k=2).index)
+def test_the_in_batch_miner_imports_nothing_but_torch() -> None:
     top = ast.parse(Path(miner.__file__).read_text(encoding="utf-8")).body
     names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in top if isinstance(node, ast.ImportFrom)}
-    assert names == {"__future__", "collections.abc", "dataclasses", "typing", "torch"}
+    assert names == {"__future__", "dataclasses", "torch"}

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hncse.evaluation._run_scores import run_scores
 from hncse.evaluation.tables import IGNORED, grouped, t_interval
-from hncse.presets import OPTIONS, resolve
+from hncse.presets import OPTION_NAMES, resolve
 from hncse.runs import Run
 
 __all__ = ["Curve", "Point", "curves", "rows"]
 
 _HIDDEN = (*IGNORED, "loss", "loss_options", "limit")
-_OF_LOSS = tuple(name for name in OPTIONS if name not in ("temperature", "seed"))
+_OF_LOSS = tuple(name for name in OPTION_NAMES if name not in ("temperature", "seed"))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ _LOSS = ("loss", *_OF_LOSS)
 def _values(run: Run) -> dict[str, Any]:
     """Everything that a run may differ in, hashable: training parameters, and all options of its loss."""
     parameters = run.config["parameters"]
-    options = resolve(parameters["loss"], **parameters["loss_options"])
+    options = asdict(resolve(parameters["loss"], **parameters["loss_options"]))
     values = {name: value for name, value in parameters.items() if name not in _HIDDEN}
     values |= {"loss": parameters["loss"]} | {name: options[name] for name in _OF_LOSS}
     return {name: json.dumps(value) if isinstance(value, (list, dict)) else value for name, value in values.items()}
@@ -127,7 +127,7 @@ def _values(run: Run) -> dict[str, Any]:
 
 def _centre(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The commonest value of each option, the preset's own where there are ties."""
-    own = resolve(settings[0]["loss"])
+    own = asdict(resolve(settings[0]["loss"]))
     centre = {}
     for name in settings[0]:
         seen = [values[name] for values in settings]

@@ -4,7 +4,7 @@ mined = mine(encoder, sentences)                                         # each 
 mined = mine(encoder, sentences, guards=Guards(calibrated=0.05))         # no nearer than a paraphrase would be
 print(mined.report); mined.triplets()                                    # datasets.Dataset: anchor, positive, negative
 
-The search is exact. The in-batch miner of training is `hncse.miner`; `hncse.miner.mine` is this package's `mine`.
+The search is exact. The in-batch miner of training is `hncse.miner`.
 ``python -m hncse.mining --corpus wikipedia --limit 100000 --out mined.parquet`` does it from the command line.
 
     corpus_miner  what is asked for, and the command line      guards       which neighbours may not be negatives
