@@ -8,10 +8,14 @@ fetches what is missing and prints what was counted.
 from __future__ import annotations
 
 import argparse
+import functools
+import hashlib
+import os
 import sys
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,9 @@ from hncse.data import remote
 from hncse.errors import HncseError, command, unknown
 
 __all__ = [
+    "KNOWN",
+    "OTHER",
+    "OTHER_FILES_HELP",
     "STS_PAIRS",
     "STS_TASKS",
     "WAYS",
@@ -30,8 +37,10 @@ __all__ = [
     "fetch",
     "load_sts",
     "present",
+    "release_of",
     "splits",
     "sts_present",
+    "together",
 ]
 
 #: Labelled pairs of every subset, by task. STS13's SMT subset has no freely available input and is never scored.
@@ -57,6 +66,10 @@ _TABLES = {  # task → split → (file, pairs)
 #: The seven tasks in the order of every published table.
 STS_TASKS: tuple[str, ...] = (*STS_PAIRS, *_TABLES)
 
+#: What the files of a benchmark are: those that every published table scores, or others.
+KNOWN, OTHER = "known release", "other"
+OTHER_FILES_HELP = "score benchmark files whose rows are not the known release's too; the result says so"
+
 _COLUMNS = {"STSB": (4, 5, 6), "SICKR": (3, 1, 2)}  # score, first, second; what follows them differs by line
 _ARCHIVE = "senteval.tar"
 
@@ -70,12 +83,19 @@ class StsSubset:
         first: n sentences, words joined by single spaces.
         second: The n sentences they are compared with.
         gold: Human similarity, float64 (n,), from 0 to 5.
+        release: :data:`KNOWN` where the rows are those of the release that everybody scores, else :data:`OTHER`.
     """
 
     name: str
     first: list[str]
     second: list[str]
     gold: NDArray[np.float64]
+    release: str = "other"
+
+
+def together(releases: Iterable[str]) -> str:
+    """Say what several parts are together: :data:`KNOWN` where all of them are."""
+    return KNOWN if set(releases) <= {KNOWN} else OTHER
 
 
 def downstream(root: Path | None = None) -> Path:
@@ -108,29 +128,81 @@ def sts_present() -> bool:
     return present("STSB", "dev") and all(map(present, STS_TASKS))
 
 
-def load_sts(task: str, split: str = "test", folder: Path | None = None) -> list[StsSubset]:
+def load_sts(
+    task: str, split: str = "test", folder: Path | None = None, *, allow_other_files: bool | None = None
+) -> list[StsSubset]:
     """Read one task, SimCSE's protocol to the letter: its subsets, pairs without a gold score dropped.
 
     Args:
         task: One of :data:`STS_TASKS`.
         split: ``test``; for STSB and SICKR also ``train`` or ``dev`` (SICK's "trial").
         folder: Where ``STS`` and ``SICK`` lie; default :func:`downstream`.
+        allow_other_files: Read files whose rows are not the known release's as well; ``release`` of each subset says
+            which they are. None asks ``HNCSE_OTHER_BENCHMARKS``, which is 1 where they are allowed.
 
     Returns:
         The subsets, in SimCSE's order.
 
     Raises:
-        HncseError: Unknown task or split; a file that is missing, cut or not what its name says. The message names
-            the file, what was seen and what was expected.
+        HncseError: Unknown task or split; a file that is missing, cut, not what its name says, or of other rows than
+            the known release. The message names the file, what was seen and what was expected.
     """
     files = _files(task, split, folder or downstream())
     if task in _TABLES:
-        return [_table(task, split, files[0], _TABLES[task][split][1])]
-    pairs = zip(files[::2], files[1::2], strict=True)
-    return [_subset(*both, name, STS_PAIRS[task][name]) for both, name in zip(pairs, STS_PAIRS[task], strict=True)]
+        subsets = [_table(task, split, files[0], _TABLES[task][split][1])]
+    else:
+        pairs = zip(files[::2], files[1::2], strict=True)
+        subsets = [_subset(*p, name, STS_PAIRS[task][name]) for p, name in zip(pairs, STS_PAIRS[task], strict=True)]
+    golds = files if task in _TABLES else files[1::2]
+    return [
+        replace(subset, release=release_of(f"{task} {subset.name}", _rows(subset), gold, allow_other_files))
+        for subset, gold in zip(subsets, golds, strict=True)
+    ]
 
 
-def fetch(transfer: bool = False) -> Path:
+def release_of(part: str, rows: Iterable[str], path: Path, allow_other_files: bool | None) -> str:
+    """Compare what was read with the release that every published table scores.
+
+    Line ends, spaces between words and fields that are not read make no difference; words, labels and order do.
+
+    Args:
+        part: Task and subset or split, as in ``senteval.sha256`` beside this file.
+        rows: What was read, a line each.
+        path: A file it was read from, for the message.
+        allow_other_files: As in `load_sts`.
+
+    Returns:
+        :data:`KNOWN` or :data:`OTHER`.
+
+    Raises:
+        HncseError: The rows are other ones, and those are not allowed.
+    """
+    digest = hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
+    if digest == _digests().get(part):
+        return KNOWN
+    allowed = os.environ.get("HNCSE_OTHER_BENCHMARKS") == "1" if allow_other_files is None else allow_other_files
+    if allowed:
+        return OTHER
+    raise HncseError(
+        f"{path}: its rows are not those of the known release ({part}: sha256 {digest[:12]}…, expected "
+        f"{_digests().get(part, 'none')[:12]}…): edited, in another order, or of another version. Move it away and run "
+        "`python -m hncse.data.senteval` to fetch it again; or score it as it is with allow_other_files=True "
+        "(--allow-other-files, HNCSE_OTHER_BENCHMARKS=1), and the result says so"
+    )
+
+
+@functools.cache
+def _digests() -> dict[str, str]:
+    lines = Path(__file__).with_name("senteval.sha256").read_text(encoding="utf-8").splitlines()
+    return {part: digest for digest, part in (line.split("  ", 1) for line in lines)}
+
+
+def _rows(subset: StsSubset) -> Iterator[str]:
+    for row in zip(subset.first, subset.second, subset.gold.tolist(), strict=True):
+        yield "\t".join(map(str, row))
+
+
+def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> Path:
     """Download and unpack ``senteval.tar`` once; nothing happens where the files are already there.
 
     The archive is downloaded, unpacked and counted in a temporary folder beside its destination and moved there
@@ -138,6 +210,7 @@ def fetch(transfer: bool = False) -> Path:
 
     Args:
         transfer: Whether the transfer tasks (`hncse.data.transfer`) are needed besides STS.
+        allow_other_files: As in `load_sts`.
 
     Returns:
         The folder of the benchmark files.
@@ -156,7 +229,7 @@ def fetch(transfer: bool = False) -> Path:
         with tempfile.TemporaryDirectory(dir=data.home(), prefix=".fetch-") as work:
             try:
                 archive = remote.download(_ARCHIVE, Path(work))
-                unpacked = _unpack(archive, Path(work) / "unpacked", transfer)
+                unpacked = _unpack(archive, Path(work) / "unpacked", transfer, allow_other_files)
             except remote.Unavailable as error:
                 raise HncseError(f"{_ARCHIVE} is not in {data.home()}, and {error}. {WAYS}") from error
             _install(unpacked, target)
@@ -186,7 +259,7 @@ def _files(task: str, split: str, folder: Path) -> list[Path]:
     return [place / f"STS.{kind}.{name}.txt" for name in STS_PAIRS[task] for kind in ("input", "gs")]
 
 
-def _unpack(archive: Path, work: Path, transfer: bool) -> Path:
+def _unpack(archive: Path, work: Path, transfer: bool, others: bool | None) -> Path:
     """Unpack an archive into an empty folder and return the folder in it that holds ``STS``, all counts right."""
     if not hasattr(tarfile, "data_filter"):
         raise HncseError("this Python is too old to unpack archives safely; use 3.10.12, 3.11.4 or any later one")
@@ -200,11 +273,11 @@ def _unpack(archive: Path, work: Path, transfer: bool) -> Path:
     found = min(work.rglob("STS"), key=lambda path: len(path.parts), default=None)
     if found is None:
         raise remote.Unavailable(f"{archive.name} holds no folder STS")
-    _check_all(found.parent, archive.name, transfer)
+    _check_all(found.parent, archive.name, transfer, others)
     return found.parent
 
 
-def _check_all(folder: Path, archive: str, transfer: bool) -> None:
+def _check_all(folder: Path, archive: str, transfer: bool, others: bool | None) -> None:
     """Read every task and split in a freshly unpacked folder."""
     from hncse.data.transfer import TRANSFER_TASKS, load_task, missing_files
 
@@ -215,9 +288,9 @@ def _check_all(folder: Path, archive: str, transfer: bool) -> None:
     try:
         for task in STS_TASKS:
             for split in splits(task):
-                load_sts(task, split, folder)
+                load_sts(task, split, folder, allow_other_files=others)
         for task in TRANSFER_TASKS if transfer else ():
-            load_task(task, folder)
+            load_task(task, folder, allow_other_files=others)
     except HncseError as error:
         raise remote.Unavailable(f"{archive} is not SimCSE's: {str(error).replace(str(folder), '…')}") from error
 
@@ -320,12 +393,14 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m hncse.data.senteval",
         description="Fetch the STS benchmark files once, count them, and print the counts.",
     )
-    parser.parse_args(arguments)
-    sys.stdout.write(f"{fetch()}\n")
+    parser.add_argument("--allow-other-files", action="store_true", default=None, help=OTHER_FILES_HELP)
+    others = parser.parse_args(arguments).allow_other_files
+    sys.stdout.write(f"{fetch(allow_other_files=others)}\n")
     for task in STS_TASKS:
         for split in splits(task):
-            pairs = sum(len(subset.gold) for subset in load_sts(task, split))
-            sys.stdout.write(f"{task:6} {split:5} {pairs:5} pairs\n")
+            subsets = load_sts(task, split, allow_other_files=others)
+            pairs, release = sum(len(subset.gold) for subset in subsets), together(s.release for s in subsets)
+            sys.stdout.write(f"{task:6} {split:5} {pairs:5} pairs, {release}\n")
     return 0
 
 

@@ -60,6 +60,7 @@ class TransferTask:
         train: Rows to learn from; for a task without a test part all rows, and folds take turns in testing.
         dev: Rows that choose (SST2), or None where folds of ``train`` do.
         test: Rows that are scored, or None.
+        release: ``known release`` where the rows are SentEval's, ``other`` where they are not, ``own`` of your own.
     """
 
     name: str
@@ -69,6 +70,7 @@ class TransferTask:
     train: slice
     dev: slice | None = None
     test: slice | None = None
+    release: str = "own"
 
     @property
     def classes(self) -> int:
@@ -95,19 +97,21 @@ def missing_files(folder: Path, tasks: list[str] | None = None) -> list[Path]:
     return [path for task in tasks or TRANSFER_TASKS for path in _files(task, folder) if not path.is_file()]
 
 
-def load_task(task: str, folder: Path | None = None) -> TransferTask:
+def load_task(task: str, folder: Path | None = None, *, allow_other_files: bool | None = None) -> TransferTask:
     """Read one task, in SentEval's order.
 
     Args:
         task: One of `TRANSFER_TASKS`.
         folder: Where ``MR``, ``CR`` … lie; default `hncse.data.senteval.downstream`.
+        allow_other_files: As in `hncse.data.senteval.load_sts`.
 
     Returns:
         The task.
 
     Raises:
-        HncseError: Unknown task; a file that is missing, cut, or not what its name says (the early public archive
-            with its truncated SUBJ is told by name). The message names the file, what was seen, what was expected.
+        HncseError: Unknown task; a file that is missing, cut, not what its name says (the early public archive with
+            its truncated SUBJ is told by name), or of other rows than the known release. The message names the file,
+            what was seen, what was expected.
     """
     files = _files(task, folder or senteval.downstream())
     if task in _OPINIONS:
@@ -117,13 +121,22 @@ def load_task(task: str, folder: Path | None = None) -> TransferTask:
         parts = {
             part: _split(task, file, rows) for part, file, rows in zip(_SPLITS[task], files, expected, strict=True)
         }
+    for (part, rows), file in zip(parts.items(), files, strict=False):
+        _check_labels(task, part, rows, file)
+    release = senteval.together(
+        senteval.release_of(f"{task} {part}", map(_line, rows), files[place], allow_other_files)
+        for place, (part, rows) in enumerate(parts.items())
+    )
     rows = [row for part in parts.values() for row in _sorted(part)]
     ends = np.cumsum([0, *map(len, parts.values())]).tolist()
     places = {part: slice(start, stop) for part, start, stop in zip(parts, ends, ends[1:], strict=False)}
     second = [" ".join(row[1]) for row in rows] if task == "MRPC" else None
     labels = np.array([row[2] for row in rows], dtype=np.int64)
-    _check_labels(task, labels, places, files)
-    return TransferTask(task, [" ".join(row[0]) for row in rows], second, labels, **places)
+    return TransferTask(task, [" ".join(row[0]) for row in rows], second, labels, **places, release=release)
+
+
+def _line(row: Row) -> str:
+    return "\t".join((" ".join(row[0]), " ".join(row[1]), str(row[2])))
 
 
 def _files(task: str, folder: Path) -> list[Path]:
@@ -219,13 +232,13 @@ def _check_count(path: Path, seen: int, expected: int, what: str) -> None:
         raise HncseError(f"{path} has {seen} {what}, SentEval's has {expected}: the file is cut or another one")
 
 
-def _check_labels(task: str, labels: NDArray[np.int64], places: dict[str, slice], files: list[Path]) -> None:
+def _check_labels(task: str, part: str, rows: list[Row], path: Path) -> None:
     """Refuse a part in which nothing could be learned or told apart."""
-    for (part, place), path in zip(places.items(), files, strict=False):
-        if len(found := np.unique(labels[place])) < 2:
-            raise HncseError(
-                f"{task} {part}: every label in {path} is {found[0]}; a classifier needs two classes or more"
-            )
+    if len(labels := {row[2] for row in rows}) < 2:
+        raise HncseError(
+            f"{task} {part}: every label in {path} is {min(labels, default='absent')}; a classifier needs two classes "
+            "or more"
+        )
 
 
 @command
@@ -235,16 +248,19 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m hncse.data.transfer",
         description="Fetch the transfer tasks' files once, count them, and print the counts.",
     )
-    parser.parse_args(arguments)
-    sys.stdout.write(f"{senteval.fetch(transfer=True)}\n")
+    parser.add_argument("--allow-other-files", action="store_true", default=None, help=senteval.OTHER_FILES_HELP)
+    others = parser.parse_args(arguments).allow_other_files
+    sys.stdout.write(f"{senteval.fetch(transfer=True, allow_other_files=others)}\n")
     for name in TRANSFER_TASKS:
-        task = load_task(name)
+        task = load_task(name, allow_other_files=others)
         parts = {"train": task.train, "dev": task.dev, "test": task.test}
         rows = ", ".join(f"{place.stop - place.start:,} {part}" for part, place in parts.items() if place)
         counts = " + ".join(f"{n:,}" for n in np.bincount(task.labels)[::-1])
         empty = sum(not sentence for sentence in task.sentences)
         note = f"; {empty} empty lines, kept as SentEval keeps them" if empty else ""
-        sys.stdout.write(f"{name:5} {rows if task.test else rows.removesuffix(' train')} rows ({counts}){note}\n")
+        sys.stdout.write(
+            f"{name:5} {rows if task.test else rows.removesuffix(' train')} rows ({counts}), {task.release}{note}\n"
+        )
     return 0
 
 

@@ -33,7 +33,12 @@ Similarities = dict[str, list[tuple[StsSubset, Floats]]]  # task → its subsets
 
 
 def evaluate(
-    encoder: Encoder, tasks: Sequence[str] | None = None, split: str = "test", batch_size: int | None = None
+    encoder: Encoder,
+    tasks: Sequence[str] | None = None,
+    split: str = "test",
+    batch_size: int | None = None,
+    *,
+    allow_other_files: bool | None = None,
 ) -> dict[str, float]:
     """Score an encoder; benchmark files that are missing are fetched once.
 
@@ -42,6 +47,8 @@ def evaluate(
         tasks: Among STS12 STS13 STS14 STS15 STS16 STSB SICKR; None takes all that have the split.
         split: ``test``; ``dev`` and ``train`` exist for STSB and SICKR.
         batch_size: Passed on to ``encode``; None leaves its default.
+        allow_other_files: Score files whose rows are not the known release's too; None asks
+            ``HNCSE_OTHER_BENCHMARKS`` (1 allows them).
 
     Returns:
         Task → Spearman ×100, "all" aggregation. With all seven tasks also ``avg``.
@@ -50,7 +57,7 @@ def evaluate(
         HncseError: Unknown task or split, files missing or not the benchmark's, embeddings of a wrong shape, with NaN
             or infinity, or all equal (no correlation is defined then).
     """
-    compared, _ = similarities(encoder, tasks, split, batch_size)
+    compared, _ = similarities(encoder, tasks, split, batch_size, allow_other_files)
     scores = {task: _spearman(*_together(subsets), task) for task, subsets in compared.items()}
     return scores | _average(scores)
 
@@ -63,6 +70,7 @@ def evaluate_full(
     *,
     bootstrap: int = 1000,
     seed: int = 0,
+    allow_other_files: bool | None = None,
 ) -> dict[str, Any]:
     """Score an encoder with everything a table or a report may need.
 
@@ -74,19 +82,20 @@ def evaluate_full(
         bootstrap: Resamples of sentence pairs behind each interval; 0 leaves the intervals None. They say how far the
             benchmark's choice of pairs decides a score, not how far the training seed does (that takes several runs).
         seed: Seed of the resampling.
+        allow_other_files: As in `evaluate`; ``files`` of the result says what they were.
 
     Returns:
         JSON-able: ``tasks`` (task → ``all``, its 95 % ``interval``, ``mean``, ``wmean``, ``pairs``, and ``subsets``:
         name → ``spearman``, ``pearson``, ``n``), ``avg`` and ``avg_interval`` (None unless all seven tasks are there),
         ``split``, ``pooling`` (None where the encoder does not say), ``sentences`` (distinct ones, each encoded once),
-        ``bootstrap``. Correlations ×100.
+        ``bootstrap``, ``files`` (``known release`` or ``other``). Correlations ×100.
 
     Raises:
         HncseError: As in `evaluate`; or ``bootstrap`` is negative.
     """
     if bootstrap < 0:
         raise HncseError(f"bootstrap is {bootstrap}; it must be 0 (no intervals) or a number of resamples such as 1000")
-    compared, sentences = similarities(encoder, tasks, split, batch_size)
+    compared, sentences = similarities(encoder, tasks, split, batch_size, allow_other_files)
     resampled = {
         task: _resampled(*_together(subsets), bootstrap, seed + place)
         for place, (task, subsets) in enumerate(compared.items())
@@ -101,12 +110,17 @@ def evaluate_full(
         "avg": average.get("avg"),
         "avg_interval": resampling.interval(np.mean(list(resampled.values()), axis=0)) if average else None,
         "sentences": sentences,
+        "files": senteval.together(subset.release for subsets in compared.values() for subset, _ in subsets),
         "bootstrap": {"resamples": bootstrap, "seed": seed, "level": 0.95, "over": "sentence pairs"},
     }
 
 
 def similarities(
-    encoder: Encoder, tasks: Sequence[str] | None = None, split: str = "test", batch_size: int | None = None
+    encoder: Encoder,
+    tasks: Sequence[str] | None = None,
+    split: str = "test",
+    batch_size: int | None = None,
+    allow_other_files: bool | None = None,
 ) -> tuple[Similarities, int]:
     """Compare every pair of some tasks.
 
@@ -115,6 +129,7 @@ def similarities(
         tasks: As in `evaluate`.
         split: As in `evaluate`.
         batch_size: As in `evaluate`.
+        allow_other_files: As in `evaluate`.
 
     Returns:
         Task → its subsets, each with the cosines (n,) of its pairs, float64; and how many distinct sentences there
@@ -123,7 +138,7 @@ def similarities(
     Raises:
         HncseError: As in `evaluate`.
     """
-    loaded = {task: _load(task, split) for task in _chosen(tasks, split)}
+    loaded = {task: _load(task, split, allow_other_files) for task in _chosen(tasks, split)}
     every = [subset for subsets in loaded.values() for subset in subsets]
     place: dict[str, int] = {}
     for subset in every:
@@ -160,6 +175,8 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
         f"{result['sentences']:,} distinct sentences"
     )
     yield "Spearman x100 of cosine similarity, subsets of a task together ('all')"
+    if result.get("files", senteval.KNOWN) != senteval.KNOWN:
+        yield "the benchmark files are not the known release's: no number here stands beside a published one"
     if boot["resamples"]:
         yield f"95 % intervals from {boot['resamples']} bootstrap resamples of the pairs, seed {boot['seed']}; one run"
     columns = {task: (entry["all"], entry["interval"]) for task, entry in result["tasks"].items()}
@@ -183,10 +200,10 @@ def _chosen(tasks: Sequence[str] | None, split: str) -> list[str]:
     return chosen
 
 
-def _load(task: str, split: str) -> list[StsSubset]:
+def _load(task: str, split: str, others: bool | None) -> list[StsSubset]:
     if not senteval.present(task, split):
-        senteval.fetch()
-    return senteval.load_sts(task, split)
+        senteval.fetch(allow_other_files=others)
+    return senteval.load_sts(task, split, allow_other_files=others)
 
 
 def _cosines(z: NDArray[np.floating], first: list[int], second: list[int]) -> Floats:
@@ -258,6 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples behind each interval (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     parser.add_argument("--json", help="write the result there as well")
+    parser.add_argument("--allow-other-files", action="store_true", default=None, help=senteval.OTHER_FILES_HELP)
     return parser
 
 
@@ -268,9 +286,8 @@ def main(arguments: list[str] | None = None) -> int:
     for task in _chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
         senteval.present(task, options.split)
     encoder, run = open_encoder(options.encoder, options.pooling)
-    result = evaluate_full(
-        encoder, options.tasks, options.split, options.batch_size, bootstrap=options.bootstrap, seed=options.seed
-    )
+    settings = {"bootstrap": options.bootstrap, "seed": options.seed, "allow_other_files": options.allow_other_files}
+    result = evaluate_full(encoder, options.tasks, options.split, options.batch_size, **settings)
     if options.json:
         from hncse.files import write_json
 

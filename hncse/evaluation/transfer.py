@@ -18,6 +18,7 @@ in notebooks/06_transfer_table.ipynb.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,8 @@ def evaluate(
     tasks: Sequence[str | TransferTask] | None = None,
     solver: str = "fast",
     batch_size: int | None = None,
+    *,
+    allow_other_files: bool | None = None,
 ) -> dict[str, float]:
     """Score an encoder; benchmark files that are missing are fetched once.
 
@@ -74,6 +77,8 @@ def evaluate(
         tasks: Among MR CR SUBJ MPQA SST2 TREC MRPC, or tasks of your own; None takes the seven.
         solver: ``"fast"`` or ``"senteval"``.
         batch_size: Passed on to ``encode``; None leaves its default.
+        allow_other_files: Score files whose rows are not the known release's too; None asks
+            ``HNCSE_OTHER_BENCHMARKS`` (1 allows them).
 
     Returns:
         Task → accuracy ×100 on test rows. With all seven tasks also ``avg``.
@@ -82,7 +87,7 @@ def evaluate(
         HncseError: Unknown task or solver, files missing or not the benchmark's, labels of one class, embeddings of a
             wrong shape, with NaN or infinity, or all equal.
     """
-    result = evaluate_full(encoder, tasks, solver, batch_size)
+    result = evaluate_full(encoder, tasks, solver, batch_size, allow_other_files=allow_other_files)
     scores = {name: entry["acc"] for name, entry in result["tasks"].items()}
     return scores if result["avg"] is None else scores | {"avg": result["avg"]}
 
@@ -96,6 +101,7 @@ def evaluate_full(
     cache: bool = True,
     device: torch.device | str | None = None,
     on_task: Callable[[str], None] | None = None,
+    allow_other_files: bool | None = None,
 ) -> dict[str, Any]:
     """Score an encoder with everything a table or a report may need.
 
@@ -107,17 +113,19 @@ def evaluate_full(
         cache: Whether embeddings are read from and kept on disk.
         device: Where the solver computes; None takes the CPU.
         on_task: Told each task's name before its classifiers are trained.
+        allow_other_files: As in `evaluate`; ``files`` of the result says what they were.
 
     Returns:
         JSON-able: ``tasks`` (task → what `classify` returns), ``avg`` and ``avg_dev`` (None unless the seven tasks are
         there), ``avg_interval``, ``solver``, ``split``, ``pooling`` (None where the encoder does not say), ``folds``,
-        ``seed``, ``sentences`` (distinct ones, each encoded once), ``seconds`` (``encode``, ``solve``).
+        ``seed``, ``files`` (``known release``, or ``other`` with files or tasks of another origin), ``sentences``
+        (distinct ones, each encoded once), ``seconds`` (``encode``, ``solve``).
 
     Raises:
         HncseError: As in `evaluate`.
     """
     _check_solver(solver)
-    loaded = _loaded(tasks)
+    loaded = _loaded(tasks, allow_other_files)
     began = time.perf_counter()
     index: dict[str, int] = {}
     places = [np.array([index.setdefault(s, len(index)) for s in task.sentences]) for task in loaded]
@@ -140,6 +148,7 @@ def evaluate_full(
         "avg": _mean(results, "acc") if seven else None,
         "avg_interval": _average_interval(results) if seven else None,
         "avg_dev": _mean(results, "dev") if seven else None,
+        "files": senteval.together(task.release for task in loaded),
         "sentences": len(index),
         "seconds": {"encode": round(encoded - began, 2), "solve": round(time.perf_counter() - encoded, 2)},
     }
@@ -253,6 +262,8 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
         f"accuracy x100, 95 % intervals over the scored rows, one run; {result['folds']} folds, seed {result['seed']}; "
         f"{result['seconds']['encode']:.1f} s for embeddings, {result['seconds']['solve']:.1f} s for classifiers"
     )
+    if result.get("files") == senteval.OTHER and set(tasks) <= set(TRANSFER_TASKS):
+        yield "the benchmark files are not the known release's: no number here stands beside a published one"
     columns = [*tasks, *(["avg"] if result["avg"] is not None else [])]
     rows: dict[str, list[str]] = {
         "test": [f"{entry['acc']:.2f}" for entry in tasks.values()],
@@ -288,7 +299,7 @@ def _scaled(x: Rows, train: slice) -> Rows:
     return x / np.float32(spread) if spread > 0 else x
 
 
-def _loaded(tasks: Sequence[str | TransferTask] | None) -> list[TransferTask]:
+def _loaded(tasks: Sequence[str | TransferTask] | None, others: bool | None) -> list[TransferTask]:
     chosen = list(TRANSFER_TASKS if tasks is None else [tasks] if isinstance(tasks, str) else tasks)
     if not chosen:
         raise HncseError(f"tasks is empty; give some of {', '.join(TRANSFER_TASKS)}, or None for all")
@@ -298,11 +309,12 @@ def _loaded(tasks: Sequence[str | TransferTask] | None) -> list[TransferTask]:
     missing = [task for task in chosen if isinstance(task, str) and not files.transfer_present(task)]
     if missing:
         try:
-            senteval.fetch(transfer=True)
+            senteval.fetch(transfer=True, allow_other_files=others)
         except HncseError as error:
             absent = files.missing_files(senteval.downstream(), missing)[0]
             raise HncseError(f"{', '.join(missing)} cannot be read: there is no {absent}, and {error}") from error
-    return [files.load_task(task) if isinstance(task, str) else task for task in chosen]
+    read = functools.partial(files.load_task, allow_other_files=others)
+    return [read(task) if isinstance(task, str) else task for task in chosen]
 
 
 def _check_solver(solver: str) -> None:
@@ -360,6 +372,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="where classifiers are trained, for example cuda (default cpu)")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")
     parser.add_argument("--json", help="write the result there as well")
+    parser.add_argument("--allow-other-files", action="store_true", default=None, help=senteval.OTHER_FILES_HELP)
     return parser
 
 
@@ -376,6 +389,7 @@ def main(arguments: list[str] | None = None) -> int:
         "cache": not options.no_cache,
         "device": options.device,
         "on_task": _progress,
+        "allow_other_files": options.allow_other_files,
     }
     if run is not None and options.pooling is None and options.tasks is None:  # else not the run's own table
         results = _run_results(run, options.solver, settings)

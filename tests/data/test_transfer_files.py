@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from hncse.data import senteval, transfer
 from hncse.errors import HncseError
 from tests.data import benchmark
 
+# what is read here is made up, and is not the known release
+load_task = functools.partial(transfer.load_task, allow_other_files=True)
+fetch = functools.partial(senteval.fetch, allow_other_files=True)
 QUESTIONS = ["ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"]
 
 
@@ -51,7 +55,7 @@ def plain(base: Path, task: str) -> list[list[tuple]]:
 
 @pytest.mark.parametrize("name", transfer.TRANSFER_TASKS)
 def test_reads_what_the_plain_reader_reads_in_sentevals_order(name, base):
-    task, parts = transfer.load_task(name), plain(base, name)
+    task, parts = load_task(name), plain(base, name)
     rows = [row for part in parts for row in part]
     assert task.first == [" ".join(row[0]) for row in rows]
     assert task.second == ([" ".join(row[1]) for row in rows] if name == "MRPC" else None)
@@ -64,16 +68,16 @@ def test_reads_what_the_plain_reader_reads_in_sentevals_order(name, base):
 
 def test_expects_sentevals_counts(home):
     benchmark.write_transfer(home)  # at full size
-    sizes = {name: len(transfer.load_task(name).labels) for name in transfer.TRANSFER_TASKS}
+    sizes = {name: len(load_task(name).labels) for name in transfer.TRANSFER_TASKS}
     assert sizes == {
         "MR": 10662, "CR": 3775, "SUBJ": 10000, "MPQA": 10606, "SST2": 67349 + 872 + 1821, "TREC": 5952, "MRPC": 5801
     }  # fmt: skip
-    assert transfer.load_task("MPQA").labels.sum() == 3312  # the rarer class is the positive one
-    assert transfer.load_task("CR").labels.sum() == 2407
+    assert load_task("MPQA").labels.sum() == 3312  # the rarer class is the positive one
+    assert load_task("CR").labels.sum() == 2407
 
 
 def test_blank_lines_are_sentences_and_accents_survive(base):
-    task = transfer.load_task("CR")
+    task = load_task("CR")
     assert task.first[:2] == ["", ""] and task.labels[:2].tolist() == [0, 1]  # shortest first, then by label
     assert any("\xe8." in sentence for sentence in task.first)
 
@@ -113,14 +117,21 @@ def test_a_wrong_file_is_named_with_what_was_seen_and_expected(path, edit, says,
         }[edit]
         file.write_text("\n".join(changed) + "\n", encoding=encoding)
     with pytest.raises(HncseError) as caught:
-        transfer.load_task(task)
+        load_task(task)
     assert says in str(caught.value)
     assert str(file) in str(caught.value)
 
 
+def test_other_rows_than_the_known_release_are_read_only_when_asked_for(base):
+    (base / "CR/custrev.pos").write_bytes((base / "CR/custrev.neg").read_bytes().rsplit(b"\n", 4)[0] + b"\n")
+    with pytest.raises(HncseError, match="custrev.pos: its rows are not those of the known release .*CR train"):
+        transfer.load_task("CR")
+    assert load_task("CR").release == "other"
+
+
 def test_unknown_tasks_name_the_nearest(home):
     with pytest.raises(HncseError, match="unknown transfer task 'SST-2'. Did you mean 'SST2'"):
-        transfer.load_task("SST-2")
+        load_task("SST-2")
     with pytest.raises(HncseError, match="MRPC"):
         transfer.transfer_present("MPRC")
 
@@ -140,15 +151,15 @@ def test_fetch_brings_them_when_asked_even_where_sts_is_there(monkeypatch, tmp_p
     benchmark.write_transfer(tmp_path / "source")
     hub = serve({"senteval.tar": benchmark.archive(base)})
     benchmark.write(home)
-    senteval.fetch()
+    fetch()
     assert not hub.asked  # STS is there and nothing else was asked for
-    senteval.fetch(transfer=True)
+    fetch(transfer=True)
     assert transfer.transfer_present()
-    assert len(transfer.load_task("MR").labels) == 60
+    assert len(load_task("MR").labels) == 60
     (home / "senteval/downstream/MR/rt-polarity.pos").unlink()
     serve({"senteval.tar": sts_only})
     with pytest.raises(HncseError, match=r"senteval.tar is cut off: it holds no MR/rt-polarity.pos"):
-        senteval.fetch(transfer=True)
+        fetch(transfer=True)
 
 
 def test_an_archive_with_the_cut_subj_is_refused(monkeypatch, tmp_path, home, serve):
@@ -159,16 +170,16 @@ def test_an_archive_with_the_cut_subj_is_refused(monkeypatch, tmp_path, home, se
     file.write_bytes(b"\n".join(file.read_bytes().split(b"\n")[:20]))
     serve({"senteval.tar": benchmark.archive(base)})
     with pytest.raises(HncseError, match="is not SimCSE's: .*truncated SUBJ"):
-        senteval.fetch(transfer=True)
+        fetch(transfer=True)
     assert list(home.iterdir()) == []
 
 
 def test_command_line_prints_counts_or_an_error(monkeypatch, base, home, capsys):
     benchmark.write(home)
-    assert transfer.main([]) == 0
+    assert transfer.main(["--allow-other-files"]) == 0
     out = capsys.readouterr().out
-    assert "CR    53 rows (25 + 28); 2 empty lines, kept as SentEval keeps them" in out
+    assert "CR    53 rows (25 + 28), other; 2 empty lines, kept as SentEval keeps them" in out
     assert "TREC  140 train, 30 test rows" in out
     (base / "MR/rt-polarity.pos").write_text("x\n")
-    assert transfer.main([]) == 2
+    assert transfer.main(["--allow-other-files"]) == 2
     assert capsys.readouterr().err.startswith("error: ")

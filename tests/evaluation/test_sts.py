@@ -41,6 +41,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The small benchmark's senteval/downstream."""
     benchmark.shrink(monkeypatch)
     monkeypatch.setenv("HNCSE_DATA", str(tmp_path))
+    monkeypatch.setenv("HNCSE_OTHER_BENCHMARKS", "1")  # what is scored here is made up
     return benchmark.write(tmp_path, seed=1)
 
 
@@ -242,6 +243,18 @@ def test_command_line_writes_no_partial_table_into_the_run(opened, capsys, tmp_p
     assert "split dev" in out and "avg" not in out
     assert not opened.has("sts")
     assert list(json.loads(report.read_text())["tasks"]) == ["STSB"]
+
+
+def test_files_of_another_origin_are_scored_only_when_asked_for_and_the_result_says_so(opened, capsys, monkeypatch):
+    monkeypatch.delenv("HNCSE_OTHER_BENCHMARKS")
+    with pytest.raises(HncseError, match="known release"):
+        sts.evaluate(Fake(), ["STSB"])
+    assert sts.evaluate(Fake(), ["STSB"], allow_other_files=True)
+    assert sts.evaluate_full(Fake(), ["STSB"], bootstrap=0, allow_other_files=True)["files"] == "other"
+    assert sts.main([str(opened.path), "--tasks", "STSB", "--bootstrap", "0"]) == 2
+    assert "known release" in capsys.readouterr().err
+    assert sts.main([str(opened.path), "--tasks", "STSB", "--bootstrap", "0", "--allow-other-files"]) == 0
+    assert "not the known release's" in capsys.readouterr().out
 
 
 def test_command_line_errors_are_one_line(opened, capsys, monkeypatch):

@@ -239,6 +239,7 @@ class Fake:
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HNCSE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HNCSE_OTHER_BENCHMARKS", "1")  # what is scored here is made up
     benchmark.shrink(monkeypatch)
     benchmark.write(tmp_path / "data")
     return benchmark.write_transfer(tmp_path / "data")
@@ -305,6 +306,14 @@ def test_a_missing_task_names_its_file_and_the_ways_to_get_it(base):
     ):
         transfer.evaluate(Fake(), ["TREC"])
     assert set(transfer.evaluate(Fake(), ["CR"])) == {"CR"}  # the others still work
+
+
+def test_files_of_another_origin_are_scored_only_when_asked_for_and_the_result_says_so(base, monkeypatch):
+    monkeypatch.delenv("HNCSE_OTHER_BENCHMARKS")
+    with pytest.raises(HncseError, match="known release"):
+        transfer.evaluate(Fake(), ["CR"])
+    result = transfer.evaluate_full(Fake(), ["CR"], allow_other_files=True)
+    assert result["files"] == "other" and "not the known release's" in "\n".join(transfer.table(result))
 
 
 def test_your_own_task_needs_no_files(tmp_path, monkeypatch):

@@ -38,6 +38,7 @@ def test_counts_and_sentences_are_those_of_the_plain_reader(task, split):
         assert list(zip(subset.first, subset.second, subset.gold.tolist(), strict=True)) == expected[subset.name]
         assert all(subset.first) and all(subset.second)
         assert np.ptp(subset.gold) >= 3
+        assert subset.release == senteval.KNOWN
 
 
 def test_minilm_scores_what_it_is_known_to_score():

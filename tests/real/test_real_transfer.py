@@ -15,6 +15,7 @@ pytestmark = pytest.mark.real
 
 def test_counts_and_known_traps():
     tasks = {name: load_task(name) for name in TRANSFER_TASKS}
+    assert {task.release for task in tasks.values()} == {"known release"}
     sizes = {name: np.bincount(task.labels).tolist() for name, task in tasks.items()}
     assert sizes["MR"] == [5331, 5331] and sizes["CR"] == [1368, 2407] and sizes["SUBJ"] == [5000, 5000]
     assert sizes["MPQA"] == [7294, 3312]
