@@ -25,6 +25,7 @@ __all__ = [
     "flat",
     "push_or_pull",
     "random_pairs",
+    "raw_views",
     "side_by_side",
     "spreads",
     "unit_views",
@@ -47,28 +48,34 @@ EIGHT: tuple[str, ...] = (
 PROBABILITIES: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
-def unit_views(encoder: SentenceEncoder, sentences: Sequence[str], n: int = 2, seed: int = 0) -> Tensor:
-    """Embed sentences n times, each time under other dropout masks, and scale every embedding to length 1.
+def raw_views(
+    encoder: SentenceEncoder, sentences: Sequence[str], n: int = 2, seed: int = 0, max_length: int | None = None
+) -> Tensor:
+    """Embed sentences n times, each time under other dropout masks, as training does; lengths are as they come.
 
     Args:
         encoder: Left as it was, its mode included; the random state of the caller is untouched, too.
         sentences: N of them.
         n: Number of views.
         seed: Of the dropout masks.
+        max_length: Longest input in tokens; None is the encoder's own.
 
     Returns:
-        (n, N, d) float64 without gradient, on the CPU.
+        (n, N, d) without gradient, in the encoder's precision, on the CPU.
     """
     training = encoder.training
-    batch = {k: t.to(encoder.device) for k, t in encoder.pad(encoder.tokenize(sentences)).items()}
+    batch = {k: t.to(encoder.device) for k, t in encoder.pad(encoder.tokenize(sentences, max_length)).items()}
     try:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
-            views = encoder.train().views(batch["input_ids"], batch["attention_mask"], n=n)
-            z = torch.stack(views)  # (n, N, d)
+            return torch.stack(encoder.train().views(batch["input_ids"], batch["attention_mask"], n=n)).cpu()
     finally:
         encoder.train(training)
-    return F.normalize(z.double().cpu(), dim=-1)
+
+
+def unit_views(encoder: SentenceEncoder, sentences: Sequence[str], n: int = 2, seed: int = 0) -> Tensor:
+    """The same as `raw_views`, every embedding scaled to length 1: (n, N, d) float64."""
+    return F.normalize(raw_views(encoder, sentences, n, seed).double(), dim=-1)
 
 
 @dataclass(frozen=True)

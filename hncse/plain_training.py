@@ -72,6 +72,7 @@ class Trace:
         return [entry[key] for entry in self.seen]
 
 
+@torch.random.fork_rng()  # the caller's random state is as it was
 def train_briefly(
     encoder: SentenceEncoder,
     sentences: Sequence[str],

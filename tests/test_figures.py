@@ -94,6 +94,19 @@ def test_similarity_plane_draws_every_group_in_its_case():
     assert "After, A, near the boundary (shaded): 25 %,  B: 50 %,  C: 25 %" in made.get_label()
 
 
+@pytest.mark.parametrize("band", [0.0, 0.5, 1.0, 2.0])
+def test_similarity_plane_takes_the_runs_band(band):
+    given = plane([0.9, 0.8, 0.6, 0.5, 0.4], [0.95, 0.79, 0.4, -0.1, -0.7])
+    made = figures.similarity_plane(given, given, band)
+    expected = ["C" if p <= n else "A" if (p - n) / p <= band else "B" for p, n in zip(*given.values(), strict=True)]
+    for axes in made.axes:
+        points = {c.get_label(): len(c.get_offsets()) for c in axes.collections if c.get_label() in "ABC"}
+        assert points == {case: expected.count(case) for case in "BAC"}
+        shaded = [c for c in axes.collections if c.get_label() not in "ABC"]
+        for p, n, case in zip(*given.values(), expected, strict=True):
+            assert (case == "A") == any(area.get_paths()[0].contains_point((n, p)) for area in shaded)
+
+
 def test_margins_put_zero_on_an_edge_and_count_every_group():
     made = figures.margins(BEFORE, AFTER)
     for axes, ahead in zip(made.axes, (25, 75), strict=True):
@@ -152,6 +165,117 @@ def test_saving_is_whole_and_repeatable(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HncseError, match="could not be written"):
         figures.save(figures.margins(BEFORE, AFTER), tmp_path / "file" / "m")
+
+
+def test_file_names_keep_their_dots(tmp_path):
+    pictures = figures.margins(BEFORE, AFTER), figures.margins(AFTER, BEFORE)
+    for name, picture in zip(("tau_0.1", "tau_0.2"), pictures, strict=True):
+        figures.save(picture, tmp_path / name)
+    assert {p.name for p in tmp_path.iterdir()} == {"tau_0.1.png", "tau_0.1.svg", "tau_0.2.png", "tau_0.2.svg"}
+    assert (tmp_path / "tau_0.1.png").read_bytes() != (tmp_path / "tau_0.2.png").read_bytes()
+    assert [p.name for p in style.save(pictures[0], tmp_path / "v1.2" / "a.png")] == ["a.png", "a.svg"]
+
+
+@pytest.mark.parametrize("name", ["../stray", "deep/er", "..", "", "C:\\x"])
+def test_a_picture_stays_in_its_runs_folder(tmp_path, name):
+    run = history(tmp_path / "runs" / "r")
+    with pytest.raises(HncseError, match="plain file name"):
+        style.show(figures.margins(BEFORE, AFTER), name, "alt", "caption", run=run)
+    assert not list(tmp_path.rglob("*.png"))
+
+
+#: A name that mathtext cannot parse, that would end a comment and begin a script, with two lines and half a character.
+HOSTILE = "$\\frac{ $x_1$ --><script>alert(1)</script>\n\udc80 &amp;"
+
+
+def _hostile_pictures():
+    from hncse.demonstrations import DropoutViews
+    from hncse.evaluation.defects import Beside
+    from hncse.evaluation.temperature import Match
+    from hncse.visual import contrastive, defects, own_text, pretraining, temperature
+
+    two, cloud = np.array([[0.9, 0.2], [0.1, 0.8]]), np.random.default_rng(0).normal(size=(4, 2, 8))
+    views = [DropoutViews(q, cloud, 0.9, 0.2) for q in (0.1, 0.3)]
+    entry = {"value": 60.0, "interval": None}
+    row = {"name": HOSTILE, "probe": 30.0, "probe_interval": [29.0, 31.0], "stsb_dev": None}
+    match = Match(HOSTILE, 0.1, np.array([0.1, 0.2]), np.array([0.9, 0.8]), 0.1, 0.0)
+    yield contrastive.similarity_matrix(two, [HOSTILE, "b"], 0.1)
+    yield contrastive.temperature_curves([0.9, 0.2, 0.1], 0, [HOSTILE] * 3, 0.1)
+    yield contrastive.dropout_cloud(*contrastive.dropout_parts(views, [HOSTILE, "b"], shown=2))
+    yield contrastive.alignment_uniformity({HOSTILE: ([0.5, 0.1], [-3, -1])})
+    yield contrastive.anisotropy({HOSTILE: ([0.1, 0.3], [0.8, 0.9])})
+    yield own_text.losses_compared({HOSTILE: [3.0, 1.0]}, {HOSTILE: [0, 2]}, {HOSTILE: [30, 31]})
+    yield pretraining.loss_curves({HOSTILE: np.array([[0.0, 5], [10, 3]])}, 6.0)
+    yield pretraining.attention_curves({HOSTILE: (np.array([0.1, 9]), np.array([1.0, 2]))})
+    yield pretraining.stages_figure([row])
+    yield defects.anisotropy_figure([0.0, 1.0], [[Beside(HOSTILE, 1.0, (0, 1, 0), 1.0, 1.0, 1.0)]] * 2)
+    yield temperature.colder_figure([match])
+    yield figures.phenomena(
+        {HOSTILE: {"phenomena": {"negation": {"close": entry}}, "triplet_accuracy": {"close": entry}}}
+    )
+
+
+def test_names_and_sentences_are_drawn_as_they_are_never_as_formulas_or_markup(tmp_path):
+    for i, picture in enumerate(_hostile_pictures()):
+        _, svg = style.save(picture, tmp_path / str(i))
+        text = svg.read_text(encoding="utf-8")
+        assert "<script" not in text and "alert(1)<" not in text, i
+        drawn = "".join(text.get_text() for text in picture.findobj(lambda artist: hasattr(artist, "get_text")))
+        assert "frac" in drawn, i
+
+
+def test_plain_text_is_one_line():
+    assert style.one_line("a\tb\nc\x00d\u2028e \udc80") == "a b c d e \N{REPLACEMENT CHARACTER}"
+    assert style.one_line("abcdef", 4) == "abc…" and style.one_line("abcd", 4) == "abcd"
+
+
+def test_logarithmic_axes_have_plain_numbers(tmp_path):
+    from hncse.visual import defects
+
+    made = defects.presets_figure({"a": history(tmp_path / "a"), "b": history(tmp_path / "b", n=9)})
+    made.draw_without_rendering()
+    labels = [t.get_text() for t in (*made.axes[0].get_yticklabels("both"),) if t.get_text()]
+    assert labels and all(float(label) > 0 for label in labels)
+
+
+def _refused():
+    from hncse.visual import contrastive, defects, own_text, pretraining
+
+    nan, runs = float("nan"), {f"r{i}": None for i in range(9)}
+    yield lambda: figures.similarity_plane(plane([], []), plane([], []))
+    yield lambda: figures.similarity_plane(BEFORE, plane([0.5, nan], [0.1, 0.2]))
+    yield lambda: figures.margins(plane([], []), AFTER)
+    yield lambda: figures.margins(plane([nan], [0.1]), plane([0.1], [0.1]))
+    yield lambda: contrastive.similarity_matrix([[1.0]], ["one"], 0.1)
+    yield lambda: contrastive.similarity_matrix([[1.0, nan], [0.1, 1.0]], ["one", "two"], 0.1)
+    yield lambda: contrastive.similarity_matrix(np.eye(3), ["one", "two"], 0.1)
+    yield lambda: contrastive.similarity_matrix(np.eye(2), ["one", "two"], 0.0)
+    yield lambda: contrastive.similarity_matrix([], [], 0.1)
+    yield lambda: contrastive.temperature_curves([0.9], 0)
+    yield lambda: contrastive.temperature_curves([0.9, 0.1], 2)
+    yield lambda: contrastive.temperature_curves([0.9, nan], 0)
+    yield lambda: contrastive.dropout_cloud({}, ["a"], {"probability": [0.1], "p": [1], "n": [0]})
+    yield lambda: contrastive.dropout_cloud({0.1: np.zeros((2, 8, 2))}, list("abcdefgh"), {})
+    yield lambda: contrastive.alignment_uniformity({})
+    yield lambda: contrastive.alignment_uniformity({str(i): ([0.5], [-1.0]) for i in range(8)})
+    yield lambda: contrastive.alignment_uniformity({"a": ([nan], [-1.0])})
+    yield lambda: contrastive.anisotropy({})
+    yield lambda: contrastive.anisotropy({"a": ([], [])})
+    yield lambda: own_text.losses_compared({}, {}, {})
+    yield lambda: own_text.losses_compared({"a": [nan]}, {"a": [0]}, {"a": [1.0]})
+    yield lambda: own_text.losses_compared(*({str(i): [1.0] for i in range(8)},) * 3)
+    yield lambda: pretraining.loss_curves({}, 6.0)
+    yield lambda: pretraining.loss_curves({str(i): np.ones((2, 2)) for i in range(5)}, 6.0)
+    yield lambda: pretraining.attention_curves({})
+    yield lambda: defects.anisotropy_figure([], [])
+    yield lambda: defects.presets_figure(runs)
+
+
+@pytest.mark.parametrize("draw", _refused())
+def test_what_cannot_be_drawn_whole_is_refused_in_a_sentence(draw):
+    with pytest.raises(HncseError) as error:
+        draw()
+    assert len(str(error.value).split()) > 5
 
 
 def test_show_gives_words_to_those_who_cannot_see(tmp_path, monkeypatch):

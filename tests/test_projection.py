@@ -7,6 +7,7 @@ import pytest
 
 from hncse.errors import HncseError
 from hncse.visual import projection
+from tests import random_state
 
 
 def on_circle(*degrees):
@@ -111,6 +112,19 @@ def test_drift_is_the_median_step_over_the_radius():
     assert projection.drift([still, moved]) == pytest.approx(0.1)
 
 
+def test_copies_of_one_sentence_have_a_map_and_a_surface():
+    z = np.repeat(np.eye(4, 6), 4, axis=0)
+    flat = projection.fit(z)
+    assert np.isfinite(flat).all() and np.isfinite(projection.Surface(flat, np.arange(16.0))(flat)).all()
+    assert projection.drift([np.ones((3, 2))] * 2) == 0
+
+
+def test_the_callers_random_state_is_untouched(cloud):
+    with random_state.unchanged():
+        projection.fit(cloud[:12])
+        projection.trust(cloud[:12], cloud[:12, :2])
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -118,6 +132,16 @@ def test_drift_is_the_median_step_over_the_radius():
         (lambda: projection.turn_onto(np.ones((3, 2)), np.ones((4, 2))), "same sentences"),
         (lambda: projection.place(np.ones((1, 2)), np.ones((4, 2)), np.ones((3, 2))), "one for each"),
         (lambda: projection.drift([np.ones((3, 2))]), "not two"),
+        (lambda: projection.drift([np.ones((3, 2)), np.ones((4, 2))]), "shapes differ"),
+        (lambda: projection.fit(np.array([[1.0], [-1.0], [2.0], [3.0], [1.0]])), "width of 2"),
+        (lambda: projection.fit(np.full((5, 3), np.nan)), "no direction"),
+        (lambda: projection.fit(np.eye(5), neighbours=1), "2 or more"),
+        (lambda: projection.middle([]), "no common middle"),
+        (lambda: projection.middle([np.ones((3, 2)), np.ones((4, 2))]), "no common middle"),
+        (lambda: projection.place(np.ones((1, 3)), np.ones((4, 2)), np.ones((4, 2))), "widths must be equal"),
+        (lambda: projection.trust(np.eye(2), np.eye(2)), "three rows"),
+        (lambda: projection.Surface([[0.0, 0.0], [1.0, 1.0]], [1.0, 2.0]), "three finite points"),
+        (lambda: projection.Surface(np.ones((4, 2)), [1.0, 2.0, np.nan, 3.0]), "three finite points"),
     ],
 )
 def test_what_cannot_be_mapped_is_said(call, words):

@@ -1,7 +1,13 @@
 """Paper against code: what the released code's defects change, each computed on a batch or on the probe.
 
-The list is the README's, "paper against code"; numbers are its. Nothing here is copied from the released repository:
-each function is the plainest thing that has the defect, beside the plainest that has not.
+`table` is the list; notebook 07 shows it under "Paper against code". Nothing here is copied from the released
+repository: each function is the plainest thing that has the defect, beside the plainest that has not.
+
+Where the equations come from: the code that HNCSE's authors released (github.com/Rcrossmeister/HNCSE, commit d334c6d),
+read line by line. It is a year older than the paper (arXiv:2411.12156), whose own equations and result tables were not
+available for this kit, so the two may differ. In case C of positive mixing they do, as far as one public review of the
+paper quotes it: there the mix begins "(d1-d2)/d1 · s1+ + (d1-d", where the quotation is cut, under conditions in d1 and
+d2. The released code, and this kit, mix p/(p+n) · z2 + n/(p+n) · z2*.
 """
 
 from __future__ import annotations
@@ -17,9 +23,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hncse import losses
+from hncse import demonstrations, losses
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
+from hncse.evaluation.geometry import normalised
 
 __all__ = [
     "PRESETS",
@@ -49,19 +56,19 @@ Rows = NDArray[np.float32]
 
 
 def raw_views(encoder: SentenceEncoder, sentences: Sequence[str], seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Two dropout views (N, d) of a batch, not normalised, as the losses take them.
+    """Two dropout views (N, d) of a batch, not normalised, on the CPU, as the losses take them.
 
     Args:
-        encoder: Its mode is put back afterwards.
-        sentences: The batch.
+        encoder: Left as it was; see `hncse.demonstrations.raw_views`.
+        sentences: The batch; cut to 32 tokens each, as in training.
         seed: Of dropout.
+
+    Raises:
+        HncseError: Fewer than two sentences.
     """
-    was_training = encoder.training
-    batch = encoder.pad(encoder.tokenize(sentences, 32))
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        z1, z2 = encoder.train().views(batch["input_ids"], batch["attention_mask"], n=2)
-    encoder.train(was_training)
+    if len(sentences) < 2:
+        raise HncseError(f"a batch of {len(sentences)} sentences has no negatives; give two or more")
+    z1, z2 = demonstrations.raw_views(encoder, sentences, seed=seed, max_length=32)
     return z1, z2
 
 
@@ -149,7 +156,15 @@ def search_terms(z1: Tensor, z2: Tensor, temperature: float = 0.05, steps: int =
     Returns:
         ``angle`` (T,) in degrees; ``gap``, mean of (positive less the mean negative) / τ; ``rank``, mean rank of the
         positive in its row, from 1; ``loss``, the cross-entropy of the mixed batch.
+
+    Raises:
+        HncseError: Fewer than two rows, a τ that is not above 0, or fewer than two angles.
     """
+    if len(z1) < 2 or not temperature > 0 or steps < 2:
+        raise HncseError(
+            f"{len(z1)} rows, temperature {temperature} and {steps} angles; the search needs two rows or more, a "
+            "temperature above 0 and two angles or more"
+        )
     x1, x2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)  # (N, d)
     n = len(x1)
     own = torch.eye(n, dtype=torch.bool)
@@ -178,9 +193,11 @@ def own_positive_among_hardest(similarity: Tensor, k: int = 10) -> float:
         k: How many are taken.
 
     Raises:
-        HncseError: k > N: the row has no k entries at all.
+        HncseError: k > N: the row has no k entries at all; or k below 1.
     """
     n = len(similarity)
+    if k < 1:
+        raise HncseError(f"k is {k}; at least one negative is taken")
     if k > n:
         raise HncseError(f"k is {k}, a row of {n} has no {k} largest entries: the released code crashes here")
     masked = similarity.clone().fill_diagonal_(-torch.inf)
@@ -189,14 +206,26 @@ def own_positive_among_hardest(similarity: Tensor, k: int = 10) -> float:
 
 
 def distinct_mixes(k: int = 10, s: int = 40, anchors: int = 2000, seed: int = 0) -> NDArray[np.int64]:
-    """Defect 6: how many different pairs s draws with replacement hold, for each of many anchors (anchors,)."""
+    """Defect 6: how many different pairs s draws with replacement hold, for each of many anchors (anchors,).
+
+    Raises:
+        HncseError: k below 2: there is no pair.
+    """
     pairs = k * (k - 1) // 2
+    if pairs < 1:
+        raise HncseError(f"k is {k}; a pair needs two negatives")
     drawn = np.random.default_rng(seed).integers(pairs, size=(anchors, s))
     return np.array([len(np.unique(row)) for row in drawn])
 
 
 def last_batch(rows: int = 1_000_001, batch_size: int = 64) -> int:
-    """Defect 8: rows of the last batch where it is not dropped; one row has no negative."""
+    """Defect 8: rows of the last batch where it is not dropped; one row has no negative.
+
+    Raises:
+        HncseError: No rows, or an empty batch.
+    """
+    if rows < 1 or batch_size < 1:
+        raise HncseError(f"{rows} rows in batches of {batch_size}; both must be 1 or more")
     return rows % batch_size or batch_size
 
 
@@ -220,9 +249,14 @@ def uniformities(embeddings: NDArray[np.floating]) -> tuple[float, float]:
     """Defect 11: log mean exp(-d²), as released, and log mean exp(-2d²), as Wang and Isola define uniformity.
 
     Args:
-        embeddings: (n, d); normalised here.
+        embeddings: (n, d), two rows or more; normalised here.
+
+    Raises:
+        HncseError: Fewer rows, or a row without direction.
     """
-    x = torch.nn.functional.normalize(torch.from_numpy(np.asarray(embeddings, dtype=np.float64)), dim=1)
+    x = torch.from_numpy(normalised(embeddings))
+    if len(x) < 2:
+        raise HncseError("uniformity is a mean over pairs of rows; there is one")
     square = torch.pdist(x) ** 2  # (n(n-1)/2,)
     return float((-square).exp().mean().log()), float((-2 * square).exp().mean().log())
 
@@ -233,14 +267,19 @@ def scored_pairs(encoder: SentenceEncoder, per_batch: int = 64) -> dict[str, flo
     Args:
         encoder: To score.
         per_batch: Pairs a batch; from the second batch on, labels stand beside the pair before theirs.
+
+    Raises:
+        HncseError: An empty batch.
     """
+    if per_batch < 1:
+        raise HncseError(f"per_batch is {per_batch}; a batch holds a pair or more")
     from scipy import stats
 
     from hncse.data import probe
 
     pairs = [(g.anchor, s.text, s.grade) for g in probe.load() for s in g.sentences if s.text != g.anchor]
     texts = list(dict.fromkeys(text for pair in pairs for text in pair[:2]))
-    z = dict(zip(texts, _unit(encoder.encode(texts, show_progress=False)), strict=True))
+    z = dict(zip(texts, normalised(encoder.encode(texts, show_progress=False)), strict=True))
     cosine = np.array([float(z[a] @ z[b]) for a, b, _ in pairs])
     order = np.random.default_rng(0).permutation(len(pairs))
     cosine, grade = cosine[order], np.array([score for *_, score in pairs])[order]
@@ -258,9 +297,14 @@ def table(
         encoder: For those that need one.
         sentences: A batch of at least 64.
         temperature: τ.
+
+    Raises:
+        HncseError: Fewer than 64 sentences.
     """
     from hncse.evaluation import transfer
 
+    if len(sentences) < 64:
+        raise HncseError(f"there are {len(sentences)} sentences; the table needs a batch of 64")
     z1, z2 = squeezed(*raw_views(encoder, sentences[:64]), strength=3.0)
     options = {"temperature": temperature}
     meant, *_ = beside(z1, z2, ["pm-intended"], options)
@@ -311,14 +355,12 @@ class _FirstLast:
 
     @torch.no_grad()
     def _pooled(self, sentences: list[str]) -> list[Rows]:
-        model = self._encoder.eval()
+        model, training = self._encoder, self._encoder.training
         batch = {name: tensor.to(model.device) for name, tensor in model.pad(model.tokenize(sentences)).items()}
-        states = model.backbone(**batch, output_hidden_states=True).hidden_states
+        try:
+            states = model.eval().backbone(**batch, output_hidden_states=True).hidden_states
+        finally:
+            model.train(training)
         weight = batch["attention_mask"].unsqueeze(-1).to(states[0].dtype)  # (B, L, 1)
         means = [(state * weight).sum(1) / weight.sum(1) for state in (states[0], states[1], states[-1])]  # (B, d)
         return [((means[first] + means[2]) / 2).float().cpu().numpy() for first in (0, 1)]
-
-
-def _unit(rows: Rows) -> Floats:
-    rows64 = rows.astype(np.float64)
-    return rows64 / np.linalg.norm(rows64, axis=1, keepdims=True)

@@ -14,8 +14,20 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from hncse.visual.sphere import SERIES, alignment_uniformity, anisotropy
-from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, label_right, styled
+from hncse.errors import HncseError
+from hncse.visual.sphere import alignment_uniformity, anisotropy
+from hncse.visual.style import (
+    INK,
+    MUTED,
+    OKABE_ITO,
+    SERIES,
+    figure,
+    finite,
+    label_right,
+    looks,
+    one_line,
+    styled,
+)
 
 if TYPE_CHECKING:
     from hncse.demonstrations import DropoutViews
@@ -41,8 +53,17 @@ def similarity_matrix(similarity: ArrayLike, sentences: Sequence[str], tau: floa
         similarity: (N, N), anchors by row, second views by column.
         sentences: The N sentences.
         tau: Temperature of the right panel.
+
+    Raises:
+        HncseError: Fewer than two sentences, another shape, numbers that are not finite, or τ not above 0.
     """
-    cosine = np.asarray(similarity, dtype=float)
+    cosine = finite(similarity, "cosines")
+    if len(sentences) < 2 or cosine.shape != (len(sentences), len(sentences)):
+        raise HncseError(
+            f"{len(sentences)} sentences and cosines of shape {cosine.shape}: the picture needs two sentences or more "
+            "and a cosine for each pair"
+        )
+    _check_temperature(tau)
     logits = cosine / tau
     share = np.exp(logits - logits.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)
@@ -51,7 +72,7 @@ def similarity_matrix(similarity: ArrayLike, sentences: Sequence[str], tau: floa
         made, panels = figure(8.6, 3.6, columns=2)
         _matrix(panels[0], cosine, "cosines $s_{ij}$")
         _matrix(panels[1], share, f"share of each row's softmax, τ = {tau:g}")
-        panels[0].set_yticks(range(n), [f"{_short(s)}  {i + 1}" for i, s in enumerate(sentences)], fontsize=7.5)
+        panels[0].set_yticks(range(n), [f"{one_line(s, 42)}  {i + 1}" for i, s in enumerate(sentences)], fontsize=7.5)
         panels[1].set_yticks(range(n), [str(i + 1) for i in range(n)], fontsize=8)
         for panel in panels:
             panel.set_xlabel("second views")
@@ -87,15 +108,16 @@ def _matrix(axes: Axes, values: Floats, title: str) -> None:
     axes.set_xticks(range(n), [str(j + 1) for j in range(n)], fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=True)  # ours, no user's text
 
 
 def _masked(values: Floats) -> Floats:
     return np.where(np.eye(len(values), dtype=bool), -np.inf, values)
 
 
-def _short(sentence: str, most: int = 42) -> str:
-    return sentence if len(sentence) <= most else sentence[: most - 1].rstrip() + "…"
+def _check_temperature(tau: float) -> None:
+    if not 0 < tau < float("inf"):
+        raise HncseError(f"temperature is {tau!r}; it must be above 0")
 
 
 def temperature_curves(row: Sequence[float], i: int, names: Sequence[str] = (), chosen: float | None = None) -> Figure:
@@ -106,8 +128,18 @@ def temperature_curves(row: Sequence[float], i: int, names: Sequence[str] = (), 
         i: Column of its positive.
         names: Of the columns, for the lines; numbers where empty.
         chosen: A temperature to mark.
+
+    Raises:
+        HncseError: Fewer than two cosines, one that is not finite, or a positive outside of them.
     """
-    cosine = np.asarray(row, dtype=float)
+    cosine = finite(row, "cosines")
+    if cosine.ndim != 1 or len(cosine) < 2 or not 0 <= i < len(cosine):
+        raise HncseError(
+            f"cosines of shape {cosine.shape} and a positive in column {i}: the picture needs one row of two cosines "
+            "or more, the positive's among them"
+        )
+    if chosen is not None:
+        _check_temperature(chosen)
     taus = np.geomspace(0.01, 2, 121)
     logits = cosine[None] / taus[:, None]  # (T, N)
     largest = logits.max(axis=1, keepdims=True)
@@ -118,10 +150,10 @@ def temperature_curves(row: Sequence[float], i: int, names: Sequence[str] = (), 
     with styled():
         made, (top, bottom) = figure(8.2, 5.6, rows=2, sharex=True, height_ratios=(3, 2))
         for place, j in reversed(list(enumerate(rest))):
-            colour, _, line = SERIES[(1, 0, 2)[place]] if place < 3 else ("", "", "-")
+            colour, line, _ = SERIES[(1, 0, 2)[place]] if place < 3 else ("#b0b0b0", "-", "")
             top.plot(
-                taus, weight[:, place], line, color=OKABE_ITO.get(colour, "#b0b0b0"), linewidth=2.4 if place < 3 else 1,
-                label=f"{names[j] if names else j + 1}  ({cosine[j]:.2f})" if place < 3 else None,
+                taus, weight[:, place], line, color=colour, linewidth=2.4 if place < 3 else 1,
+                label=f"{one_line(names[j]) if names else j + 1}  ({cosine[j]:.2f})" if place < 3 else None,
             )  # fmt: skip
         handles, texts = top.get_legend_handles_labels()
         top.legend(
@@ -171,20 +203,25 @@ def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: M
         clouds: Dropout probability → (V, S, 2) points, V views of S sentences, all in one plane.
         names: Of the S sentences, at most seven.
         curve: ``probability``, ``p`` and ``n``, one value each a probability.
+
+    Raises:
+        HncseError: No cloud, no or too many sentences, or numbers that are not finite.
     """
+    colours = looks(names, "sentences")
+    points = finite(np.concatenate([np.empty((0, 2)), *(c.reshape(-1, 2) for c in clouds.values())]), "points")
+    for key in ("probability", "p", "n"):
+        finite(curve[key], f"values of {key}")
     with styled():
         made = Figure(figsize=(8.2, 5.8), layout="constrained")
         grid = made.add_gridspec(2, len(clouds), height_ratios=(1.25, 1))
         panels = [made.add_subplot(grid[0, k]) for k in range(len(clouds))]
-        points = np.concatenate([cloud.reshape(-1, 2) for cloud in clouds.values()])
         low, high = points.min(axis=0), points.max(axis=0)
         pad = 0.06 * (high - low)
         for panel, (probability, cloud) in zip(panels, clouds.items(), strict=True):
-            for s, name in enumerate(names):
-                colour, marker, _ = SERIES[s]
+            for s, (name, (colour, _, marker)) in enumerate(zip(names, colours, strict=True)):
                 panel.scatter(
-                    cloud[:, s, 0], cloud[:, s, 1], s=16, marker=marker, color=OKABE_ITO[colour], alpha=0.65,
-                    edgecolor="white", linewidth=0.3, label=name,
+                    cloud[:, s, 0], cloud[:, s, 1], s=16, marker=marker, color=colour, alpha=0.65,
+                    edgecolor="white", linewidth=0.3, label=one_line(name),
                 )  # fmt: skip
             panel.set_xlim(low[0] - pad[0], high[0] + pad[0])
             panel.set_ylim(low[1] - pad[1], high[1] + pad[1])

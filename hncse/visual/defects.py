@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hncse.errors import HncseError
 from hncse.evaluation.defects import Beside
 from hncse.runs import Run
-from hncse.visual.style import CASE_COLOURS, MUTED, OKABE_ITO, figure, styled
+from hncse.visual.style import CASE_COLOURS, MUTED, OKABE_ITO, figure, log_axis, one_line, styled
 
 __all__ = ["anisotropy_figure", "presets_figure", "search_figure"]
 
@@ -38,7 +38,7 @@ def search_figure(terms: Mapping[str, NDArray[np.float64]]) -> Figure:
     with styled():
         made, (left, right) = figure(8.6, 3.5, 1, 2)
         for name, values, colour, style in drawn:
-            left.plot(angle, values, linestyle=style, color=colour, label=name)
+            left.plot(angle, values, linestyle=style, color=colour, label=one_line(name))
         left.axvline(best, color=MUTED, linewidth=1, linestyle=":")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
         left.set_title("What the search minimises", fontsize=10)
@@ -65,8 +65,15 @@ def anisotropy_figure(strengths: Sequence[float], rows: Sequence[Sequence[Beside
     Args:
         strengths: (S,) as `hncse.evaluation.defects.squeezed` takes them.
         rows: For each strength, `hncse.evaluation.defects.beside` of the same presets.
+
+    Raises:
+        HncseError: No strengths, rows that do not fit them, or more presets than can be told apart.
     """
+    if not rows or len(rows) != len(strengths):
+        raise HncseError(f"{len(strengths)} strengths and {len(rows)} rows; a picture needs one row for each")
     names = [one.preset for one in rows[0]]
+    if not 0 < len(names) < len(_LOOKS):
+        raise HncseError(f"there are {len(names)} presets to draw; give 1 to {len(_LOOKS) - 1}")
     with styled():
         made, (left, right) = figure(8.6, 3.5, 1, 2)
         shares = 100 * np.array([row[0].cases for row in rows]).T  # (3, S)
@@ -77,9 +84,11 @@ def anisotropy_figure(strengths: Sequence[float], rows: Sequence[Sequence[Beside
         left.set_ylim(0, 100)
         left.set_ylabel("% of anchors")
         left.set_title("Cases", fontsize=10)
-        for (colour, style, marker), name in zip(_LOOKS[1:], names, strict=False):
+        for (colour, style, marker), name in zip(_LOOKS[1 : 1 + len(names)], names, strict=True):
             angles = [next(one for one in row if one.preset == name).angle for row in rows]
-            right.plot(strengths, angles, linestyle=style, marker=marker, markersize=5, color=colour, label=name)
+            right.plot(
+                strengths, angles, linestyle=style, marker=marker, markersize=5, color=colour, label=one_line(name)
+            )
         right.set_ylim(bottom=-2)
         right.set_ylabel("degrees")
         right.set_title("Angle between its gradient and SimCSE's", fontsize=10)
@@ -104,15 +113,17 @@ def presets_figure(runs: Mapping[str, Run]) -> Figure:
         runs: Name → a run with its history.
 
     Raises:
-        HncseError: There are no runs.
+        HncseError: There are no runs, more than can be told apart, or one without logged steps.
     """
-    if not runs:
-        raise HncseError("there are no runs to draw")
+    if not 0 < len(runs) <= len(_LOOKS):
+        raise HncseError(f"there are {len(runs)} runs to draw; give 1 to {len(_LOOKS)}")
     with styled():
         made, (left, right) = figure(8.6, 3.5, 1, 2)
         parts = []
-        for (colour, style, marker), (name, run) in zip(_LOOKS, runs.items(), strict=False):
+        for (colour, style, marker), (name, run) in zip(_LOOKS[: len(runs)], runs.items(), strict=True):
             lines = [line for line in run.history if "loss" in line and "case_a" in line]
+            if not lines:
+                raise HncseError(f"run {name!r} has logged no loss with its cases; it was shorter than log_every")
             steps = [line["step"] for line in lines]
             for axes, key, scale in ((left, "loss", 1), (right, "case_a", 100)):
                 values = [scale * line[key] for line in lines]
@@ -125,11 +136,11 @@ def presets_figure(runs: Mapping[str, Run]) -> Figure:
                     marker=marker,
                     markevery=every,
                     markersize=5,
-                    label=name,
+                    label=one_line(name),
                 )
             parts.append(f"{name}: loss {lines[0]['loss']:.2f} to {lines[-1]['loss']:.2f}")
         left.set_title("Loss, logarithmic", fontsize=10)
-        left.set_yscale("log")
+        log_axis(left, "y")
         right.set_title("% of anchors in case A", fontsize=10)
         right.set_ylim(-3, 103)
         for axes in (left, right):

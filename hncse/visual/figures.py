@@ -19,7 +19,7 @@ from hncse.errors import HncseError
 from hncse.runs import Run
 from hncse.visual.leaderboard import dev_and_test, sts_figure, transfer_figure
 from hncse.visual.negatives import guard_curves, phenomena
-from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, label_right, save, show, styled
+from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, finite, label_right, save, show, styled
 
 __all__ = [
     "case_fractions",
@@ -40,7 +40,7 @@ Plane = Mapping[str, NDArray[Any]]
 CASE_NAMES = {"B": "B: safe", "A": "A: near the boundary", "C": "C: on the wrong side"}
 _PAPER = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
 _MARKERS = {"B": "o", "A": "^", "C": "X"}
-BAND = 0.1  # HNCSE-PM: an anchor whose positive leads by at most this share of itself is near the boundary
+BAND = 0.1  # an anchor whose positive leads by at most this share of itself is near the boundary
 
 
 def training_curve(run: Run) -> Figure:
@@ -151,34 +151,38 @@ def _room(steps: NDArray[Any], low: NDArray[Any], high: NDArray[Any], width: flo
     return place
 
 
-def similarity_plane(before: Plane, after: Plane) -> Figure:
+def similarity_plane(before: Plane, after: Plane, band: float = BAND) -> Figure:
     """Draw every probe group as a point, hardest negative against positive, before and after training.
 
     Args:
         before: From `hncse.evaluation.probe.similarity_plane` or ``plane_of_embeddings``: arrays (G,)
             ``hardest_negative`` and ``positive``.
         after: The same groups, after training.
+        band: Width of case A; a run's own is ``run.loss_options.band``.
+
+    Raises:
+        HncseError: No groups, or cosines that are not finite.
     """
+    planes = [{key: finite(p[key], "cosines") for key in ("hardest_negative", "positive")} for p in (before, after)]
+    values = np.concatenate([cosine for plane in planes for cosine in plane.values()])
     with styled():
         made, panels = figure(8.2, 4.7, columns=2, sharex=True, sharey=True)
-        values = np.concatenate([plane[key] for plane in (before, after) for key in ("hardest_negative", "positive")])
         low = min(0.8, np.floor(10 * float(values.min()) - 0.2) / 10)
-        for panel, plane, title in zip(panels, (before, after), ("Before training", "After training"), strict=True):
-            _plane_panel(panel, plane, title, low)
+        for panel, plane, title in zip(panels, planes, ("Before training", "After training"), strict=True):
+            _plane_panel(panel, plane, title, low, band)
         panels[0].set_ylabel("similarity to the positive, p")
     made.set_label(
         "Two scatter plots of the probe's groups, hardest negative across, positive up, with the line p = n. "
-        + " ".join(f"{when}, {_shares(plane)}." for when, plane in (("Before", before), ("After", after)))
+        + " ".join(f"{when}, {_shares(plane, band)}." for when, plane in zip(("Before", "After"), planes, strict=True))
     )
     return made
 
 
-def _plane_panel(axes: Axes, plane: Plane, title: str, low: float) -> None:
-    n, p = np.asarray(plane["hardest_negative"], float), np.asarray(plane["positive"], float)  # (G,) each
-    case = cases(p, n)
+def _plane_panel(axes: Axes, plane: Plane, title: str, low: float, band: float) -> None:
+    n, p = plane["hardest_negative"], plane["positive"]  # (G,) each
+    case = cases(p, n, band)
     ends = np.array([low, 1.02])
-    edge = np.linspace(max(low, 0), 1.02, 50)
-    axes.fill_between(edge, edge, edge / (1 - BAND), color=CASE_COLOURS["A"], alpha=0.22, linewidth=0)
+    _shade_case_a(axes, low, band)
     axes.plot(ends, ends, color=INK, linewidth=1.2)
     names = {"B": (0.03, 0.97, "left", "top"), "C": (0.97, 0.03, "right", "bottom")}
     for name, (x, y, ha, va) in names.items():
@@ -200,11 +204,21 @@ def _plane_panel(axes: Axes, plane: Plane, title: str, low: float) -> None:
         va="center", fontsize=8.5, color=INK,
     )  # fmt: skip
     axes.set_title(f"{title}\n", loc="left")
-    axes.text(0, 1.02, _shares(plane), transform=axes.transAxes, fontsize=9.5, color=INK, va="bottom")
+    axes.text(0, 1.02, _shares(plane, band), transform=axes.transAxes, fontsize=9.5, color=INK, va="bottom")
 
 
-def _shares(plane: Plane) -> str:
-    case = cases(np.asarray(plane["positive"], float), np.asarray(plane["hardest_negative"], float))
+def _shade_case_a(axes: Axes, low: float, band: float) -> None:
+    """Shade p > n ≥ (1 - band)·p; from a band of 1 on this reaches up to the frame, and left of n = 0."""
+    look: dict[str, Any] = {"color": CASE_COLOURS["A"], "alpha": 0.22, "linewidth": 0}
+    edge = np.linspace(max(low, 0), 1.02, 50)
+    axes.fill_between(edge, edge, edge / (1 - band) if band < 1 else 2.0, **look)
+    if band > 1 and low < 0:
+        left = np.linspace(low, 0, 50)
+        axes.fill_between(left, left / (1 - band), 2.0, **look)
+
+
+def _shares(plane: Plane, band: float) -> str:
+    case = cases(plane["positive"], plane["hardest_negative"], band)
     share = {name: f"{100 * np.mean(case == name):.0f} %" for name in "ABC"}
     return f"A, near the boundary (shaded): {share['A']},  B: {share['B']},  C: {share['C']}"
 
@@ -215,10 +229,11 @@ def margins(before: Plane, after: Plane) -> Figure:
     Args:
         before: As in `similarity_plane`.
         after: The same groups, after training.
+
+    Raises:
+        HncseError: No groups, or cosines that are not finite.
     """
-    both = [
-        np.asarray(plane["positive"], float) - np.asarray(plane["hardest_negative"], float) for plane in (before, after)
-    ]
+    both = [finite(p["positive"], "cosines") - finite(p["hardest_negative"], "cosines") for p in (before, after)]
     low, high = min(m.min() for m in both), max(m.max() for m in both)
     width = max((high - low) / 36, 1e-5)
     ends = min(np.floor(low / width - 1e-9), -6), max(np.ceil(high / width + 1e-9), 6)  # room for words on both sides

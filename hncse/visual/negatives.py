@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hncse.errors import HncseError
-from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, styled
+from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, one_line, styled
 
 __all__ = ["guard_curves", "phenomena"]
 
@@ -84,18 +84,20 @@ def phenomena(results: Mapping[str, Mapping[str, Any]], paraphrase: str = "close
     names = sorted(first["phenomena"], key=lambda n: first["phenomena"][n][paraphrase]["value"])
     with styled():
         made, (axes,) = figure(8.2, 0.9 + 0.42 * len(names))
-        for i, ((encoder, result), (colour, marker)) in enumerate(zip(results.items(), _SERIES, strict=False)):
+        for i, ((encoder, result), (colour, marker)) in enumerate(
+            zip(results.items(), _SERIES[: len(results)], strict=True)
+        ):
             places = np.arange(len(names)) + 0.2 * (i - (len(results) - 1) / 2)
             for place, name in zip(places, names, strict=True):
                 entry = result["phenomena"][name][paraphrase]
                 if entry["interval"]:
                     axes.plot(entry["interval"], [place, place], color=colour, linewidth=1.6)
-                label = encoder if name == names[0] else None
+                label = one_line(encoder) if name == names[0] else None
                 axes.plot(entry["value"], place, marker, color=colour, markersize=5, label=label)
         axes.axvline(50, color=MUTED, linewidth=1, linestyle=":")
         axes.set_ylim(-0.6, len(names) - 0.1)
         axes.annotate("a coin", (50, len(names) - 0.45), xytext=(4, 0), textcoords="offset points", color=MUTED)
-        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        axes.set_yticks(range(len(names)), [one_line(name.replace("_", " ")) for name in names])
         axes.set_xlim(0, 100)
         axes.set_xlabel(f"hard negatives outranked by the {paraphrase} paraphrase, %; bars: 95 % intervals over groups")
         axes.grid(axis="x")

@@ -10,14 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hncse.errors import HncseError
-from hncse.visual.style import INK, OKABE_ITO, figure, styled
+from hncse.visual.style import INK, OKABE_ITO, figure, finite, looks, one_line, styled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["corpus_lengths", "gallery_figures", "losses_compared"]
-
-_LOOKS = (("blue", "o", "-"), ("vermillion", "s", "--"), ("green", "^", ":"), ("purple", "D", "-."))
 
 
 def corpus_lengths(lengths: Sequence[int], max_length: int) -> Figure:
@@ -71,19 +69,25 @@ def losses_compared(
         loss: Name → loss of every step.
         steps: Name → steps after which the probe was asked.
         score: Name → Spearman × 100 there.
+
+    Raises:
+        HncseError: No losses, more than seven, or a loss or score that is not finite.
     """
+    for name in loss:
+        finite(loss[name], f"values of the loss {name!r}")
+        finite(score[name], f"scores of {name!r}")
+    named = zip(loss.items(), looks(list(loss), "losses"), strict=True)
     with styled():
         made = Figure(figsize=(8.2, 1.7 * max(2, len(loss)) + 0.3), layout="constrained")
         grid = made.add_gridspec(len(loss), 2)
         right = made.add_subplot(grid[:, 1])
-        for place, ((name, values), (colour, marker, line)) in enumerate(zip(loss.items(), _LOOKS, strict=False)):
-            shade = OKABE_ITO[colour]
+        for place, ((name, values), (shade, line, marker)) in enumerate(named):
             left = made.add_subplot(grid[place, 0])
             left.plot(np.arange(1, len(values) + 1), values, line, color=shade)
-            left.set_title(f"{name}: its loss", fontsize=10)
+            left.set_title(f"{one_line(name)}: its loss", fontsize=10)
             left.grid(axis="y")
             left.margins(y=0.15)
-            right.plot(steps[name], score[name], line, marker=marker, color=shade, markersize=6, label=name)
+            right.plot(steps[name], score[name], line, marker=marker, color=shade, markersize=6, label=one_line(name))
         left.set_xlabel("step")
         low = min(min(values) for values in score.values())
         high = max(max(values) for values in score.values())

@@ -12,15 +12,11 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError
-from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, label_right, styled
+from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, finite, label_right, log_axis, looks, one_line, styled
 
 __all__ = ["attention_curves", "loss_curves", "stages_figure"]
 
 Floats = NDArray[np.float64]
-_LOOKS = (  # of series in their order: colour, line and shape; any of the three tells them apart
-    (OKABE_ITO["blue"], "-", "o"), (OKABE_ITO["vermillion"], "--", "s"), (OKABE_ITO["green"], ":", "^"),
-    (OKABE_ITO["purple"], "-.", "D"),
-)  # fmt: skip
 
 
 def loss_curves(curves: Mapping[str, Floats], floor: float, window: int = 9) -> Figure:
@@ -32,15 +28,17 @@ def loss_curves(curves: Mapping[str, Floats], floor: float, window: int = 9) -> 
         window: Points averaged for a line.
 
     Raises:
-        HncseError: A curve without points.
+        HncseError: No curve, more than four, or one without points or with numbers that are not finite.
     """
+    colours = looks(list(curves), "loss curves", most=4)
     for name, curve in curves.items():
         if not len(curve):
             raise HncseError(f"the loss curve of {name!r} has no points; it was made without language modelling")
+        finite(curve, f"numbers of the loss curve of {name!r}")
     with styled():
         made, (axes,) = figure(8.2, 3.8)
         ends = []
-        for (name, curve), (colour, line, _) in zip(curves.items(), _LOOKS, strict=False):
+        for (name, curve), (colour, line, _) in zip(curves.items(), colours, strict=True):
             axes.plot(curve[:, 0], curve[:, 1], ".", color=colour, alpha=0.25, markersize=4)
             smooth = _smooth(curve[:, 1], window)
             axes.plot(curve[:, 0], smooth, line, color=colour)
@@ -73,16 +71,21 @@ def attention_curves(curves: Mapping[str, tuple[Floats, Floats]]) -> Figure:
 
     Args:
         curves: Name → result of `hncse.evaluation.stages.attention_by_frequency`; at most four.
+
+    Raises:
+        HncseError: No curve, more than four, or numbers that are not finite.
     """
+    colours = looks(list(curves), "attention curves", most=4)
+    for name, curve in curves.items():
+        finite(np.concatenate(curve), f"numbers of the attention curve of {name!r}")
     with styled():
         made, (axes,) = figure(8.2, 3.8)
         ends = []
-        for (name, (often, share)), (colour, line, marker) in zip(curves.items(), _LOOKS, strict=False):
+        for (name, (often, share)), (colour, line, marker) in zip(curves.items(), colours, strict=True):
             axes.plot(often, share, line, marker=marker, color=colour, markersize=5)
             ends.append((float(share[-1]), name, colour))
         axes.axhline(1, color=MUTED, linewidth=1, linestyle=":")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        log_axis(axes, "x")
         axes.set_xlabel("occurrences in a thousand word pieces (left: rare, right: frequent)")
         axes.set_ylabel("attention received\n(1: an equal share)")
         axes.set_ylim(0, max(1.5, 1.08 * max(float(share.max()) for _, share in curves.values())))
@@ -114,7 +117,7 @@ def stages_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         if with_dev:
             _dots(panels[1], rows, "stsb_dev", None)
             panels[1].set_xlabel("STS-B dev, Spearman × 100")
-        panels[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
+        panels[0].set_yticks(range(len(rows)), [one_line(row["name"]) for row in rows])
         panels[0].set_ylim(len(rows) - 0.5, -0.5)
     parts = [
         f"{row['name']}: probe {row['probe']:.1f}" + (f", STS-B dev {row['stsb_dev']:.1f}" if with_dev else "")

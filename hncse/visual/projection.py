@@ -66,8 +66,11 @@ def middle(snapshots: Sequence[ArrayLike]) -> Floats:
     """Mean direction of each sentence over snapshots: (n, d) unit rows from arrays (n, d), turned beforehand.
 
     Raises:
-        HncseError: A sentence whose directions cancel, or one without direction.
+        HncseError: No snapshots, shapes that differ, a sentence whose directions cancel, or one without direction.
     """
+    shapes = {np.shape(z) for z in snapshots}
+    if len(shapes) != 1:
+        raise HncseError(f"snapshots of shapes {sorted(shapes)} have no common middle; give some of one shape")
     return normalised(np.mean([normalised(z) for z in snapshots], axis=0))
 
 
@@ -83,11 +86,15 @@ def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, seed: int = 0) ->
         (n, 2) places, centred, the farthest at distance 1.
 
     Raises:
-        HncseError: Fewer than four rows, or a row without direction.
+        HncseError: Fewer than four rows, rows of one number, fewer than two neighbours, or a row without direction.
     """
     rows = normalised(reference)
     if len(rows) < 4:
         raise HncseError(f"a map needs at least 4 points, there are {len(rows)}")
+    if rows.shape[1] < 2:
+        raise HncseError("embeddings of one number have no directions but two; a map needs a width of 2 or more")
+    if neighbours < 2:
+        raise HncseError(f"neighbours is {neighbours}; a map needs 2 or more of each point")
     neighbours = min(neighbours, len(rows) - 1)
     distance, nearest = _nearest(rows, rows, neighbours)
     with warnings.catch_warnings():
@@ -145,11 +152,16 @@ def place(points: ArrayLike, reference: ArrayLike, places: ArrayLike, *, k: int 
         (m, 2).
 
     Raises:
-        HncseError: A row without direction, or as many places as there are not embeddings.
+        HncseError: A row without direction, widths that differ, k below 1, or not one place for each embedding.
     """
     rows, known, flat = normalised(points), normalised(reference), np.asarray(places, dtype=np.float64)
     if len(known) != len(flat):
         raise HncseError(f"{len(known)} embeddings and {len(flat)} places; a map has one for each")
+    if rows.shape[1] != known.shape[1] or k < 1:
+        raise HncseError(
+            f"points of width {rows.shape[1]} cannot be put among {k} neighbours of width {known.shape[1]}; widths "
+            "must be equal and k at least 1"
+        )
     distance, nearest = _nearest(rows, known, min(k, len(known)))
     weight = 1.0 / (distance + 1e-12)  # (m, k); 1 - cosine is half the squared distance
     weight /= weight.sum(axis=1, keepdims=True)
@@ -163,12 +175,17 @@ class Surface:
     """
 
     def __init__(self, places: ArrayLike, values: ArrayLike, smoothing: float = 0.002) -> None:
-        """Take (n, 2) places and (n,) values, n at least 3."""
+        """Take (n, 2) places and (n,) values, n at least 3.
+
+        Raises:
+            HncseError: Fewer, or numbers that are not finite.
+        """
         from scipy.interpolate import RBFInterpolator
 
-        self._guess = RBFInterpolator(
-            np.asarray(places, float), np.asarray(values, float), kernel="linear", smoothing=smoothing
-        )
+        known = np.column_stack([np.asarray(places, float), np.asarray(values, float)])  # (n, 3)
+        if len(known) < 3 or not np.isfinite(known).all():
+            raise HncseError(f"a surface is guessed from three finite points or more; {len(known)} were given")
+        self._guess = RBFInterpolator(known[:, :2], known[:, 2], kernel="linear", smoothing=smoothing)
 
     def __call__(self, places: ArrayLike) -> Floats:
         """Guess at (m, 2) places: (m,)."""
@@ -188,10 +205,18 @@ def trust(embeddings: ArrayLike, places: ArrayLike, k: int = 5) -> float:
         embeddings: (n, d).
         places: (n, 2).
         k: Neighbours looked at; cut below n/2, where the measure is defined.
+
+    Raises:
+        HncseError: Fewer than three rows, or not one place for each.
     """
     from sklearn.manifold import trustworthiness
 
     rows = normalised(embeddings)
+    if len(rows) < 3 or np.shape(places) != (len(rows), 2):
+        raise HncseError(
+            f"{len(rows)} embeddings and places of shape {np.shape(places)}; trust is measured on three rows or more "
+            "with a place (x, y) each"
+        )
     k = max(1, min(k, (len(rows) - 1) // 2))
     return float(trustworthiness(rows, np.asarray(places), n_neighbors=k))
 
@@ -201,13 +226,20 @@ def drift(layouts: Sequence[ArrayLike]) -> float:
 
     Args:
         layouts: Two or more (n, 2) layouts of the same points.
+
+    Raises:
+        HncseError: Fewer than two layouts, or not the same points in all.
     """
+    shapes = {np.shape(layout) for layout in layouts}
+    if len(layouts) < 2 or len(shapes) != 1:
+        raise HncseError(
+            f"drift compares successive layouts of the same points; there are not two, or their shapes differ: "
+            f"{sorted(shapes)}"
+        )
     flat = np.stack([np.asarray(layout, dtype=np.float64) for layout in layouts])  # (t, n, 2)
-    if len(flat) < 2:
-        raise HncseError("drift compares successive layouts; there are not two")
     steps = np.linalg.norm(np.diff(flat, axis=0), axis=2)  # (t-1, n)
     radius = np.linalg.norm(flat - flat.mean(axis=1, keepdims=True), axis=2).max()
-    return float(np.median(steps) / radius)
+    return float(np.median(steps) / radius) if radius > 0 else 0.0
 
 
 def _nearest(rows: Floats, known: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:

@@ -8,20 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hncse.visual.style import INK, OKABE_ITO, figure, styled
+from hncse.errors import HncseError
+from hncse.visual.style import INK, OKABE_ITO, figure, finite, looks, one_line, styled
 
-__all__ = ["SERIES", "alignment_uniformity", "anisotropy"]
-
-#: Colour, marker and line of up to seven things, told apart in grey as well.
-SERIES = (
-    ("blue", "o", "-"),
-    ("vermillion", "s", "--"),
-    ("green", "^", ":"),
-    ("purple", "D", "-."),
-    ("orange", "v", "-"),
-    ("sky", "P", "--"),
-    ("black", "X", ":"),
-)
+__all__ = ["alignment_uniformity", "anisotropy"]
 
 
 def alignment_uniformity(paths: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
@@ -29,13 +19,19 @@ def alignment_uniformity(paths: Mapping[str, tuple[Sequence[float], Sequence[flo
 
     Args:
         paths: Name → (alignment, uniformity) over the moments looked at, all from the same start.
+
+    Raises:
+        HncseError: No training, more than seven, or numbers that are not finite.
     """
+    finite([value for path in paths.values() for half in path for value in half], "alignments and uniformities")
     with styled():
         made, (axes,) = figure(8.2, 4.6)
-        for (name, (up, across)), (colour, marker, line) in zip(paths.items(), SERIES, strict=False):
+        for (name, (up, across)), (colour, line, marker) in zip(
+            paths.items(), looks(list(paths), "trainings"), strict=True
+        ):
             axes.plot(
-                across, up, line, marker=marker, color=OKABE_ITO[colour], markersize=6, markeredgecolor="white",
-                markeredgewidth=0.6, label=name,
+                across, up, line, marker=marker, color=colour, markersize=6, markeredgecolor="white",
+                markeredgewidth=0.6, label=one_line(name),
             )  # fmt: skip
         first_up, first_across = next(iter(paths.values()))
         axes.plot(first_across[0], first_up[0], "*", color=INK, markersize=15, markeredgecolor="white", zorder=5)
@@ -61,8 +57,13 @@ def anisotropy(cosines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
 
     Args:
         cosines: Name of an encoder → (cosines of random pairs, cosines of paraphrases).
+
+    Raises:
+        HncseError: No encoder, or one without pairs or with cosines that are not finite.
     """
-    data = {k: (np.asarray(a, dtype=float), np.asarray(b, dtype=float)) for k, (a, b) in cosines.items()}
+    if not cosines:
+        raise HncseError("there are no encoders to draw")
+    data = {k: (finite(a, f"cosines of {k!r}"), finite(b, f"cosines of {k!r}")) for k, (a, b) in cosines.items()}
     low = min(-0.2, *(float(a.min()) for a, _ in data.values()))
     bins = np.linspace(low, 1.0, 49)
     with styled():
@@ -75,7 +76,9 @@ def anisotropy(cosines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
                 )
             panel.axvline(float(apart.mean()), color=OKABE_ITO["vermillion"], linestyle="--", linewidth=1.4)
             panel.axvline(float(near.mean()), color=OKABE_ITO["blue"], linestyle="--", linewidth=1.4)
-            panel.set_title(f"{name}: random pairs {apart.mean():.2f}, paraphrases {near.mean():.2f}", fontsize=10)
+            panel.set_title(
+                f"{one_line(name)}: random pairs {apart.mean():.2f}, paraphrases {near.mean():.2f}", fontsize=10
+            )
             panel.set_ylabel("% of pairs")
             panel.grid(axis="y")
         panels[-1].set_xlabel("cosine  (filled: random pairs; outlined: paraphrases; dashed: their means)")

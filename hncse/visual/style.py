@@ -9,31 +9,41 @@ from __future__ import annotations
 import base64
 import html
 import io
+import unicodedata
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
-from hncse.runs import Run
+from hncse.runs import Run, whole_file
 
 __all__ = [
     "CASE_COLOURS",
     "INK",
     "MUTED",
     "OKABE_ITO",
+    "SERIES",
     "WIDTH",
     "figure",
+    "finite",
     "label_right",
+    "log_axis",
+    "looks",
+    "one_line",
     "png",
     "save",
     "show",
     "spread",
+    "styled",
 ]
 
 OKABE_ITO = {
@@ -48,6 +58,16 @@ OKABE_ITO = {
 }
 #: HNCSE's cases: near the boundary, safe, on the wrong side.
 CASE_COLOURS = {"A": OKABE_ITO["orange"], "B": OKABE_ITO["blue"], "C": OKABE_ITO["vermillion"]}
+#: Colour, line and marker of up to seven series; any of the three tells them apart, so they differ in grey as well.
+SERIES: tuple[tuple[str, str, str], ...] = (
+    (OKABE_ITO["blue"], "-", "o"),
+    (OKABE_ITO["vermillion"], "--", "s"),
+    (OKABE_ITO["green"], ":", "^"),
+    (OKABE_ITO["purple"], "-.", "D"),
+    (OKABE_ITO["orange"], "-", "v"),
+    (OKABE_ITO["sky"], "--", "P"),
+    (OKABE_ITO["black"], ":", "X"),
+)
 INK, MUTED = "#222222", "#6b6b6b"
 WIDTH = 860  # CSS pixels: fits a laptop's notebook column
 _DPI = 200
@@ -73,6 +93,7 @@ _RC: dict[str, Any] = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "text.color": INK,
+    "text.parse_math": False,  # names and sentences come from users: a dollar sign in them is a dollar sign
     "grid.color": "#dddddd",
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.8,
@@ -92,6 +113,53 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwarg
     made = Figure(figsize=(width, height), layout="constrained")
     axes = made.subplots(rows, columns, squeeze=False, **kwargs)
     return made, list(axes.flat)
+
+
+def looks(names: Sequence[str], what: str, most: int = len(SERIES)) -> Sequence[tuple[str, str, str]]:
+    """Colour, line and marker for each of several series.
+
+    Args:
+        names: Of the series.
+        what: What they are called in the error.
+        most: How many can be told apart in this picture.
+
+    Raises:
+        HncseError: None, or more than can be told apart: nothing is left out of a picture without a word.
+    """
+    if not 0 < len(names) <= most:
+        raise HncseError(f"there are {len(names)} {what} to draw ({', '.join(map(str, names))}); give 1 to {most}")
+    return SERIES[: len(names)]
+
+
+def finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    """Values as a float64 array of the same shape.
+
+    Args:
+        values: What a picture draws.
+        what: What they are called in the error.
+
+    Raises:
+        HncseError: There are none, or some are no finite numbers.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if not array.size:
+        raise HncseError(f"there are no {what} to draw")
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise HncseError(f"{bad} of {array.size} {what} are NaN or infinite; a picture needs finite numbers")
+    return array
+
+
+def one_line(text: str, most: int | None = None) -> str:
+    """Text from outside as one line that can be drawn: control characters become spaces, lone surrogates �.
+
+    Args:
+        text: A sentence or a name.
+        most: Characters at most; the rest becomes "…". None cuts nothing.
+    """
+    kinds = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
+    line = "".join(kinds.get(unicodedata.category(c), c) for c in str(text))
+    return line if most is None or len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 def spread(positions: list[float], gap: float, low: float, high: float) -> list[float]:
@@ -136,10 +204,18 @@ def label_right(axes: Axes, ends: list[tuple[float, str, str]], size: float = 9,
         )  # fmt: skip
     for place, (_, text, colour) in zip(places, ends, strict=True):
         axes.annotate(
-            text, (1, place), xycoords=("axes fraction", "data"), xytext=(18 if swatches else 6, 0),
+            one_line(text), (1, place), xycoords=("axes fraction", "data"), xytext=(18 if swatches else 6, 0),
             textcoords="offset points", va="center", color=colour, fontsize=size, fontweight="bold",
             annotation_clip=False,
         )  # fmt: skip
+
+
+def log_axis(axes: Axes, axis: str) -> None:
+    """Make an axis (``"x"`` or ``"y"``) logarithmic, with plain numbers; matplotlib's own labels are formulas."""
+    line = axes.xaxis if axis == "x" else axes.yaxis
+    (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
+    line.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    line.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
 
 
 def png(picture: Figure) -> bytes:
@@ -150,21 +226,22 @@ def png(picture: Figure) -> bytes:
 def save(picture: Figure, path: Path) -> list[Path]:
     """Write ``<path>.png`` and ``<path>.svg``; the same figure gives the same bytes.
 
+    Args:
+        picture: A figure.
+        path: Folder and name. The whole name is kept, dots included (``tau_0.1`` gives ``tau_0.1.png``); only a
+            ``.png`` or ``.svg`` at its end is not written twice.
+
     Raises:
-        HncseError: The folder cannot be written.
+        HncseError: The folder cannot be written, or the path ends in no name.
     """
+    name = path.name.removesuffix(".png").removesuffix(".svg")
+    if name in ("", ".."):
+        raise HncseError(f"{str(path)!r} is no file name for a picture")
     paths = []
     for ending in ("png", "svg"):
-        target = path.with_suffix(f".{ending}")
-        fresh = target.with_name(f".{target.name}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_bytes(_render(picture, ending))
-            fresh.replace(target)
-        except OSError as error:
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise HncseError(f"{target} could not be written: {error.strerror or error}") from error
+        target = path.with_name(f"{name}.{ending}")
+        with whole_file(target, "wb") as file:
+            file.write(_render(picture, ending))
         paths.append(target)
     return paths
 
@@ -178,7 +255,12 @@ def show(picture: Figure, name: str, alt: str, caption: str, run: Run | None = N
         alt: What the picture shows, in words that stand in for it.
         caption: What to look for; plain text.
         run: Whose ``figures/`` receives PNG and SVG; None stores nothing.
+
+    Raises:
+        HncseError: The name is that of a folder or leaves ``figures/``, or the disk refuses.
     """
+    if name in ("", ".", "..") or Path(name).name != name or "\\" in name:
+        raise HncseError(f"{name!r} is no plain file name; a picture is stored in its run's figures/ under one")
     if run is not None:
         save(picture, run.path / "figures" / name)
     from IPython.display import display

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hncse.errors import HncseError
 from hncse.evaluation.temperature import Match
-from hncse.visual.style import MUTED, OKABE_ITO, figure, styled
+from hncse.visual.style import MUTED, OKABE_ITO, figure, one_line, styled
 
 __all__ = ["colder_figure"]
 
@@ -32,10 +32,10 @@ def colder_figure(found: Sequence[Match], baseline: str = "SimCSE") -> Figure:
     """
     if not 0 < len(found) <= len(_LOOKS):
         raise HncseError(f"{len(found)} temperatures were given; 1 to {len(_LOOKS)} can be drawn")
-    preset = found[0].preset
+    preset, baseline = one_line(found[0].preset), one_line(baseline)
     with styled():
         made, (left, right) = figure(8.6, 3.7, 1, 2)
-        for match, (colour, style) in zip(found, _LOOKS, strict=False):
+        for match, (colour, style) in zip(found, _LOOKS[: len(found)], strict=True):
             left.plot(
                 match.candidates, match.cosines, color=colour, linestyle=style, label=f"τ = {match.temperature:g}"
             )

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from hncse import losses, mixing
+from hncse.data import probe
 from hncse.errors import HncseError
-from hncse.evaluation import defects, geometry
+from hncse.evaluation import defects, geometry, temperature
 from hncse.miner import excluded_pairs, mine_in_batch
-from tests import tiny
+from tests import random_state, tiny
 
 
 def views(n: int = 24, d: int = 12, noise: float = 0.1, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,13 +94,59 @@ def test_uniformity_has_another_exponent() -> None:
 
 
 def test_the_table_holds_all_twelve(kit) -> None:
-    from hncse.data import probe
-
     rows = defects.table(kit, [group.anchor for group in probe.load()][:64])
     assert list(dict.fromkeys(row[0] for row in rows)) == [str(i) for i in range(1, 13)]
     assert all(len(row) == 5 and all(row) for row in rows)
     late = next(row for row in rows if "row late" in row[1])
     assert abs(float(late[3].split()[1])) < 10 < float(late[4].split()[1])  # nothing is left of the correlation
+
+
+def test_the_callers_random_state_and_the_encoders_mode_are_untouched(kit) -> None:
+    texts = [group.anchor for group in probe.load()][:64]
+    z1, z2 = views()
+    small = tiny.encoder(layers=3)
+    for mode in (True, False):
+        kit.train(mode), small.train(mode)
+        with random_state.unchanged():
+            defects.raw_views(kit, texts[:4], seed=3)
+            defects.first_last(small)
+            defects.beside(z1, z2, defects.PRESETS)
+            defects.search_terms(z1, z2)
+            defects.distinct_mixes()
+            defects.scored_pairs(kit)
+            defects.uniformities(z1.numpy())
+            temperature.matches(temperature.batches(kit, texts), "hnm-no-replacement", [0.2], candidates=(0.1, 0.2))
+        assert kit.training is small.training is mode
+    kit.eval()
+
+
+def test_the_mode_is_put_back_when_the_encoder_fails(monkeypatch) -> None:
+    encoder = tiny.encoder().eval()
+    monkeypatch.setattr(type(encoder), "views", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        defects.raw_views(encoder, tiny.sentences(4))
+    assert not encoder.training
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: defects.raw_views(tiny.encoder(), []),
+        lambda: defects.raw_views(tiny.encoder(), ["one"]),
+        lambda: defects.search_terms(*(z[:1] for z in views())),
+        lambda: defects.search_terms(*views(), temperature=0.0),
+        lambda: defects.own_positive_among_hardest(torch.eye(3), 0),
+        lambda: defects.distinct_mixes(k=1),
+        lambda: defects.last_batch(10, 0),
+        lambda: defects.uniformities(np.ones((1, 3))),
+        lambda: defects.uniformities(np.full((4, 3), np.nan)),
+        lambda: defects.scored_pairs(tiny.encoder(), per_batch=0),
+        lambda: defects.table(tiny.encoder(), ["one", "two"]),
+    ],
+)
+def test_what_has_no_answer_is_said(call) -> None:
+    with pytest.raises(HncseError):
+        call()
 
 
 def test_views_are_repeated_exactly_and_the_mode_is_put_back() -> None:
