@@ -1,5 +1,6 @@
 """Sides, mixes and pictures of a decision boundary: toy geometry, the equations, and the losses' own code."""
 
+import dataclasses
 import io
 import json
 import re
@@ -14,7 +15,7 @@ from PIL import Image
 from hncse import files, miner, mixing, runs
 from hncse.data import probe
 from hncse.errors import HncseError
-from hncse.visual import boundary, distortion, film, scenes
+from hncse.visual import boundary, distortion, explorer, film, scenes
 from hncse.visual.mixes import mix
 from hncse.visual.study import Study
 from tests.oracles import loss_oracle
@@ -208,6 +209,30 @@ def test_the_film_loops_and_the_page_needs_nothing_else(study):
     assert set(re.findall(r"https?://[^\s\"']+", text)) <= {"http://www.w3.org/2000/svg"}
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
     assert {name: [s["step"] for s in found] for name, found in data.items()} == study.steps
+
+
+def test_no_sentence_gets_out_of_the_page(tmp_path):
+    hostile = "</script><script>alert(1)</script><!-- <script> ]]> \u2028 & \udc80 <img src=x onerror=alert(1)>"
+    groups = toy_groups()
+    for i, group in enumerate(groups):
+        rows = [dataclasses.replace(s, text=f"{s.text} {hostile}") for s in group.sentences]
+        groups[i] = dataclasses.replace(group, sentences=tuple(rows))
+    name = f"simcse {hostile}"
+    made = Study({name: toy_run(tmp_path / "run", 0.02)}, neighbours=12, groups=groups).film("toy-0")
+    text = film.page(made)
+    text.encode("utf-8")
+    assert text.count("<script") == text.count("</script") == 2 and "<img" not in text and "<!--" not in text
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+    assert list(data) == [name]
+    assert any(hostile in line for point in data[name][0]["points"] for line in point["tip"])
+
+
+def test_the_script_writes_texts_as_texts():
+    script = explorer.SCRIPT.read_text(encoding="utf-8")
+    assert not re.search(r"insertAdjacentHTML|outerHTML|document\.write|eval\(", script)
+    for markup in re.findall(r"innerHTML = ([^;]*?);\n", script, re.S):  # constants only, save the style sheet's own
+        assert re.findall(r"\$\{(\w+)", markup) in ([], ["STYLE"])
+        assert markup[0] in '"`'
 
 
 def test_the_command_keeps_other_entries_of_the_index(tmp_path, monkeypatch, capsys):

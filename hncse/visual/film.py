@@ -71,7 +71,7 @@ def page(film: Film) -> str:
     from hncse.visual import explorer
 
     scenes = {name: [explorer.scene(film, at) for at in found] for name, found in film.moments.items()}
-    data = json.dumps(scenes, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    data = json.dumps(scenes, separators=(",", ":")).replace("<", "\\u003c")  # no sentence can end or open an element
     script = explorer.SCRIPT.read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

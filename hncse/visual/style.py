@@ -24,7 +24,8 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
-from hncse.runs import Run, whole_file
+from hncse.files import whole_file
+from hncse.runs import Run
 
 __all__ = [
     "CASE_COLOURS",
