@@ -1,0 +1,135 @@
+"""The one console command: ``hncse train …``; ``hncse --help`` lists the rest, ``python -m hncse`` is the same.
+
+Each subcommand is the ``main`` of a module, which is imported when it is called for: help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hncse.errors import HncseError, command, unknown
+
+__all__ = ["COMMANDS", "encode", "main"]
+
+#: Subcommand → what it does, and the module and function behind it.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("train an encoder and write a run folder", "hncse.training:main"),
+    "encode": ("write the embeddings of a file of sentences", "hncse.cli:encode"),
+    "sts": ("score an encoder on the STS tasks", "hncse.evaluation.sts:main"),
+    "transfer": ("score an encoder on SentEval's transfer tasks", "hncse.evaluation.transfer:main"),
+    "probe": ("score an encoder on the embedded probe", "hncse.evaluation.probe:main"),
+    "triplets": ("score an encoder on counterfactual NLI and image captions", "hncse.evaluation.triplets:main"),
+    "audit": ("measure guards against false negatives on the probe", "hncse.evaluation.audit:main"),
+    "mine": ("mine hard negatives from a corpus", "hncse.mining:main"),
+    "sweep": ("train and judge a grid of losses, seeds and options", "hncse.sweep:main"),
+    "runs": ("list runs, or print one run's summary", "hncse.runs:main"),
+    "results": ("write the results of finished runs as one CSV", "hncse.evaluation.results:main"),
+    "statistics": ("print verdicts: differences with their intervals", "hncse.evaluation.statistics:main"),
+    "tables": ("write every table and figure of a set of runs", "hncse.evaluation._rebuild:main"),
+    "probe-table": ("print the probe's table over seeds", "hncse.evaluation.probe_table:main"),
+    "sts-files": ("fetch and count the STS files", "hncse.data.senteval:main"),
+    "transfer-files": ("fetch and count the files of the transfer tasks", "hncse.data.transfer:main"),
+    "pretrain": ("make an encoder from plain text, as the embedded one was", "hncse.pretraining:main"),
+    "doctor": ("say what is on this machine, and what that means", "hncse.doctor:main"),
+}  # fmt: skip
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code.
+
+    Raises:
+        HncseError: No such subcommand (the nearest is given); as a command line it says so and ends with 2.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help"):
+        sys.stdout.writelines(line + "\n" for line in _overview())
+        return 0
+    if name == "--version":
+        sys.stdout.write(f"hncse {metadata.version('hncse')}\n")
+        return 0
+    if name not in COMMANDS:
+        raise unknown("subcommand", name, COMMANDS)
+    module, _, function = COMMANDS[name][1].partition(":")
+    return getattr(importlib.import_module(module), function)(words[1:])
+
+
+def _overview() -> Iterator[str]:
+    yield "usage: hncse [--help | --version] SUBCOMMAND …"
+    yield "\nA study kit for sentence embeddings learned with hard negatives.\n"
+    width = max(map(len, COMMANDS))
+    yield from (f"  {name:{width}}  {text}" for name, (text, _) in COMMANDS.items())
+    yield "\n`hncse SUBCOMMAND --help` explains each."
+
+
+@command
+def encode(arguments: list[str] | None = None) -> int:
+    """Embed the sentences of a file or of standard input, a row each, in their order; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="hncse encode",
+        description="Embed sentences, a row each, in their order. Nothing is left out: a line that is no text is an "
+        "error.",
+    )
+    parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    parser.add_argument("file", nargs="?", default="-", help="text, csv, tsv, jsonl, parquet; default: standard input")
+    parser.add_argument("--out", type=Path, required=True, help="vectors.npy, or vectors.parquet with the sentences")
+    parser.add_argument("--column", help="column of a file that has several")
+    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--batch-size", type=int, default=64, help="sentences in a forward pass (default 64)")
+    parser.add_argument("--normalize", action="store_true", help="scale every row to length 1")
+    options = parser.parse_args(arguments)
+    if options.out.suffix not in (".npy", ".parquet"):
+        raise HncseError(f"--out is {str(options.out)!r}; its name must end in .npy or .parquet")
+    sentences = list(_sentences(options.file, options.column))
+    if not sentences:
+        raise HncseError(f"{'standard input' if options.file == '-' else options.file} holds no sentences")
+    from hncse.evaluation import open_encoder
+
+    encoder, _ = open_encoder(options.encoder, options.pooling)
+    vectors = encoder.encode(sentences, options.batch_size, normalize=options.normalize)
+    _write_vectors(options.out, sentences, vectors)
+    sys.stdout.write(f"{options.out}: {vectors.shape[0]:,} × {vectors.shape[1]} float32\n")
+    return 0
+
+
+def _sentences(file: str, column: str | None) -> Iterator[str]:
+    """The lines of standard input, or a file's column."""
+    from hncse.data import readers
+    from hncse.files import expand
+
+    if file == "-" and column is not None:
+        raise HncseError(f"--column is {column!r}; only a file has columns")
+    rows = enumerate(sys.stdin.buffer, 1) if file == "-" else readers.read(expand(file), column)
+    for number, value in rows:
+        if isinstance(value, readers.Bad):
+            raise HncseError(f"{file} line {number}: {value.reason}")
+        try:
+            text = value.decode() if isinstance(value, bytes) else value
+            text.encode()
+        except UnicodeError as error:
+            raise HncseError(f"{file} line {number} is not UTF-8") from error
+        yield text.rstrip("\r\n")
+
+
+def _write_vectors(path: Path, sentences: list[str], vectors: Any) -> None:
+    """Write (n, d) vectors, whole or not at all; a parquet file has the columns ``sentence`` and ``embedding``."""
+    import numpy as np
+
+    from hncse.files import whole_file
+
+    with whole_file(path, "wb") as file:
+        if path.suffix == ".npy":
+            np.save(file, vectors)
+            return
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        parquet.write_table(pa.table({"sentence": sentences, "embedding": rows}), file)
