@@ -2,153 +2,302 @@
 
     python -m hncse.sweep --losses simcse pm-intended hnm-no-replacement --seeds 0-11 --transfer
     python -m hncse.sweep --losses simcse hnm-no-replacement --grid k=3,5,10 --limit 5000 --no-test
+    python -m hncse.sweep --seeds 0-11 --cluster tcp://scheduler:8786     # needs: pip install "hncse[cluster]"
 
 Finished runs are found by their key and not made again, and an interrupted one resumes from its checkpoint: start a
 sweep that was cut off once more. Start it as often as you like, on as many machines as share the folder of runs
-(HNCSE_RUNS): each process makes one run at a time, and none makes what another has claimed (`hncse._sweep_claims`).
+(HNCSE_RUNS): a run has one owner at a time (`hncse.runs.Run.lock`), and a process that finds one taken goes on with the
+next and comes back.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import gc
+import os
 import sys
+import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hncse import _sweep_claims as claims
-from hncse.errors import HncseError, command
-from hncse.runs import Run, root
+from hncse import presets, runs
+from hncse.errors import HncseError, command, unknown
+from hncse.runs import Run, RunBusyError
 
 if TYPE_CHECKING:
     from hncse.training import TrainingConfig
 
-__all__ = ["Outcome", "Plan", "grid", "plan", "state", "sweep"]
+__all__ = ["Job", "Judging", "Outcome", "configurations", "locate", "parse_grid", "parse_seeds", "state", "sweep"]
 
 LOSSES = ("simcse", "pm-intended", "hnm-no-replacement")
+_FLAGS = {"loss": "--losses", "seed": "--seeds", "corpus": "--corpora"}
+_FLAGS_OF_ALL = {"encoder": "--encoder", "limit": "--limit"}
+_WORKER_BYTES = 3 << 29  # 1.5 GiB: PyTorch, the kit encoder, its optimiser and the benchmark files
+#: Options that change nothing unless another has one of these values; runs without it are made once, not once a value.
+_NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    **dict.fromkeys(("k", "s", "alpha", "replacement"), ("hard_negative_mixing", (True,))),
+    **dict.fromkeys(("objective", "candidates"), ("positive_mixing", ("search", "study"))),
+    **dict.fromkeys(
+        ("columns", "band", "detach_coefficients"), ("positive_mixing", ("search", "random", "study", "fixed"))
+    ),
+    "ratio": ("positive_mixing", ("fixed",)),
+}
+_ONE_AT_A_TIME = threading.Lock()  # within a process: seeds and default devices are the process's
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One run to be made: what, and where it will lie."""
+class Job:
+    """A run to be made: what, and the folder it will lie in."""
 
     config: TrainingConfig
     run: Run
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a run: ``state`` "done", "elsewhere" (another process has it) or "failed", with why."""
+class Judging:
+    """What a run is judged on besides the probe: the STS test splits, and the transfer tasks with a solver."""
 
-    plan: Plan
+    test: bool = True
+    transfer: bool = False
+    solver: str = "senteval"
+
+    def complete(self, run: Run) -> bool:
+        """Whether everything wanted is in the run's folder."""
+        from hncse.evaluation import report
+
+        return report.judged(run, test=self.test, transfer=self.transfer, solver=self.solver)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: "done" now, "done before", "elsewhere" (another process owns it) or "failed", with why."""
+
+    job: Job
     state: str
     why: str = ""
 
 
-def grid(losses: Sequence[str], seeds: Sequence[int], **settings: Any) -> list[TrainingConfig]:
-    """Every preset with every seed, seeds outermost, so that an unfinished sweep still compares all presets.
+def parse_seeds(words: Iterable[str]) -> list[int]:
+    """Read seeds: numbers, ranges with both ends (``0-11``), separated by spaces or commas; each counts once."""
+    seeds: dict[int, None] = {}
+    for word in (part for text in words for part in str(text).split(",") if part):
+        first, dash, last = word.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise HncseError(f"seeds {word!r} are no whole number and no range such as 0-11")
+        seeds.update(dict.fromkeys(range(int(first), int(last if dash else first) + 1)))
+    if not seeds:
+        raise HncseError("--seeds names no seed; give numbers and ranges such as 0-11")
+    return list(seeds)
+
+
+def parse_grid(words: Iterable[str], flag: str = "--grid") -> dict[str, list[Any]]:
+    """Read ``NAME=VALUE,VALUE,…``; a name is a training parameter or a loss option.
+
+    Args:
+        words: As given on the command line.
+        flag: "--grid", or "--set", where a name has one value.
+
+    Raises:
+        HncseError: No such name, one that has a flag of its own or stands there twice, no value, or a word where
+            true or false is meant.
+    """
+    grid: dict[str, list[Any]] = {}
+    own = _FLAGS | (_FLAGS_OF_ALL if flag == "--set" else {})
+    for word in words:
+        name, equals, text = word.partition("=")
+        texts = [text] if flag == "--set" else text.split(",")
+        if not equals or not all(texts):
+            raise HncseError(f"{word!r} gives no value; write NAME=VALUE, for example batch_size=128")
+        if name in own:
+            raise HncseError(f"{name} is no word of {flag}; give it with {own[name]}")
+        if name in ("name", "loss_options"):
+            right = "every run has a name of its own" if name == "name" else "give each loss option by its own name"
+            raise HncseError(f"{name} is no word of {flag}: {right}")
+        if name in grid:
+            raise HncseError(f"{name} stands twice in {flag}")
+        grid[name] = [_value(name, one) for one in texts]
+    return grid
+
+
+def _value(name: str, text: str) -> Any:
+    from hncse.training import TrainingConfig, parse_value
+
+    types = {field.name: str(field.type) for field in dataclasses.fields(TrainingConfig)}
+    if name not in types and name not in presets.OPTION_NAMES:
+        raise unknown("parameter or loss option", name, [*types, *presets.OPTION_NAMES])
+    value = parse_value(name, text)
+    boolean = types.get(name, "").startswith("bool")  # a loss option's is checked by the presets
+    if boolean and not isinstance(value, bool) and not (value is None and "None" in types[name]):
+        raise HncseError(f"{name} is {text!r}; it must be true or false")
+    return value
+
+
+def configurations(
+    losses: Sequence[str], seeds: Sequence[int], corpora: Sequence[str], grid: Mapping[str, Sequence[Any]]
+) -> list[TrainingConfig]:
+    """Every combination once, seeds outermost, so that an unfinished sweep still compares everything.
 
     Args:
         losses: Presets.
         seeds: Training seeds.
-        **settings: Other fields of `hncse.training.TrainingConfig`, the same for all.
+        corpora: Sources of sentences.
+        grid: Training parameter or loss option → its values.
+
+    Raises:
+        HncseError: An unknown name or a value out of range, before anything is trained.
     """
+    from sklearn.model_selection import ParameterGrid
+
+    axes = {**grid, "loss": losses, "seed": seeds, "corpus": corpora}
+    points = sorted(
+        ParameterGrid({name: list(dict.fromkeys(values)) for name, values in axes.items()}),
+        key=lambda point: (seeds.index(point["seed"]), corpora.index(point["corpus"])),
+    )
+    return list({repr(config): config for config in map(_configuration, points)}.values())
+
+
+def _configuration(point: dict[str, Any]) -> TrainingConfig:
     from hncse.training import TrainingConfig
 
-    return [TrainingConfig.from_dict({**settings, "loss": loss, "seed": seed}) for seed in seeds for loss in losses]
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+    options = {name: value for name, value in point.items() if name not in fields}
+    resolved = presets.resolve(point["loss"], **options)  # a bad value is refused also where it would change nothing
+    plain = presets.resolve(point["loss"])
+
+    def matters(name: str) -> bool:
+        other, values = _NEEDS.get(name, (name, (options[name],)))
+        return options[name] != getattr(plain, name) and getattr(resolved, other) in values
+
+    changes = {name: value for name, value in options.items() if matters(name)}
+    chosen = {name: value for name, value in point.items() if name in fields}
+    return TrainingConfig.from_dict({**chosen, "loss_options": changes})
 
 
-def plan(configs: Sequence[TrainingConfig]) -> list[Plan]:
-    """Find each run's folder, which its key names.
+def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
+    """Find the folder of each run, which its key names, as `hncse.training.train` does; it need not exist yet.
 
     Raises:
         HncseError: A corpus or an encoder that is not there.
     """
-    from hncse._sweep_grid import locate
+    from hncse import _trainer
+    from hncse.data import corpora
+    from hncse.encoder import SentenceEncoder
+    from hncse.training import run_name
 
-    return [Plan(config, run) for config, run in zip(configs, locate(configs), strict=True)]
+    texts: dict[Any, Any] = {}
+    encoders: dict[Any, Any] = {}
+    jobs = []
+    for c in configs:
+        text, weights = (c.corpus, c.limit, c.column, c.negatives), (c.encoder, c.pooling, c.dropout)
+        if text not in texts:
+            texts[text] = corpora.load(c.corpus, limit=c.limit, column=c.column, negatives=c.negatives)
+        if weights not in encoders:
+            encoders[weights] = SentenceEncoder.from_pretrained(c.encoder, c.pooling, dropout=c.dropout)
+            fingerprint = encoders[weights].fingerprint()  # of all weights: once an encoder, not once a run
+            encoders[weights].fingerprint = lambda known=fingerprint: known
+        key = _trainer.facts(c, texts[text], encoders[weights])["key"]
+        jobs.append(Job(c, Run((Path(c.output) if c.output else runs.root()) / run_name(c, key))))
+    return jobs
 
 
-def state(run: Run, test: bool = True, transfer: bool = False, stale_after: float = claims.STALE_AFTER) -> str:
+def state(run: Run, judging: Judging) -> str:
     """Say how far a run is: "done", "trained" (not judged), "interrupted", "to do", or who is making it."""
-    from hncse.evaluation import report
-
-    if report.judged(run, test=test, transfer=transfer):
+    if judging.complete(run):
         return "done"
-    who = claims.holder(run.path.parent, run.name, stale_after)
-    if who is not None:
-        return f"made by {who['host']}, process {who['pid']}, since {who['since']}"
+    if (run.path / ".lock").exists():
+        try:
+            with run.lock(wait=False):
+                pass
+        except RunBusyError:
+            return f"made by {run.owner()}"
     return "trained" if run.finished else "interrupted" if run.has("config") else "to do"
 
 
-def sweep(
-    plans: Sequence[Plan],
-    *,
-    test: bool = True,
-    transfer: bool = False,
-    stale_after: float = claims.STALE_AFTER,
-) -> Iterator[Outcome]:
-    """Train and judge one run after the other, leaving out what is done and what others have claimed.
+def sweep(jobs: Sequence[Job], judging: Judging, executor: Callable[[], Executor] | None = None) -> Iterator[Outcome]:
+    """Train and judge every job that is not done, leaving out what other processes own.
 
     Args:
-        plans: From `plan`.
-        test: Judge on the STS test splits; False leaves them unread (STS-B dev and the probe only).
-        transfer: Judge on the transfer tasks as well.
-        stale_after: Seconds without a sign of life after which another process's claim counts for nothing.
+        jobs: From `locate`.
+        judging: What to judge on.
+        executor: Makes the executor that jobs are handed to, one anew after a process of it was ended; None makes them
+            here, one after the other.
 
     Yields:
-        An outcome for each run, "elsewhere" last: those are tried again as long as this process has made another.
+        An outcome for each job, as it comes. Those that others own are tried again as long as others of ours end.
     """
-    waiting, made = list(plans), True
-    while waiting and made:
-        made, again = False, []
-        for one in waiting:
-            outcome = _make(one, test, transfer, stale_after)
-            if outcome is None:
-                again.append(one)
+    waiting = list(jobs)
+    while waiting:
+        again = []
+        for outcome in _round(waiting, judging, executor):
+            if outcome.state in ("elsewhere", "killed"):
+                again.append(outcome)
             else:
-                made = made or not outcome.why.startswith("already")
                 yield outcome
-        waiting = again
-    yield from (Outcome(one, "elsewhere") for one in waiting)
+        if len(again) == len(waiting):
+            yield from (dataclasses.replace(o, state=o.state.replace("killed", "failed")) for o in again)
+            return
+        waiting = [outcome.job for outcome in again]
 
 
-def _make(one: Plan, test: bool, transfer: bool, stale_after: float) -> Outcome | None:
-    """Make one run; None where another process is at it."""
-    from hncse.evaluation import report
+def _round(jobs: list[Job], judging: Judging, executor: Callable[[], Executor] | None) -> Iterator[Outcome]:
+    if executor is None:
+        yield from (_make(job, judging) for job in jobs)
+        return
+    with executor() as pool:
+        futures = {pool.submit(_make_there, job, judging): job for job in jobs}
+        for future in as_completed(futures):
+            try:
+                yield dataclasses.replace(future.result(), job=futures[future])
+            except BrokenExecutor:
+                yield Outcome(futures[future], "killed", "its process was ended, perhaps for want of memory")
+            except Exception as error:  # a worker was lost again and again, or cannot import hncse
+                yield Outcome(futures[future], "failed", _reason(error))
 
-    run = one.run
-    if report.judged(run, test=test, transfer=transfer):
-        return Outcome(one, "done", "already")
-    with claims.claim(run.path.parent, run.name, stale_after) as mine:
-        if mine is None:
-            return None
-        if report.judged(run, test=test, transfer=transfer):  # by whoever held it a moment ago
-            return Outcome(one, "done", "already")
+
+def _make_there(job: Job, judging: Judging) -> Outcome:
+    """Make a job in a worker, if it would make the same run there: it may have other data, weights or code."""
+    with _ONE_AT_A_TIME:
+        if judging.complete(job.run):
+            return Outcome(job, "done before")
         try:
-            _train_and_judge(one, mine, test, transfer)
-        except claims.ClaimLost:
-            return None
-        except Exception as error:  # one run's trouble, out of memory for example, is not the sweep's
-            return Outcome(one, "failed", _reason(error))
-        finally:
-            _free()
-    return Outcome(one, "done")
+            (here,) = locate([job.config])
+        except Exception as error:
+            return Outcome(job, "failed", _reason(error))
+        if here.run.path.absolute() != job.run.path.absolute():
+            why = "its HNCSE_RUNS, its HNCSE_DATA or its code is another"
+            return Outcome(job, "failed", f"a worker would make {here.run.path} of it and not {job.run.path}: {why}")
+        return _make(job, judging)
 
 
-def _train_and_judge(one: Plan, mine: claims.Claim, test: bool, transfer: bool) -> None:
+def _make(job: Job, judging: Judging) -> Outcome:
     from hncse.evaluation import report
     from hncse.training import train
 
-    run = train(one.config, on_log=lambda _: mine.check())
-    mine.check()
-    report.judge(run, "auto" if test else "probe", show_progress=False)
-    if transfer:
-        report.judge_transfer(run)
+    run = job.run
+    try:
+        if judging.complete(run):
+            return Outcome(job, "done before")
+        with run.lock(wait=False):
+            if judging.complete(run):  # by whoever owned it a moment ago
+                return Outcome(job, "done before")
+            train(job.config)
+            report.judge(run, "auto" if judging.test else "probe", show_progress=False)
+            if judging.transfer:
+                report.judge_transfer(run, judging.solver)
+    except RunBusyError:
+        return Outcome(job, "elsewhere")
+    except Exception as error:  # one run's trouble, out of memory for example, is not the sweep's
+        return Outcome(job, "failed", _reason(error))
+    finally:
+        _free()
+    return Outcome(job, "done")
 
 
 def _reason(error: Exception) -> str:
@@ -165,6 +314,63 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
+def processes(workers: int) -> Callable[[], Executor] | None:
+    """Make executors of so many processes on this machine, which divide its cores; None for one.
+
+    Raises:
+        HncseError: There is no memory for so many.
+    """
+    import multiprocessing
+
+    import psutil  # type: ignore[import-untyped]
+
+    if workers < 1:
+        raise HncseError(f"--workers is {workers}; it must be at least 1")
+    if workers == 1:
+        return None
+    free = psutil.virtual_memory().available
+    if workers * _WORKER_BYTES > free:
+        raise HncseError(
+            f"--workers is {workers}, and {free / 2**30:.1f} GiB of memory are free; a worker takes about "
+            f"{_WORKER_BYTES / 2**30:.1f}, so take at most {max(1, free // _WORKER_BYTES)}"
+        )
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit PyTorch's threads
+    return lambda: ProcessPoolExecutor(workers, mp_context=spawn, initializer=_use_threads, initargs=(threads,))
+
+
+def _use_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(min(count, torch.get_num_threads()))
+
+
+@contextlib.contextmanager
+def cluster(address: str) -> Iterator[Callable[[], Executor]]:
+    """Hand jobs to the workers of a Dask scheduler (``dask worker --nthreads 1 ADDRESS`` on each machine).
+
+    Args:
+        address: Of the scheduler, such as ``tcp://10.0.0.1:8786``.
+
+    Raises:
+        HncseError: Dask is not installed, or nobody answers there, or no worker is there within a minute.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise HncseError('--cluster needs Dask: pip install "hncse[cluster]"') from error
+    try:
+        client = Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise HncseError(f"no Dask scheduler answers at {address!r}: {error}") from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=60)
+        except TimeoutError as error:
+            raise HncseError(f"the scheduler at {address} has no worker; start some: dask worker {address}") from error
+        yield lambda: client.get_executor(pure=False)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hncse.sweep",
@@ -174,15 +380,19 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--losses", nargs="+", default=list(LOSSES), metavar="PRESET", help=f"default {' '.join(LOSSES)}")
     add("--seeds", nargs="+", default=["0-2"], metavar="N", help="numbers and ranges, such as 0-11 (default 0-2)")
-    add("--encoder", default="kit", help="default kit")
+    add("--encoder", help="default kit")
     add("--corpora", "--corpus", nargs="+", default=["wikipedia"], metavar="CORPUS", help="default wikipedia")
-    add("--limit", default="6400", help="sentences, or None (default 6400)")
+    add("--limit", help="sentences, or None (default 6400)")
     add("--grid", nargs="+", default=[], metavar="NAME=V,V", help="values to cross: loss options, training parameters")
     add("--set", nargs="*", default=[], metavar="NAME=VALUE", help="the same for all runs: what --grid takes")
     add("--transfer", action="store_true", help="measure the seven transfer tasks as well")
+    add("--solver", choices=("senteval", "fast"), default="senteval", help="of the transfer tasks: senteval for tables "
+        "(default), fast while choosing")  # fmt: skip
     add("--no-test", action="store_true", help="read no test split: STS-B dev and the probe only, for choosing")
-    add("--stale-after", type=float, default=claims.STALE_AFTER, metavar="SECONDS",
-        help="silence after which another process's run is taken over (default 300)")  # fmt: skip
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    where.add_argument("--cluster", metavar="ADDRESS", help="a Dask scheduler, such as tcp://10.0.0.1:8786, whose "
+                       "workers see this folder of runs")  # fmt: skip
     add("--csv", help="write the table there as well (transfer: with -transfer in its name)")
     add("--dry-run", action="store_true", help="list the runs and how far they are; make none")
     return parser
@@ -196,68 +406,72 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.no_test and options.transfer:
         raise HncseError("--transfer reads test rows; leave out one of --no-test and --transfer")
-    configs = _configs(options)
-    if not (options.no_test or options.dry_run):
+    judging = Judging(not options.no_test, options.transfer, options.solver)
+    configs = configurations(options.losses, parse_seeds(options.seeds), options.corpora, _grid(options))
+    if judging.test and not options.dry_run:
         senteval.fetch(options.transfer)  # where files are missing; or an error now, not after the first training
-    plans = plan(configs)
-    judged = {"test": not options.no_test, "transfer": options.transfer}
+    jobs = locate(configs)
     if options.dry_run:
-        return _dry_run(plans, {**judged, "stale_after": options.stale_after})
-    counts: Counter[str] = Counter()
-    for outcome in sweep(plans, stale_after=options.stale_after, **judged):
-        counts[outcome.state] += 1
-        line = f"{sum(counts.values())} of {len(plans)}: {outcome.plan.run.name} {outcome.state} {outcome.why}"
-        sys.stderr.write(line.rstrip() + "\n")
-    done = [one.run for one in plans if state(one.run, **judged) == "done"]
-    _print_tables(done, options)
-    left = ", ".join(f"{counts[name]} {text}" for name, text in _LEFT.items() if counts[name])
-    sys.stderr.write(f"{len(done)} of {len(plans)} runs are done in {plans[0].run.path.parent}{left and '; ' + left}\n")
+        return _dry_run(jobs, judging)
+    here = contextlib.nullcontext(processes(options.workers))
+    with cluster(options.cluster) if options.cluster else here as executor:
+        counts: Counter[str] = Counter()
+        for outcome in sweep(jobs, judging, executor):
+            counts[outcome.state] += 1
+            line = f"{sum(counts.values())} of {len(jobs)}: {outcome.job.run.name} {outcome.state} {outcome.why}"
+            sys.stderr.write(line.rstrip() + "\n")
+    done = [job.run for job in jobs if judging.complete(job.run)]
+    _print_tables(done, judging, options.csv)
+    texts = {"elsewhere": "still being made elsewhere", "failed": "failed"}
+    left = "".join(f"; {counts[name]} {text}" for name, text in texts.items() if counts[name])
+    sys.stderr.write(f"{len(done)} of {len(jobs)} runs are done in {jobs[0].run.path.parent}{left}\n")
     return 1 if counts["failed"] else 0
 
 
-_LEFT = {"elsewhere": "still being made elsewhere", "failed": "failed"}
+def _grid(options: argparse.Namespace) -> dict[str, list[Any]]:
+    """Cross --grid's values with those that are the same for all; a name may stand in one place alone."""
+    grid, same = parse_grid(options.grid), parse_grid(options.set, "--set")
+    for name, plain in (("encoder", "kit"), ("limit", "6400")):
+        given = getattr(options, name)
+        if given is not None or name not in grid:
+            same[name] = [_value(name, plain if given is None else given)]
+    if twice := sorted(grid.keys() & same.keys()):
+        raise HncseError(f"{twice[0]} stands in --grid and has one value for all runs as well; leave out one")
+    return grid | same
 
 
-def _configs(options: argparse.Namespace) -> list[TrainingConfig]:
-    from hncse import _sweep_grid as words
-    from hncse.training import parse_value
-
-    settings = {"encoder": options.encoder, "limit": parse_value("limit", options.limit)}
-    settings |= words.parse_settings(options.set)
-    seeds, crossed = words.parse_seeds(options.seeds), words.parse_grid(options.grid)
-    return words.crossed(options.losses, seeds, options.corpora, settings, crossed)
-
-
-def _dry_run(plans: Iterable[Plan], judged: dict[str, Any]) -> int:
+def _dry_run(jobs: Iterable[Job], judging: Judging) -> int:
     from hncse.evaluation.tables import method_name
 
     counts: Counter[str] = Counter()
-    for one in plans:
-        how_far = state(one.run, **judged)
+    for job in jobs:
+        how_far = state(job.run, judging)
         counts["made elsewhere" if how_far.startswith("made") else how_far] += 1
-        config = one.config
+        config = job.config
         what = method_name({"loss": config.loss, "loss_options": config.loss_options})
-        sys.stdout.write(f"{one.run.name:40} {how_far:12} {what}, seed {config.seed}, {config.corpus}\n")
-    sys.stdout.write(", ".join(f"{count} {name}" for name, count in counts.items()) + f": {root()}\n")
+        sys.stdout.write(f"{job.run.name:40} {how_far:12} {what}, seed {config.seed}, {config.corpus}\n")
+    sys.stdout.write(", ".join(f"{count} {name}" for name, count in counts.items()) + f": {runs.root()}\n")
     return 0
 
 
-def _print_tables(done: Sequence[Run], options: argparse.Namespace) -> None:
+def _print_tables(done: Sequence[Run], judging: Judging, csv: str | None) -> None:
     from hncse.evaluation import probe_table, tables
     from hncse.files import write_text
 
     if not done:
         return
     sys.stdout.write(probe_table.to_markdown(probe_table.rows(done)) + "\n")
-    made = {} if options.no_test else {"": tables.sts_table(done, published=False)}
-    if options.transfer:
-        made["-transfer"] = tables.transfer_table(done, published=False)
-    for suffix, table in made.items():
+    gathered = {"": tables.sts_table(done, published=False)} if judging.test else {}
+    if judging.transfer:
+        gathered["-transfer"] = tables.transfer_table(done, published=False, solver=judging.solver)
+    for suffix, table in gathered.items():
         sys.stdout.write(tables.to_markdown(table) + "\n")
-        if options.csv:
-            path = Path(options.csv)
-            write_text(path.with_stem(path.stem + suffix), table.to_csv(index=False))
+        if csv:
+            path = Path(csv)
+            write_text(path.with_name(path.stem + suffix + path.suffix), table.to_csv(index=False))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from hncse import sweep as module  # workers import it by this name, not as __main__
+
+    sys.exit(module.main())

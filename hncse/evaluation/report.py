@@ -24,6 +24,7 @@ from hncse.data import senteval
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError, unknown
 from hncse.evaluation import probe, sts, summary, transfer
+from hncse.evaluation.transfer import result_name
 from hncse.runs import Run
 
 __all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "judged", "planes"]
@@ -98,13 +99,14 @@ def judge_transfer(run: Run, solver: str = "fast", **settings: Any) -> Run:
     return run
 
 
-def judged(run: Run, test: bool = True, transfer: bool = False) -> bool:
-    """Say whether `judge` (and `judge_transfer`, with its default solver) would find nothing left to do.
+def judged(run: Run, test: bool = True, transfer: bool = False, solver: str = "fast") -> bool:
+    """Say whether `judge` (and `judge_transfer`) would find nothing left to do.
 
     Args:
         run: Finished or not.
         test: Whether STS is wanted, where its files are.
         transfer: Whether the transfer tasks are.
+        solver: With which solver.
     """
     if not (run.finished and run.has("baseline") and (run.path / "summary.md").is_file()):
         return False
@@ -113,7 +115,8 @@ def judged(run: Run, test: bool = True, transfer: bool = False) -> bool:
     poolings = run.read("baseline")["poolings"]
     if not (_complete(known, with_sts) and _all_complete(poolings, run, with_sts)):
         return False
-    return not transfer or (run.has("transfer") and "transfer" in poolings.get(run.config["pooling"], {}))
+    name = result_name(solver)
+    return not transfer or (run.has(name) and name in poolings.get(run.config["pooling"], {}))
 
 
 def planes(run: Run) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
