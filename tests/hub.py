@@ -15,20 +15,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _PATH = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/(?:main|0{40})/(.+)")  # datasets and models alike
 _ABOUT = re.compile(r"/api/models/([^/]+/[^/]+)(/tree/.*)?")  # what transformers asks besides files
-FAULTS = ("none", "cut", "damaged", "dropped once", "failing")
+FAULTS = ("none", "cut", "damaged", "dropped once", "failing", "silent", "dripping", "busy")
 
 
 class Hub:
     """Datasets (or models) by name, each a dictionary of files.
 
     fault: ``cut`` sends half of a file as if it were all of it, ``damaged`` changes a byte, ``dropped once`` hangs up
-    in the middle of the first transfer, ``failing`` answers with a server error.
+    in the middle of the first transfer, ``failing`` answers with a server error; ``silent`` describes a file and never
+    sends it, ``dripping`` sends it a byte at a time, ``busy`` asks to come back in an hour.
     """
 
     def __init__(self, datasets: dict[str, dict[str, bytes]], fault: str = "none"):
         assert fault in FAULTS
         self.datasets, self.fault = datasets, fault
         self.asked: list[str] = []
+        self.over = threading.Event()
         self.dropped = False
 
     def __enter__(self) -> Hub:
@@ -39,6 +41,7 @@ class Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -73,6 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
         about = _ABOUT.fullmatch(self.path)
         if hub.fault == "failing":
             self.refuse(503, "")
+        elif hub.fault == "busy" and with_body:
+            self.refuse(429, "")
         elif about and about[1] in hub.datasets:
             self.describe(about[1]) if not about[2] else self.refuse(404, "EntryNotFound")
         elif repository not in hub.datasets:
@@ -94,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
     def refuse(self, status: int, code: str) -> None:
         self.send_response(status)
         self.send_header("X-Error-Code", code)
+        if status == 429:
+            self.send_header("Retry-After", "3600")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -104,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif hub.fault == "damaged":
             body = true[:middle] + bytes([true[middle] ^ 1]) + true[middle + 1 :]
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        if hub.fault == "silent" and with_body:
+            hub.over.wait()
         self.send_response(206 if start else 200)
         self.send_header("X-Repo-Commit", "0" * 40)
         self.send_header("ETag", f'"{hashlib.sha256(true).hexdigest()}"')
@@ -117,5 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
             hub.dropped = True
             self.wfile.write(body[:middle])
             self.close_connection = True  # the promised rest never comes
+        elif with_body and hub.fault == "dripping":
+            for byte in body[start:]:
+                if hub.over.wait(0.01):
+                    break
+                self.wfile.write(bytes([byte]))
         elif with_body:
             self.wfile.write(body[start:])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -314,8 +313,8 @@ def _wiki1m() -> Iterator[tuple[int, Value]]:
 def _fetch_wiki1m(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetch-") as work:
-            fresh = remote.download(_WIKI1M, Path(work))
+        with remote.work_folder(path.parent) as work:
+            fresh = remote.download(_WIKI1M, work)
             lines = sum(1 for _ in readers.read(fresh))
             if lines not in _WIKI1M_LINES:
                 raise remote.Unavailable(f"the file at {hub.endpoint()} has {lines:,} lines instead of 1,000,000")

@@ -1,9 +1,17 @@
-"""Datasets on the Hugging Face hub: one file, checked, whole or not at all; or rows. Quick to say what is wrong."""
+"""Datasets on the Hugging Face hub: one file, checked, whole or not at all; or rows. Quick to say what is wrong.
+
+Nothing waits for ever: a server that does not answer, answers a byte at a time, or asks for an hour's patience is
+given up with a sentence.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +19,16 @@ from typing import Any
 from hncse import hub
 from hncse.errors import HncseError
 
-__all__ = ["REPOSITORY", "Unavailable", "download", "look_up", "rows"]
+__all__ = ["REPOSITORY", "Unavailable", "download", "look_up", "rows", "work_folder"]
 
 #: Where SimCSE's authors keep the benchmark files and the training sentences.
 REPOSITORY = "princeton-nlp/datasets-for-simcse"
 
+_SILENCE = 10.0  # seconds without a byte, after which a transfer is taken up again
+_ATTEMPTS = 3  # times that it is, without a new byte in between
+_FLOOR, _WINDOW = 1_000, 30.0  # bytes a second, seconds: a transfer slower than that for so long is given up
+_LONGEST_WAIT = 60  # seconds that a busy server may ask for
+_LEFTOVER = 86_400  # seconds after which a folder of an interrupted download is nobody's
 _PATIENCE = 5.0  # seconds for the first answer; the library's own retries take half a minute to say "no network"
 _BUFFER = 10_000  # rows of a streamed dataset among which the next one is drawn
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,6 +64,8 @@ def look_up(repository: str, filename: str, token: bool | None = False) -> Any:
     except RepositoryNotFoundError as error:
         raise Unavailable(f"{hub.endpoint()} has no public dataset {repository!r}") from error
     except Exception as error:  # the library's network errors changed their types with every major version
+        if (response := getattr(error, "response", None)) is not None:
+            _refuse_long_waits(response)
         raise Unavailable(f"{hub.endpoint()} cannot be reached ({_reason(error)})") from error
 
 
@@ -72,25 +87,108 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
         HncseError: The folder cannot be written, or the disk is full.
     """
     import huggingface_hub
+    from huggingface_hub.utils import tqdm
 
     facts = look_up(repository, filename)
     if facts is None:
         raise Unavailable(f"{hub.endpoint()}: dataset {repository} has no file {filename!r}")
-    try:
-        path = Path(
-            huggingface_hub.hf_hub_download(
-                repository, filename, repo_type="dataset", local_dir=folder, endpoint=hub.endpoint(), token=False
-            )
-        )
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, ConnectionError):
-            raise HncseError(f"{folder} could not be written: {error.strerror or error}") from error
-        raise Unavailable(f"{filename} did not arrive whole from {hub.endpoint()} ({_reason(error)})") from error
-    except Exception as error:  # as above
-        raise Unavailable(f"{filename} did not arrive from {hub.endpoint()} ({_reason(error)})") from error
+    path = folder / Path(filename).name
+    url = huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=hub.endpoint())
+    failures = 0
+    with tqdm(total=facts.size, unit="B", unit_scale=True, desc=path.name) as bar:
+        while True:
+            before = bar.n
+            try:
+                _receive(url, path, bar)
+                break
+            except HncseError:
+                raise
+            except OSError as error:
+                raise HncseError(f"{folder} could not be written: {error.strerror or error}") from error
+            except Exception as error:  # the types of the client's errors changed with every major version
+                failures = failures + 1 if bar.n <= before else 0
+                if failures >= _ATTEMPTS:
+                    raise Unavailable(f"{filename} did not arrive from {hub.endpoint()} ({_reason(error)})") from error
+                time.sleep(1)
+    if facts.size is not None and path.stat().st_size != facts.size:
+        size = f"{path.stat().st_size:,} of {facts.size:,} bytes"
+        raise Unavailable(f"{filename} did not arrive whole from {hub.endpoint()} ({size})")
     if facts.etag and _SHA256.fullmatch(facts.etag) and _sha256(path) != facts.etag:
         raise Unavailable(f"{filename} arrived damaged from {hub.endpoint()}: its sha256 is not {facts.etag[:12]}…")
     return path
+
+
+def _receive(url: str, path: Path, bar: Any) -> None:
+    """Take up one transfer where the file ends, and read it to its end."""
+    from huggingface_hub.utils import get_session
+
+    have = path.stat().st_size if path.is_file() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with get_session().stream("GET", url, headers=headers, timeout=_SILENCE, follow_redirects=True) as response:
+        _refuse_long_waits(response)
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        bar.n = have if resumed else 0
+        began, received = time.monotonic(), 0
+        with path.open("ab" if resumed else "wb") as file:
+            for block in response.iter_raw():
+                file.write(block)
+                bar.update(len(block))
+                received += len(block)
+                if (seconds := time.monotonic() - began) >= _WINDOW:
+                    if received < _FLOOR * seconds:
+                        raise Unavailable(
+                            f"{hub.endpoint()} sent {received:,} bytes of {path.name} in {seconds:.0f} seconds, which "
+                            "would take for ever: given up"
+                        )
+                    began, received = time.monotonic(), 0
+
+
+def _refuse_long_waits(response: Any) -> None:
+    wait = response.headers.get("Retry-After", "")
+    too_long = int(wait) > _LONGEST_WAIT if wait.isdigit() else response.status_code == 429
+    if response.status_code in (429, 503) and too_long:
+        when = f"in {int(wait):,} seconds" if wait.isdigit() else "later"
+        raise Unavailable(f"{hub.endpoint()} is busy (status {response.status_code}) and asks to come back {when}")
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Let the hub's client, whoever calls it, give up on a server that keeps silent or asks for a long wait."""
+    from huggingface_hub.utils import get_session
+
+    session = get_session()
+    send, timeouts = session.send, 0
+
+    def sending(*given: Any, **options: Any) -> Any:
+        nonlocal timeouts
+        try:
+            response = send(*given, **options)
+        except Exception as error:
+            timeouts += "Timeout" in type(error).__name__
+            if timeouts >= _ATTEMPTS:
+                raise Unavailable(f"{hub.endpoint()} does not answer ({_ATTEMPTS} times in a row)") from error
+            raise
+        timeouts = 0
+        _refuse_long_waits(response)
+        return response
+
+    session.send = sending  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        session.send = send  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def work_folder(parent: Path) -> Iterator[Path]:
+    """Give a folder beside a download's destination, gone afterwards; one that a kill left a day ago goes as well."""
+    for old in parent.glob(".fetch-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > _LEFTOVER:
+                shutil.rmtree(old)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".fetch-") as work:
+        yield Path(work)
 
 
 def rows(name: str, *, streamed: bool, seed: int = 0) -> Iterator[dict[str, Any]]:
@@ -107,15 +205,19 @@ def rows(name: str, *, streamed: bool, seed: int = 0) -> Iterator[dict[str, Any]
     Raises:
         HncseError: No network, no such dataset, no training split, a transfer that broke off.
     """
+    path, _, configuration = name.partition("@")
+    path = str(Path(path).expanduser()) if path.startswith("~") else path
+    with _impatient():
+        yield from _rows(name, path, configuration, streamed, seed)
+
+
+def _rows(name: str, path: str, configuration: str, streamed: bool, seed: int) -> Iterator[dict[str, Any]]:
     import datasets
     from huggingface_hub import constants
 
-    path, _, configuration = name.partition("@")
     try:
         if not Path(path).exists() and not constants.HF_HUB_OFFLINE:
-            look_up(
-                path, "README.md", token=None
-            )  # the library takes half a minute to find out that there is no network
+            look_up(path, "README.md", token=None)  # the library takes half a minute to find out there is no network
         found = datasets.load_dataset(path, configuration or None, streaming=streamed)
     except Exception as error:  # a dozen types, by version
         raise HncseError(f"dataset {name!r} could not be loaded: {_reason(error)}") from error

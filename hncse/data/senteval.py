@@ -13,7 +13,6 @@ import hashlib
 import os
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -226,10 +225,10 @@ def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> P
         return target
     try:
         data.home().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data.home(), prefix=".fetch-") as work:
+        with remote.work_folder(data.home()) as work:
             try:
-                archive = remote.download(_ARCHIVE, Path(work))
-                unpacked = _unpack(archive, Path(work) / "unpacked", transfer, allow_other_files)
+                archive = remote.download(_ARCHIVE, work)
+                unpacked = _unpack(archive, work / "unpacked", transfer, allow_other_files)
             except remote.Unavailable as error:
                 raise HncseError(f"{_ARCHIVE} is not in {data.home()}, and {error}. {WAYS}") from error
             _install(unpacked, target)
@@ -265,7 +264,7 @@ def _unpack(archive: Path, work: Path, transfer: bool, others: bool | None) -> P
         raise HncseError("this Python is too old to unpack archives safely; use 3.10.12, 3.11.4 or any later one")
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(work, filter="data")  # refuses links and paths that lead out of the folder
+            tar.extractall(work, filter=_harmless)
     except tarfile.FilterError as error:
         raise remote.Unavailable(f"{archive.name} was not unpacked: {error}") from error
     except (tarfile.TarError, EOFError) as error:
@@ -275,6 +274,12 @@ def _unpack(archive: Path, work: Path, transfer: bool, others: bool | None) -> P
         raise remote.Unavailable(f"{archive.name} holds no folder STS")
     _check_all(found.parent, archive.name, transfer, others)
     return found.parent
+
+
+def _harmless(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Refuse links and paths that lead out of the folder; leave file modes to the person's umask."""
+    checked = tarfile.data_filter(member, folder)
+    return checked and checked.replace(mode=None, deep=False)  # type: ignore[arg-type]
 
 
 def _check_all(folder: Path, archive: str, transfer: bool, others: bool | None) -> None:

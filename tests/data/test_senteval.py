@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -266,7 +267,7 @@ def test_fetch_completes_a_folder_and_keeps_what_else_is_there(packed, home, ser
 
 
 def test_an_interrupted_transfer_is_taken_up_where_it_broke(packed, home, serve, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    monkeypatch.setattr(remote.time, "sleep", lambda _: None)
     hub = serve({TAR: packed}, fault="dropped once")
     fetch()
     assert hub.dropped
@@ -286,6 +287,37 @@ def test_a_bad_transfer_leaves_nothing(fault, says, packed, home, serve):
     assert list(home.iterdir()) == []
     for part in (TAR, str(home), "Two ways to get it", "HNCSE_DATA"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [("silent", "did not arrive"), ("dripping", "would take for ever"), ("busy", "in 3,600 seconds")]
+)
+def test_a_server_that_keeps_one_waiting_is_given_up(fault, says, packed, home, serve, monkeypatch):
+    for name, seconds in (("_SILENCE", 0.2), ("_WINDOW", 0.2)):
+        monkeypatch.setattr(remote, name, seconds)
+    monkeypatch.setattr(remote.time, "sleep", lambda _: None)
+    serve({TAR: packed}, fault=fault)
+    with pytest.raises(HncseError, match=says):
+        fetch()
+    assert list(home.iterdir()) == []
+
+
+def test_what_is_fetched_has_the_modes_of_the_umask_and_old_leftovers_go(small, tmp_path, home, serve):
+    base = benchmark.write(tmp_path / "source")
+    for path in base.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)  # a careless archive
+    for name, age in ((".fetch-old", 90_000), (".fetch-new", 60)):
+        (home / name).mkdir()
+        os.utime(home / name, (time.time() - age,) * 2)
+    serve({TAR: benchmark.archive(base)})
+    before = os.umask(0o027)
+    try:
+        place = fetch()
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in place.rglob("*") if path.is_file()} == {0o640}
+    assert {path.stat().st_mode & 0o777 for path in place.rglob("*") if path.is_dir()} == {0o750}
+    assert sorted(path.name for path in home.iterdir()) == [".fetch-new", "senteval"]
 
 
 def evil(member: tarfile.TarInfo, data: bytes = b"") -> bytes:
@@ -377,7 +409,7 @@ def test_a_full_or_read_only_disk_leaves_nothing(what, number, packed, home, ser
     elif what == "moving":
         monkeypatch.setattr(Path, "replace", fail)
     else:
-        monkeypatch.setattr("huggingface_hub.file_download.http_get", fail)
+        monkeypatch.setattr(remote, "_receive", fail)
     with pytest.raises(HncseError, match=f"could not be written.*{os.strerror(number)}"):
         fetch()
     assert [path for path in home.rglob("*") if path.is_file()] == []
