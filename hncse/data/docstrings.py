@@ -1,29 +1,29 @@
-"""English sentences out of the docstrings of the installed packages: real text on every machine, no download.
+"""English sentences out of the docstrings of this kit's dependencies: real text on every machine, no download.
 
-The harvest reads the source files of the standard library and of the packages that usually lie beside this kit,
-takes the strings that stand alone on a line (docstrings), and keeps what reads as an English sentence: prose
-paragraphs only, markup removed, no code, no tables, no lists of parameters. Nothing is imported or executed.
+The harvest reads the source files of the packages that the kit needs to run, takes the strings that stand alone on a
+line (docstrings), and keeps what reads as an English sentence: prose paragraphs only, markup removed, no code, no
+tables, no lists of parameters. Nothing is imported or executed. The same versions give the same sentences, whatever
+else is installed: extras, tools for testing, and what only some systems or Pythons need are not read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import logging
-import os
-import platform
 import re
-import sysconfig
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import platformdirs
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from hncse.errors import HncseError
 from hncse.files import write_text
 
-__all__ = ["PACKAGES", "harvest", "prose_sentences"]
+__all__ = ["distributions", "harvest", "prose_sentences"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,29 +32,11 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: Packages read beside the standard library, where installed. A fixed list, so that the corpus depends on
-#: nothing but versions: most come with this kit's own dependencies.
-PACKAGES: tuple[str, ...] = (
-    "IPython", "PIL", "accelerate", "anyio", "attr", "babel", "bs4", "click", "datasets", "dateutil", "faiss",
-    "fontTools", "fsspec", "httpx", "huggingface_hub", "hypothesis", "ipykernel", "ipywidgets", "jedi", "jinja2",
-    "joblib", "jsonschema", "jupyter_client", "jupyter_core", "jupyter_server", "jupyterlab", "lark", "llvmlite",
-    "matplotlib", "mpmath", "narwhals", "nbclient", "nbconvert", "nbformat", "networkx", "numba", "numpy",
-    "packaging", "pandas", "papermill", "parso", "pexpect", "prompt_toolkit", "psutil", "pyarrow", "pydantic",
-    "pygments", "pynndescent", "pyparsing", "requests", "rich", "scipy", "sentence_transformers", "setuptools",
-    "sklearn", "sympy", "tokenizers", "torch", "tornado", "traitlets", "transformers", "umap", "urllib3", "zmq",
-)  # fmt: skip
-
-# Distributions whose name is not the package's.
-_DISTRIBUTIONS = {
-    "PIL": "pillow", "attr": "attrs", "bs4": "beautifulsoup4", "dateutil": "python-dateutil", "faiss": "faiss-cpu",
-    "sklearn": "scikit-learn", "umap": "umap-learn", "zmq": "pyzmq",
-}  # fmt: skip
-_FILTERS = 1  # part of the cache's key: raised whenever a filter below changes
-_SKIPPED_FOLDERS = _words(
-    "__pycache__ _vendor idlelib lib2to3 site-packages dist-packages test testing tests turtledemo"
-)
+_NOT_READ = ("setuptools",)  # its version follows what else is installed
+_FILTERS = 2  # part of the cache's key: raised whenever a filter below changes
+_SKIPPED_FOLDERS = _words("__pycache__ .. _vendor bin test testing tests")
 # The model folders of transformers repeat one another's docstrings a few hundred times over.
-_SKIPPED_PATH = str(Path("transformers", "models"))
+_SKIPPED_PATH = ("transformers", "models")
 
 _MIN_WORDS, _MAX_WORDS = 5, 40
 _MIN_FUNCTION_WORDS = 0.25  # share of a sentence; running English has 0.35 to 0.6, labels and code far less
@@ -111,8 +93,8 @@ _SUBORDINATORS = _words("that which where when who whose if whether while until 
 def harvest(seed: int = 0) -> list[str]:
     """Collect the distinct English sentences of the installed docstrings, 5 to 40 words each.
 
-    The result depends on nothing but the versions of Python and of the packages in :data:`PACKAGES`. It is kept
-    in the user's cache folder under a key of those versions; where that cannot be written, it is made each time.
+    The result depends on nothing but the versions of the packages in `distributions`. It is kept in the user's cache
+    folder under a key of those versions; where that cannot be written, it is made each time.
 
     Args:
         seed: Orders the sentences: sorted by a hash of seed and sentence, so that the first N are a sample.
@@ -128,6 +110,48 @@ def harvest(seed: int = 0) -> list[str]:
         _write_cache(cache, sentences)
     salt = f"{seed}\n".encode()
     return sorted(sentences, key=lambda text: hashlib.blake2b(salt + text.encode(), digest_size=8).digest())
+
+
+def distributions() -> dict[str, str]:
+    """List the packages that are read: all that this kit needs to run, and all that those need, without extras.
+
+    Requirements that hold on some systems or Pythons only are left out, so that the list is the same everywhere.
+
+    Returns:
+        Name → installed version, sorted by name.
+    """
+    found: dict[str, str] = {}
+    todo, met = _requirements(), set()  # type: list[str], set[tuple[str, str]]
+    while todo:
+        needed = Requirement(todo.pop())
+        name = canonicalize_name(needed.name)
+        for extra in ("", *sorted(needed.extras)):
+            if (name, extra) in met or name in _NOT_READ:
+                continue
+            met.add((name, extra))
+            try:
+                package = importlib.metadata.distribution(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+            found[name] = package.version
+            todo += [line for line in package.requires or () if _holds_everywhere(line, extra)]
+    return dict(sorted(found.items()))
+
+
+def _holds_everywhere(line: str, extra: str) -> bool:
+    marker = Requirement(line).marker
+    return str(marker or "") == (f'extra == "{extra}"' if extra else "")
+
+
+def _requirements() -> list[str]:
+    """What the kit needs to run: from the checkout's pyproject.toml, else from the installed package."""
+    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if project.is_file():
+        facts = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
+        if facts.get("name") == "hncse":
+            return list(facts["dependencies"])
+    lines = importlib.metadata.requires("hncse") or []
+    return [line for line in lines if _holds_everywhere(line, "")]
 
 
 def prose_sentences(docstring: str) -> Iterator[str]:
@@ -209,7 +233,7 @@ def _collect() -> list[str]:
     """Read every source file once; of sentences that differ in case, digits or marks only, keep the first."""
     kept: dict[str, str] = {}
     seen: set[str] = set()
-    for path in _source_files(_roots()):
+    for path in _source_files(distributions()):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -233,38 +257,18 @@ def _docstrings(source: str) -> Iterator[str]:
                 yield inside
 
 
-def _source_files(roots: list[Path]) -> Iterator[Path]:
-    """Yield the Python files below some folders, in a fixed order."""
-    for root in roots:
-        for folder, folders, files in os.walk(root):
-            folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
-            if folder.endswith(_SKIPPED_PATH):
-                folders.clear()
-                continue
-            yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
-
-
-def _roots() -> list[Path]:
-    """Return the folders of the standard library and of the packages that are installed (none is imported)."""
-    roots = [Path(sysconfig.get_path("stdlib"))]
-    for name in PACKAGES:
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            continue
-        if spec is not None and spec.origin is not None and spec.submodule_search_locations:
-            roots.extend(Path(place) for place in spec.submodule_search_locations)
-    return roots
+def _source_files(names: Iterable[str]) -> Iterator[Path]:
+    """Yield the Python files of some packages as their installers recorded them, in a fixed order."""
+    for name in names:
+        for file in sorted(importlib.metadata.files(name) or (), key=str):
+            parts = file.parts
+            if file.suffix == ".py" and not _SKIPPED_FOLDERS.intersection(parts) and parts[:2] != _SKIPPED_PATH:
+                yield Path(str(file.locate()))
 
 
 def _cache_path() -> Path:
     """Name the cache file after everything the harvest depends on."""
-    parts = [f"filters {_FILTERS}", f"python {platform.python_version()}"]
-    for name in PACKAGES:
-        try:
-            parts.append(f"{name} {importlib.metadata.version(_DISTRIBUTIONS.get(name, name))}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    parts = [f"filters {_FILTERS}", *(f"{name} {version}" for name, version in distributions().items())]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return platformdirs.user_cache_path("hncse") / f"docstrings-{key}.txt"
 

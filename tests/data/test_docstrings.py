@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,23 @@ def test_what_is_an_english_sentence(text):
     assert list(docstrings.prose_sentences(text)) == [text]
 
 
+def install(
+    site: Path, name: str, version: str = "1.0", needs: tuple[str, ...] = (), modules: tuple[str, ...] = ()
+) -> None:
+    """Write what an installer leaves: metadata, and a record of the files."""
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {need}" for need in needs)]
+    (info / "METADATA").write_text("Metadata-Version: 2.1\n" + "\n".join(lines) + "\n")
+    (info / "RECORD").write_text("".join(f"{module},,\n" for module in modules))
+    importlib.invalidate_caches()
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of four modules in place of everything installed, and an empty cache folder."""
-    root = tmp_path / "package"
+    """A package of four modules in place of everything that the kit needs, and an empty cache folder."""
+    site = tmp_path / "site"
+    root = site / "package"
     (root / "tests").mkdir(parents=True)
     (root / "b.py").write_text('def f():\n    r"""The second module has one sentence."""\n')
     (root / "a.py").write_text(
@@ -99,9 +113,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "d.py").write_bytes(
         b'"""This file is in latin-1 but it can be read: caf\xe9 one. This sentence is fine too."""'
     )
-    monkeypatch.setattr(docstrings, "_roots", lambda: [root])
+    (root / "e.py").write_text('"""This file was not put there by the installer."""')
+    modules = tuple(f"package/{name}.py" for name in ("b", "tests/c", "gone", "a", "d"))
+    install(site, "package", modules=modules)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(docstrings, "_requirements", lambda: ["package>=0.1"])
     monkeypatch.setattr(docstrings.platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
-    return root
+    return site
 
 
 EXPECTED = {
@@ -131,7 +149,8 @@ def test_the_harvest_is_kept_under_a_key_of_versions(package, monkeypatch):
     monkeypatch.setattr(docstrings, "_collect", lambda: pytest.fail("read again"))
     assert docstrings.harvest() == first
     monkeypatch.setattr(docstrings, "_collect", lambda: ["Another version says something else."])
-    monkeypatch.setattr(docstrings.importlib.metadata, "version", lambda name: "999")
+    (package / "package-1.0.dist-info").rename(package / "package-2.0.dist-info")
+    install(package, "package", "2.0", modules=("package/a.py",))
     assert docstrings.harvest() == ["Another version says something else."]
     assert len(cache_files(package)) == 2 and kept.is_file()
 
@@ -154,7 +173,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(package, monkeypatch):
     assert set(docstrings.harvest()) == EXPECTED
     monkeypatch.undo()
     (package.parent / "cache").write_text("a file in the way")
-    monkeypatch.setattr(docstrings, "_roots", lambda: [package])
+    monkeypatch.syspath_prepend(str(package))
+    monkeypatch.setattr(docstrings, "_requirements", lambda: ["package"])
     monkeypatch.setattr(docstrings.platformdirs, "user_cache_path", lambda _: package.parent / "cache" / "deeper")
     assert set(docstrings.harvest()) == EXPECTED
 
@@ -166,7 +186,7 @@ def test_the_corpus_of_docstrings(package):
 
 
 def test_the_installed_packages_give_a_corpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(docstrings, "PACKAGES", ("numpy", "no_such_package_here", "platformdirs"))
+    monkeypatch.setattr(docstrings, "_requirements", lambda: ["numpy", "no-such-package-here", "platformdirs>=4"])
     monkeypatch.setattr(docstrings.platformdirs, "user_cache_path", lambda _: tmp_path)
     sentences = docstrings.harvest()
     assert len(sentences) > 2_000
@@ -175,6 +195,28 @@ def test_the_installed_packages_give_a_corpus(tmp_path, monkeypatch):
         assert 5 <= len(sentence.split()) <= 40
         assert sentence[0].isupper() and sentence[-1] in ".!?"
         assert not set(sentence) & set("`_*=<>[]{}\\/|#@~^$&+\n")
+
+
+def test_what_is_read_does_not_depend_on_what_else_is_installed(package, monkeypatch):
+    """Extras, tools for testing, and what some systems need are not read, installed or not."""
+    needs = ("base", "fast[speed]>=2", 'only-linux; sys_platform == "linux"', 'extra-one; extra == "more"')
+    install(package, "package", needs=needs)
+    install(package, "base", needs=("package",))  # circles end
+    install(package, "fast", needs=('c-code; extra == "speed"', 'gpu; extra == "cuda"'))
+    install(package, "c_code")
+    small = docstrings.distributions()
+    assert list(small) == ["base", "c-code", "fast", "package"]
+    before = docstrings._cache_path()
+    for name in ("only-linux", "extra-one", "gpu", "pytest", "sentence-transformers", "setuptools"):
+        install(package, name)
+    install(package, "package", needs=(*needs, "setuptools"))
+    assert docstrings.distributions() == small and docstrings._cache_path() == before
+
+
+def test_the_kits_own_list_holds_its_dependencies_and_no_extras():
+    names = set(docstrings.distributions())
+    assert {"numpy", "torch", "transformers", "packaging"} <= names
+    assert not names & {"pytest", "hypothesis", "sentence-transformers", "mypy", "distributed", "hncse"}
 
 
 def test_home_is_the_variable_or_the_users_cache(monkeypatch, tmp_path):
