@@ -5,7 +5,11 @@ VENV := .venv
 PY := $(VENV)/bin/python
 RUNS := $(or $(HNCSE_RUNS),runs)
 # --no-compile: Python compiles what it imports; compiling every package at once doubles the installation's work.
-INSTALL := pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
+# CONSTRAINTS=constraints-lowest.txt VENV=.venv-lowest: the lowest versions that pyproject.toml declares.
+CONSTRAINTS ?= constraints.txt
+INSTALL := pip install -qq --no-compile --disable-pip-version-check -c $(CONSTRAINTS)
+# Processes that share the tests.
+WORKERS ?= 2
 # Longest a single notebook cell may take, in seconds. A run that is cut off resumes where it was.
 TIMEOUT ?= 14400
 NOTEBOOKS ?=
@@ -23,7 +27,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 PAPERMILL = $(PY) -m papermill --kernel python3 --language python --log-level WARNING --execution-timeout $(TIMEOUT) \
 	$(if $(CI),--no-progress-bar)
 
-.PHONY: help setup train test test-real notebooks figures tables lint colab browser bench clean
+.PHONY: help setup train test test-real notebooks figures tables lint wheel colab browser bench clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -33,7 +37,7 @@ setup: $(VENV)/.stamp ## make .venv with the tested versions (2 to 4 minutes, on
 	@:
 
 # .unfinished marks a first installation that was interrupted: the next one starts from nothing.
-$(VENV)/.stamp: pyproject.toml constraints.txt
+$(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
 	  echo "error: Python 3.11 to 3.13 is needed; $(PYTHON) is" \
 	    "$$($(PYTHON) --version 2>/dev/null || echo not there). Name one: make setup PYTHON=python3.12" >&2; exit 2; }
@@ -57,14 +61,14 @@ train: setup ## train an encoder and print its table; LOSS= CORPUS= LIMIT= ENCOD
 	@$(PAPERMILL) notebooks/03_train.ipynb "$(RUNS)/03_train.ipynb" $(PARAMETERS)
 	@$(PY) -m hncse.runs latest
 
-test: setup ## run the tests that need no files from outside
-	@$(PY) -m pytest -m "not real and not browser"
+test: setup ## run the tests that need no files from outside, in WORKERS=2 processes
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not real and not browser"
 
 test-real: setup ## run the tests on the real benchmark files in HNCSE_DATA
 	@test -d "$$HNCSE_DATA" || { \
 	  echo "error: HNCSE_DATA is '$$HNCSE_DATA', not a folder; it names the one that holds senteval/ and wikipedia/:" \
 	    "make test-real HNCSE_DATA=/path/to/data" >&2; exit 2; }
-	@$(PY) -m pytest -m real
+	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m real
 
 notebooks: setup ## run and check every notebook, into runs/notebooks/; NOTEBOOKS="03_train" picks some
 	@$(PY) -m hncse.notebook run $(NOTEBOOKS)
@@ -85,6 +89,9 @@ lint: setup ## check style, formatting, types and what notebooks promise
 	@$(PY) -m mypy
 	@$(PY) -m hncse.notebook check
 
+wheel: setup ## build the wheel and run every notebook on it, in an empty folder, as far from a checkout as on Colab
+	@$(PY) -m tests.installed_wheel $(if $(FRESH),--fresh) $(NOTEBOOKS)
+
 colab: setup ## prove the notebooks' setup line in a fresh environment, as Colab runs it (needs PyPI; several minutes)
 	@$(PY) -m tests.colab
 
@@ -96,5 +103,5 @@ bench: setup ## measure speed and memory against the plain forms and sentence-tr
 	@$(PY) -m benchmarks
 
 clean: ## remove .venv and caches; runs/ stays
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find hncse tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -10,15 +10,16 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
-from shutil import copy, copytree, ignore_patterns
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import hncse
+from tests import installed_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -48,8 +49,8 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
 
 
-def pins() -> dict[str, Requirement]:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def pins(name: str = "constraints.txt") -> dict[str, Requirement]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert len({canonicalize_name(r.name) for r in requirements}) == len(requirements), "a name is pinned twice"
     return {canonicalize_name(r.name): r for r in requirements}
@@ -83,8 +84,17 @@ def test_every_dependency_has_an_exact_pin_within_its_bounds():
         assert requirement.specifier.contains(exact.version), f"{pin} does not satisfy {requirement}"
 
 
+def test_the_lowest_declared_versions_are_those_that_are_tested():
+    lowest = pins("constraints-lowest.txt")
+    for requirement in asked_for():
+        (bound,) = (Version(s.version) for s in requirement.specifier if s.operator in (">=", "=="))
+        (tested,) = lowest[canonicalize_name(requirement.name)].specifier
+        assert Version(tested.version) == bound, f"{requirement}, but constraints-lowest.txt has {tested}"
+
+
 def test_pins_name_no_build():
-    local = [str(pin) for pin in pins().values() if "+" in str(pin.specifier)]
+    both = [*pins().values(), *pins("constraints-lowest.txt").values()]
+    local = [str(pin) for pin in both if "+" in str(pin.specifier)]
     assert not local, f"{local} exist on one machine's index only"
 
 
@@ -97,7 +107,8 @@ def test_conda_environment_installs_the_same_with_the_same_constraints():
     (python,) = [entry.partition("=")[2] for entry in conda if entry.startswith("python")]
     assert SpecifierSet(PROJECT["requires-python"]).contains(f"{python}.0")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.search(r"^INSTALL := pip install .*-c constraints\.txt$", makefile, flags=re.MULTILINE)
+    assert re.search(r"^CONSTRAINTS \?= constraints\.txt$", makefile, flags=re.MULTILINE)
+    assert re.search(r"^INSTALL := pip install .*-c \$\(CONSTRAINTS\)$", makefile, flags=re.MULTILINE)
     assert '$(INSTALL) -e ".[dev]"' in makefile, "make setup installs something else than environment.yml"
 
 
@@ -107,8 +118,21 @@ def test_makefile_accepts_the_pythons_the_package_does():
     assert SpecifierSet(PROJECT["requires-python"]) == SpecifierSet(f">={low}")
     assert f"Python {low} to {high} is needed" in makefile
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
-    tried = workflow["jobs"]["ci"]["strategy"]["matrix"]["python"]
-    assert all(SpecifierSet(f">={low},<={high}").contains(version) for version in tried)
+    tried = workflow["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    assert tried == [f"3.{minor}" for minor in range(int(low[2:]), int(high[2:]) + 1)]
+
+
+def test_the_workflow_runs_every_step_of_ci_run():
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    steps = set(re.findall(r"^step ([a-z-]+) ", script, flags=re.MULTILINE))
+    steps |= set(re.findall(r"^  step ([a-z-]+) ", script, flags=re.MULTILINE))
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
+    asked = [line["run"].removeprefix(".ci/run ") for job in jobs.values() for line in job["steps"] if "run" in line]
+    asked += jobs["once"]["strategy"]["matrix"]["steps"]
+    words = {word for text in asked for word in text.split() if word in steps}
+    assert words == steps - {"test-real"}, "real data files are not there"
+    unknown = subprocess.run([ROOT / ".ci/run", "tset"], capture_output=True, text=True, check=False)
+    assert unknown.returncode == 2 and "tset" in unknown.stderr
 
 
 def test_one_version_everywhere():
@@ -240,16 +264,8 @@ def test_help_of_a_command_is_cheap(module):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """A wheel built from the files of the repository, in a copy, so that no old build/ can help."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        copy(ROOT / name, source)
-    copytree(ROOT / "hncse", source / "hncse", ignore=ignore_patterns("__pycache__"))
-    build = "-m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist .".split()
-    done = subprocess.run([sys.executable, *build], cwd=source, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (file,) = (source / "dist").glob("hncse-*.whl")
-    return file
+    """A wheel built from the files of the repository."""
+    return installed_wheel.build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
