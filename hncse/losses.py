@@ -146,7 +146,7 @@ class ContrastiveLoss(nn.Module):
         diagnostics = _diagnose(mined)
         logits = similarity
         if pm:
-            w = self._weights(pm, g, mined, excluded)
+            w = self.pair_weights(g, mined, excluded)
             logits = self._mix_positives(g, mined, w, similarity)
             diagnostics["mix_angle"] = torch.rad2deg(torch.atan2(w[1], w[0]))
         if groups is not None and int(excluded.sum()) > len(z1):  # copies of a sentence leave the denominator
@@ -154,7 +154,7 @@ class ContrastiveLoss(nn.Module):
             logits = logits.masked_fill(excluded & ~own, -torch.inf)
         if hnm:
             mixes = hard_negative_mixes(
-                g, similarity, excluded, self._generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
+                g, similarity, excluded, self.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
             )  # (N, s)
             diagnostics["mix_hardness"] = _finite_mean(mixes.detach())
             logits = torch.cat([logits, mixes], dim=1)  # (N, N+s)
@@ -188,20 +188,23 @@ class ContrastiveLoss(nn.Module):
         own = torch.eye(len(mixed), dtype=torch.bool, device=mixed.device)
         return torch.where(own, mixed, similarity)
 
-    def _weights(self, how: str, g: Gram, mined: Mined, excluded: Tensor) -> tuple[Tensor, Tensor]:
+    def pair_weights(self, g: Gram, mined: Mined, excluded: Tensor) -> tuple[Tensor, Tensor]:
+        """PM: (w1, w2) of case A in this step, 0-dimensional, searched or drawn as the options say."""
         o = self.options
+        how = o.positive_mixing
         like = g.norm1.detach()
         settings: dict[str, Any] = {"objective": o.objective, "candidates": o.candidates, "temperature": o.temperature}
         if how == "search":
             return search_weights(g, mined, excluded, **settings)
         if how == "study":
-            return study_weights(g, mined, excluded, self._generator(), **settings)
+            return study_weights(g, mined, excluded, self.generator(), **settings)
         if how == "random":  # one pair a batch, uniform on [0, 2]²
-            w = (2 * torch.rand(2, generator=self._generator())).to(like)
+            w = (2 * torch.rand(2, generator=self.generator())).to(like)
             return w[0], w[1]
         return like.new_tensor(1.0), like.new_tensor(float(o.ratio))
 
-    def _generator(self) -> torch.Generator:
+    def generator(self) -> torch.Generator:
+        """Source of this step's draws: the same for the same seed and step."""
         return torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
 
     def _check(self, views: list[Tensor], groups: Tensor | None, negatives: Tensor | None) -> list[Tensor]:

@@ -25,6 +25,8 @@ from hncse.miner import CASE_A, CASE_C, Mined, hardest_k
 __all__ = [
     "EPS",
     "Gram",
+    "Pairs",
+    "draw_pairs",
     "gram",
     "hard_negative_mixes",
     "mixed_positives",
@@ -111,6 +113,59 @@ def gram(z1: Tensor, z2: Tensor, *, mixes: bool, detach_negatives: bool = False)
     return Gram(z1_z2, z1 @ x.T, z2 @ x.T, x @ x.T, norm1, norm2)
 
 
+class Pairs(NamedTuple):
+    """HNM: which two of its hardest negatives each mix of an anchor is made of."""
+
+    harder: Tensor  # (N, s') columns of z2
+    easier: Tensor  # (N, s') columns of z2
+    weight: float | Tensor  # of the harder one; (N, s') where it is drawn
+    whole: Tensor  # (N, s') bool, False where an anchor has too few negatives for the pair
+
+
+def draw_pairs(
+    similarity: Tensor,
+    excluded: Tensor,
+    generator: torch.Generator,
+    *,
+    k: int,
+    s: int,
+    alpha: float | str,
+    replacement: bool,
+) -> Pairs:
+    """HNM: draw the pairs of hardest negatives that are mixed.
+
+    Args:
+        similarity: (N, N) cosines the k hardest are read from.
+        excluded: (N, N) bool, pairs that are no negatives.
+        generator: Source of the draws (CPU, so that every device draws alike).
+        k: How many hardest negatives are mixed.
+        s: Mixes an anchor; without replacement at most k(k-1)/2.
+        alpha: Weight of the first of a pair (the harder one), or "uniform".
+        replacement: Draw pairs with replacement, as released.
+
+    Returns:
+        The pairs; s' = 0 when nobody has two negatives.
+    """
+    n, device = similarity.shape[0], similarity.device
+    columns, valid = hardest_k(similarity, excluded, k)  # (N, k')
+    pairs = torch.triu_indices(columns.shape[1], columns.shape[1], offset=1)  # (2, P) a < b
+    n_pairs = pairs.shape[1]
+    if n_pairs == 0:
+        none = columns.new_empty(n, 0)
+        return Pairs(none, none, 1.0, none.bool())
+    if replacement:
+        drawn = torch.randint(n_pairs, (n, s), generator=generator)  # (N, s)
+    else:
+        drawn = torch.rand(n, n_pairs, generator=generator).topk(min(s, n_pairs), dim=1).indices  # (N, s')
+    weight: float | Tensor = alpha  # type: ignore[assignment]
+    if alpha == "uniform":
+        weight = torch.rand(drawn.shape, generator=generator).to(similarity)
+    slots = pairs.index_select(1, drawn.view(-1)).view(2, n, -1).to(device)  # (2, N, s')
+    harder, easier = columns.expand(2, -1, -1).gather(2, slots)  # (N, s') columns of z2
+    # Negatives are sorted, so a pair is whole if its easier half exists.
+    return Pairs(harder, easier, weight, valid.gather(1, slots[1]))
+
+
 def hard_negative_mixes(
     g: Gram,
     similarity: Tensor,
@@ -126,42 +181,28 @@ def hard_negative_mixes(
 
     Args:
         g: Inner products.
-        similarity: (N, N) cosines the k hardest are read from.
-        excluded: (N, N) bool, pairs that are no negatives.
-        generator: Source of the draws (CPU, so that every device draws alike).
-        k: How many hardest negatives are mixed.
-        s: Mixes an anchor; without replacement at most k(k-1)/2.
-        alpha: Weight of the first of a pair (the harder one), or "uniform".
-        replacement: Draw pairs with replacement, as released.
+        similarity: As in `draw_pairs`, like all that follows.
+        excluded: As there.
+        generator: As there.
+        k: As there.
+        s: As there.
+        alpha: As there.
+        replacement: As there.
 
     Returns:
-        (N, s') cosines cos(z1_i, g_im), ``-inf`` where an anchor has too few negatives for a pair; s' = 0 when
-        nobody has two negatives.
+        (N, s') cosines cos(z1_i, g_im), ``-inf`` where an anchor has too few negatives for a pair.
     """
-    n, device = similarity.shape[0], similarity.device
-    columns, valid = hardest_k(similarity, excluded, k)  # (N, k')
-    pairs = torch.triu_indices(columns.shape[1], columns.shape[1], offset=1)  # (2, P) a < b
-    n_pairs = pairs.shape[1]
-    if n_pairs == 0:
-        return similarity.new_empty(n, 0)
-    if replacement:
-        drawn = torch.randint(n_pairs, (n, s), generator=generator)  # (N, s)
-    else:
-        drawn = torch.rand(n, n_pairs, generator=generator).topk(min(s, n_pairs), dim=1).indices  # (N, s')
-    weight: float | Tensor = alpha  # type: ignore[assignment]
-    if alpha == "uniform":
-        weight = torch.rand(drawn.shape, generator=generator).to(similarity)
-    slots = pairs.index_select(1, drawn.view(-1)).view(2, n, -1).to(device)  # (2, N, s')
-    a, b = columns.expand(2, -1, -1).gather(2, slots)  # (N, s') columns of z2
+    pairs = draw_pairs(similarity, excluded, generator, k=k, s=s, alpha=alpha, replacement=replacement)
+    a, b, weight, whole = pairs
+    if not a.numel():
+        return similarity.new_empty(a.shape)
+    n = len(g.norm1)
     z1_a, z1_b = g.z1_x.gather(1, torch.cat([a, b], dim=1)).chunk(2, dim=1)  # (N, s')
     entries = torch.stack([a * (n + 1), b * (n + 1), a * n + b])  # (3, N, s') into the flattened x_x
     aa, bb, ab = g.x_x.reshape(-1).index_select(0, entries.view(-1)).view(3, *a.shape)  # (N, s') <x_a,x_a> …
     norm = torch.lerp(torch.lerp(bb, ab, weight), torch.lerp(ab, aa, weight), weight)  # (N, s') α²aa + … + (1-α)²bb
     cosine = torch.lerp(z1_b, z1_a, weight) / (g.norm1[:, None] * norm.clamp_min(EPS**2).sqrt())
-    if bool(valid.all()):
-        return cosine
-    # Negatives are sorted, so a pair is whole if its easier half exists.
-    return cosine.masked_fill(~valid.gather(1, slots[1]), -torch.inf)
+    return cosine if bool(whole.all()) else cosine.masked_fill(~whole, -torch.inf)
 
 
 def mixing_weights(

@@ -31,6 +31,7 @@ from hncse.files import write_json, write_text
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
+    from hncse.presets import LossOptions
 
 __all__ = ["Run", "RunBusyError", "find", "list_runs", "root"]
 
@@ -87,6 +88,15 @@ class Run:
     def result(self) -> dict[str, Any]:
         """Contents of result.json."""
         return self.read("result")
+
+    @property
+    def loss_options(self) -> LossOptions:
+        """Complete options of the loss it trained with: its preset, with its τ, its seed and its own changes."""
+        from hncse.presets import resolve
+
+        p = self.config["parameters"]
+        given = {name: p[name] for name in ("temperature", "seed") if p.get(name) is not None}
+        return resolve(p["loss"], **(given | p.get("loss_options", {})))
 
     @property
     def encoder_path(self) -> Path:

@@ -12,12 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from hncse import files, miner, mixing, runs
+from hncse import files, losses, miner, mixing, runs
 from hncse.data import probe
 from hncse.errors import HncseError
 from hncse.visual import boundary, distortion, explorer, film, scenes
 from hncse.visual.mixes import mix
-from hncse.visual.study import Study
+from hncse.visual.study import Study, by_loss
+from tests import random_state
 from tests.oracles import loss_oracle
 
 
@@ -37,7 +38,7 @@ def toy_groups(n=6):
     return [probe.Group(f"toy-{i}", "sport", sentences(i)) for i in range(n)]
 
 
-def toy_run(path, shift, loss="simcse", steps=(0, 5, 10), groups=6):
+def toy_run(path, shift, loss="simcse", steps=(0, 5, 10), groups=6, **settings):
     """A finished run whose snapshots are made: the positive nears the anchor, one hard negative leaves it."""
     from safetensors.numpy import save_file
 
@@ -53,7 +54,7 @@ def toy_run(path, shift, loss="simcse", steps=(0, 5, 10), groups=6):
         z = centre + 0.25 * spread * noise
         save_file({"embeddings": z.astype(np.float16)}, path / "snapshots" / f"step-{step:06d}.safetensors")
     parameters = dict.fromkeys(("encoder", "corpus"), "toy") | {"loss": loss, "limit": 1, "epochs": 1.0}
-    parameters |= {"batch_size": 2, "learning_rate": 0.1, "seed": 0}
+    parameters |= {"batch_size": 2, "learning_rate": 0.1, "seed": 0, "temperature": 0.1, "loss_options": {}} | settings
     (path / "config.json").write_text(json.dumps({"key": "0", "parameters": parameters}))
     (path / "history.jsonl").write_text("")
     (path / "result.json").write_text("{}")
@@ -107,9 +108,109 @@ def test_mixes_by_eye():
     )
 
 
-def test_mixing_needs_two():
+def test_mixing_needs_two_negatives_and_finite_numbers():
     with pytest.raises(HncseError, match="two candidates"):
         mix(np.ones(2), np.ones(2), np.ones((1, 2)))
+    with pytest.raises(HncseError, match="no copies"):
+        mix(np.ones(2), np.ones(2), on_circle(1, 2), groups=[0, 0, 1])
+    with pytest.raises(HncseError, match="NaN"):
+        mix(np.ones(2), np.full(2, np.nan), on_circle(1, 2))
+
+
+OPTIONS = [
+    {"loss": "pm-intended", "temperature": 0.05},
+    {"loss": "pm-intended", "temperature": 0.5},
+    {"loss": "pm+hnm", "loss_options": {"band": 0.9, "k": 3, "s": 2, "alpha": 0.8, "objective": "cross-entropy"}},
+    {"loss": "hnm-as-released", "loss_options": {"k": 4, "s": 9}, "seed": 3},
+    {"loss": "hnm-no-replacement", "loss_options": {"alpha": "uniform", "seed": 5, "s": 3}, "accumulate": 2},
+    {"loss": "pm-as-released", "loss_options": {"band": 2.0}, "seed": 1},
+    {"loss": "pm-fixed", "loss_options": {"ratio": 0.7, "band": 5.0, "candidates": 3}},
+    {"loss": "three-view", "loss_options": {"candidates": 3, "band": 3.0}},
+]
+
+
+@pytest.mark.parametrize("settings", OPTIONS)
+def test_a_films_mixes_are_those_of_a_training_with_the_runs_own_options(tmp_path, settings):
+    run = toy_run(tmp_path / "run", 0.02, **settings)
+    study = Study({"run": run}, neighbours=5, groups=toy_groups())
+    o = run.loss_options
+    given = {"temperature": 0.1, "seed": 0} | settings | settings.get("loss_options", {})
+    assert all(getattr(o, name) == value for name, value in given.items() if hasattr(o, name))
+    film = study.film("toy-1")
+    for moment in film.moments["run"]:
+        z = torch.from_numpy(moment.embeddings)
+        first, second = z[[0, *range(2, len(z))]], z[1:]
+        views = {"views": 2} if o.views == 3 else {}
+        loss = losses.build(
+            "simcse", **dataclasses.asdict(o) | views | {"positive_mixing": o.positive_mixing or "search"}
+        )
+        loss.step = moment.step * settings.get("accumulate", 1)
+        g, excluded = mixing.gram(first, second, mixes=True), miner.excluded_pairs(len(first))
+        mined = miner.mine_in_batch(g.cosine, excluded, o.band)
+        assert moment.mixes.case == "ABC"[int(mined.case[0])]
+        out = loss(first, second).diagnostics
+        a, b = moment.mixes.positive.weights
+        if moment.mixes.case == "A":
+            assert np.degrees(np.arctan2(b, a)) == pytest.approx(float(out["mix_angle"]), abs=1e-5)
+        loss.step = moment.step * settings.get("accumulate", 1)
+        drawn = mixing.hard_negative_mixes(
+            g, g.cosine, excluded, loss.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
+        )
+        assert np.allclose(sorted(m.cosine for m in moment.mixes.negatives), sorted(drawn[0].tolist()), atol=1e-10)
+    between = film.between("run", 5.0)
+    assert [m.weights for m in between.synthetic] == [m.weights for m in film.at("run", 5).synthetic]
+
+
+def test_cases_are_the_miners_with_the_runs_band_also_where_p_is_nought(tmp_path):
+    opened = {str(band): toy_run(tmp_path / str(band), 0.02, loss_options={"band": band}) for band in (0.0, 0.3, 5.0)}
+    study = Study(opened, groups=toy_groups())
+    for name in opened:
+        for moment in (0, -1):
+            plane = study.planes(name)[moment]
+            p, n = (torch.from_numpy(plane[key]) for key in ("positive", "hardest_negative"))
+            expected = ["ABC"[int(case)] for case in miner.cases(p, n, float(name))]
+            assert list(study.cases(name, moment).values()) == expected
+    assert len({tuple(study.cases(name).values()) for name in opened}) > 1
+    z = np.concatenate([on_circle(0, 90, 10, 120, 130, 140, 0, 0)] * 6)
+    z[1::8] = [0.0, 1.0]  # p is 0 to the last digit
+    study._z["0.3"] = [z, z]
+    assert set(study.cases("0.3").values()) == {"B"}
+    with pytest.raises(HncseError, match="unknown run"):
+        study.cases("0.4")
+
+
+def test_copies_of_the_anchors_sentence_are_no_negatives(tmp_path):
+    groups = toy_groups()
+    copy = groups[2].sentences[0].text
+    rows = list(groups[3].sentences)
+    rows[7] = dataclasses.replace(rows[7], text=copy)
+    groups[3] = dataclasses.replace(groups[3], sentences=tuple(rows))
+    film = Study({"simcse": toy_run(tmp_path / "run", 0.02)}, neighbours=40, groups=groups).film("toy-2")
+    (at,) = [i for i, point in enumerate(film.points) if point.text == copy and i]
+    assert scenes.copies(film.points)[at - 1] == 0
+    for moment in film.moments["simcse"]:
+        assert at - 2 not in {parent for m in moment.synthetic for parent in m.parents}
+        assert moment.mixes.n == pytest.approx(np.delete(moment.cosine, [0, 1, at]).max())
+
+
+def test_runs_of_one_loss_keep_their_names_apart(tmp_path):
+    one, two, other = (
+        toy_run(tmp_path / name, 0.02, loss) for name, loss in (("a", "simcse"), ("b", "simcse"), ("c", "pm+hnm"))
+    )
+    assert by_loss([one, other]) == {"simcse": one, "pm+hnm": other}
+    assert by_loss([one, two, other]) == {"simcse (a)": one, "simcse (b)": two, "pm+hnm": other}
+    with pytest.raises(HncseError, match="each run once"):
+        by_loss([one, one])
+
+
+def test_the_callers_random_state_is_untouched(tmp_path):
+    run = toy_run(tmp_path / "run", 0.02, "pm-as-released")
+    with random_state.unchanged():
+        study = Study({"run": run}, neighbours=5, groups=toy_groups())
+        film = study.film("toy-0")
+        boundary.strip(film, "run")
+        distortion.report(film, "run")
+        explorer.Explorer(study).scene()
 
 
 def test_a_film_holds_the_group_first_and_exact_cosines(study):
@@ -262,3 +363,18 @@ def test_a_run_that_cannot_be_shown_says_why(study, tmp_path):
         Study({"simcse": study.runs["simcse"]}, groups=toy_groups(4))
     with pytest.raises(HncseError, match="no runs"):
         Study({})
+    for neighbours in (-1, 2.5, None, True):
+        with pytest.raises(HncseError, match="whole number"):
+            Study({"simcse": study.runs["simcse"]}, neighbours=neighbours, groups=toy_groups())
+
+
+def test_a_run_that_diverged_says_so(tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    run = toy_run(tmp_path / "run", 0.02)
+    path = run.snapshots()[1][1]
+    z = load_file(path)["embeddings"]
+    z[3] = np.nan
+    save_file({"embeddings": z}, path)
+    with pytest.raises(HncseError, match="step 5: its training diverged"):
+        Study({"simcse": run}, groups=toy_groups())

@@ -16,8 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError
+from hncse.presets import LossOptions
 from hncse.runs import Run
 from hncse.visual.leaderboard import dev_and_test, sts_figure, transfer_figure
+from hncse.visual.mixes import cases
 from hncse.visual.negatives import guard_curves, phenomena
 from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, finite, label_right, save, show, styled
 
@@ -40,7 +42,7 @@ Plane = Mapping[str, NDArray[Any]]
 CASE_NAMES = {"B": "B: safe", "A": "A: near the boundary", "C": "C: on the wrong side"}
 _PAPER = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
 _MARKERS = {"B": "o", "A": "^", "C": "X"}
-BAND = 0.1  # an anchor whose positive leads by at most this share of itself is near the boundary
+BAND = LossOptions().band  # of case A, where no run says otherwise
 
 
 def training_curve(run: Run) -> Figure:
@@ -280,17 +282,6 @@ def _margin_panel(axes: Axes, margin: NDArray[np.float64], bins: NDArray[np.floa
         color=CASE_COLOURS["C"],
         fontweight="bold",
     )
-
-
-def cases(positive: NDArray[np.float64], hardest: NDArray[np.float64], band: float = BAND) -> NDArray[np.str_]:
-    """Sort groups into HNCSE's cases, as `hncse.miner.cases` does, by letter: (G,) of "A", "B", "C"."""
-    from torch import from_numpy
-
-    from hncse import miner
-
-    number = miner.cases(from_numpy(positive), from_numpy(hardest), band).numpy()
-    letters = {miner.CASE_A: "A", miner.CASE_B: "B", miner.CASE_C: "C"}
-    return np.array([letters[int(i)] for i in number], dtype=np.str_)
 
 
 def _series(run: Run, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -100,9 +100,9 @@ def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[P
         HncseError: A run without snapshots, no such group, a folder that cannot be written.
     """
     from hncse.visual import boundary, style
-    from hncse.visual.study import Study
+    from hncse.visual.study import Study, by_loss
 
-    study = Study({run.config["parameters"]["loss"]: run for run in opened})
+    study = Study(by_loss(opened))
     film = study.film(anchor or study.telling())
     name = next(iter(study.runs))
     still = boundary.strip(film, name)

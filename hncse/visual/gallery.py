@@ -88,7 +88,7 @@ def _of_run(run: runs.Run) -> dict[str, Figure]:
         "training_curve": figures.training_curve(run),
         "case_fractions": figures.case_fractions(run),
         "margins": figures.margins(*planes),
-        "similarity_plane": figures.similarity_plane(*planes),
+        "similarity_plane": figures.similarity_plane(*planes, band=run.loss_options.band),
     }
 
 

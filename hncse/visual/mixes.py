@@ -1,20 +1,27 @@
 """PM's and HNM's mixed vectors, built for drawing: the one place where a mix is a vector and not only a cosine.
 
-Training never builds them (`hncse.mixing`); a map needs them. Who is hard, which case fires and which weights are taken
-is asked of `hncse.miner` and `hncse.mixing`, so what is drawn is what training would do.
+Training never builds them (`hncse.mixing`); a map needs them. Who is hard, which case fires, which pairs are drawn and
+which weights are taken is asked of `hncse.miner`, `hncse.mixing` and `hncse.losses`, with the options of the run: the
+picture shows what training would do.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hncse import presets
 from hncse.errors import HncseError
 
-__all__ = ["Mix", "Mixes", "mix"]
+if TYPE_CHECKING:
+    from hncse.presets import LossOptions
+
+__all__ = ["Mix", "Mixes", "cases", "mix"]
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +55,7 @@ class Mixes:
         hardest: Row of that candidate, j*.
         case: HNCSE's case, ``"A"``, ``"B"`` or ``"C"``.
         positive: PM's z³; in case B the positive itself.
-        negatives: HNM's mixes of all pairs of the k hardest.
+        negatives: HNM's mixes: the pairs that are drawn from the k hardest, sorted, harder first.
     """
 
     p: float
@@ -59,55 +66,101 @@ class Mixes:
     negatives: tuple[Mix, ...]
 
 
-def mix(anchor: ArrayLike, positive: ArrayLike, candidates: ArrayLike, *, k: int = 4, alpha: float = 0.5) -> Mixes:
-    """Mix an anchor's positive (PM, weights searched as in ``pm-intended``) and its hardest negatives (HNM).
+def cases(positive: ArrayLike, hardest: ArrayLike, band: float = presets.LossOptions().band) -> NDArray[np.str_]:
+    """Sort anchors into HNCSE's cases, as `hncse.miner.cases` does, by letter: (G,) of "A", "B", "C".
+
+    Args:
+        positive: (G,) cosines to the positive.
+        hardest: (G,) cosines to the hardest negative.
+        band: Width of case A.
+    """
+    from torch import as_tensor
+
+    from hncse import miner
+
+    letters = {miner.CASE_A: "A", miner.CASE_B: "B", miner.CASE_C: "C"}
+    p, n = (as_tensor(np.asarray(values, dtype=np.float64)) for values in (positive, hardest))
+    return np.array([letters[int(case)] for case in miner.cases(p, n, band)], dtype=np.str_)
+
+
+def mix(
+    anchor: ArrayLike,
+    positive: ArrayLike,
+    candidates: ArrayLike,
+    options: LossOptions | None = None,
+    *,
+    draw: int = 0,
+    groups: Sequence[int] | None = None,
+    **changes: Any,
+) -> Mixes:
+    """Mix an anchor's positive (PM) and its hardest negatives (HNM), as a loss with these options would.
 
     Equations: z³ = w1·z²_i + w2·z²_{j*} in case A, z²_i in B, (p·z²_i + n·z²_{j*})/(p + n) in C;
-    g = α·z²_a + (1-α)·z²_b for a, b among the k hardest, a the harder.
+    g = α·z²_a + (1-α)·z²_b for s pairs a, b of the k hardest, a the harder.
 
     Args:
         anchor: (d,) z¹_i.
         positive: (d,) z²_i.
-        candidates: (m, d) second views of the other sentences, m at least 2.
-        k: How many hardest are mixed with each other: k(k-1)/2 mixes.
-        alpha: Weight of the harder of a pair.
+        candidates: (m, d) second views of the other sentences. Each is its own positive, so that the batch is that of
+            m + 1 anchors.
+        options: Of the loss; None takes those of ``pm+hnm``. A loss without PM is drawn with what ``"search"`` would
+            mix, a loss without HNM with what HNM would, its other options being the same.
+        draw: Which batch of the training this is, from 0: what is drawn by chance depends on the options' seed and it.
+        groups: (m + 1,) whole numbers, equal where sentences are, the anchor's first: copies are no negatives.
+        **changes: To the options, fields of `hncse.presets.LossOptions`.
 
     Raises:
-        HncseError: Fewer than two candidates.
+        HncseError: Fewer than two candidates that are no copies of the anchor's sentence, or embeddings that are not
+            finite.
     """
     import torch
 
-    from hncse import miner, mixing
+    from hncse import losses, miner, mixing
 
     others = np.asarray(candidates, dtype=np.float64)
     if others.ndim != 2 or len(others) < 2:
         raise HncseError(f"mixing needs two candidates at least; their shape is {others.shape}")
     first = np.concatenate([[anchor], others])  # (m+1, d): each candidate is its own, safe anchor
     second = np.concatenate([[positive], others])  # (m+1, d)
+    if not np.isfinite([first, second]).all():
+        raise HncseError("the embeddings to be mixed hold NaN or infinity")
+    o = dataclasses.replace(options or presets.resolve("pm+hnm"), **changes)
+    loss = losses.ContrastiveLoss(dataclasses.replace(o, views=2, positive_mixing=o.positive_mixing or "search"))
+    loss.step = draw
     g = mixing.gram(torch.from_numpy(first), torch.from_numpy(second), mixes=True)
-    excluded = miner.excluded_pairs(len(first))
+    excluded = miner.excluded_pairs(len(first), None if groups is None else torch.as_tensor(groups))
+    if int((~excluded[0]).sum()) < 2:
+        raise HncseError("mixing needs two candidates at least that are no copies of the anchor's sentence")
     cosine = g.cosine
-    mined = miner.mine_in_batch(cosine, excluded)
-    weights = mixing.search_weights(g, mined, excluded, objective="released", candidates=65, temperature=0.05)
-    a, b = (float(w[0]) for w in mixing.mixing_weights(mined, weights, detach=True))
+    mined = miner.mine_in_batch(cosine, excluded, o.band)
+    a, b = (float(w[0]) for w in mixing.mixing_weights(mined, loss.pair_weights(g, mined, excluded), detach=True))
     star = int(mined.index[0])
-    columns, _ = miner.hardest_k(cosine, excluded, k)
-    hard = [int(c) for c in columns[0]]
-    negatives = tuple(
-        _made("HNM", first[0], (u - 1, v - 1), (alpha, 1 - alpha), second[u], second[v])
-        for u, v in combinations(hard, 2)
+    pairs = mixing.draw_pairs(
+        cosine, excluded, loss.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
     )
     return Mixes(
         p=float(cosine[0, 0]),
         n=float(cosine[0, star]),
         hardest=star - 1,
-        case={miner.CASE_A: "A", miner.CASE_B: "B", miner.CASE_C: "C"}[int(mined.case[0])],
-        positive=_made("PM", first[0], (-1, star - 1), (a, b), second[0], second[star]),
-        negatives=negatives,
+        case=str(cases(mined.positive[:1], mined.hardest[:1], o.band)[0]),
+        positive=_mixture("PM", first[0], (-1, star - 1), (a, b), second[0], second[star]),
+        negatives=_negatives(pairs, first[0], second, cosine[0].numpy()),
     )
 
 
-def _made(kind: str, anchor: Floats, parents: tuple[int, int], w: tuple[float, float], x: Floats, y: Floats) -> Mix:
+def _negatives(pairs: Any, anchor: Floats, second: Floats, cosine: Floats) -> tuple[Mix, ...]:
+    """HNM's mixes of the first anchor from `hncse.mixing.draw_pairs`."""
+    weight = np.broadcast_to(np.asarray(pairs.weight, dtype=np.float64), tuple(pairs.harder.shape))[0]  # (s',)
+    drawn = zip(pairs.harder[0].tolist(), pairs.easier[0].tolist(), weight, pairs.whole[0].tolist(), strict=True)
+    mixes = [
+        _mixture("HNM", anchor, (u - 1, v - 1), (float(w), 1 - float(w)), second[u], second[v])
+        for u, v, w, whole in drawn
+        if whole
+    ]
+    return tuple(sorted(mixes, key=lambda m: tuple(-cosine[parent + 1] for parent in m.parents)))
+
+
+def _mixture(kind: str, anchor: Floats, parents: tuple[int, int], w: tuple[float, float], x: Floats, y: Floats) -> Mix:
     vector = w[0] * x + w[1] * y
     cosine = float(anchor @ vector / (np.linalg.norm(anchor) * np.linalg.norm(vector)))
     return Mix(kind, parents, w, vector, cosine)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from hncse.errors import unknown
 from hncse.evaluation.geometry import angle, normalised
 from hncse.visual import projection
 from hncse.visual.mixes import Mix, Mixes, mix
+
+if TYPE_CHECKING:
+    from hncse.presets import LossOptions
 
 __all__ = ["KINDS", "Film", "Moment", "Point", "moment", "point"]
 
@@ -122,6 +126,8 @@ class Film:
         moments: Run's name → its moments, in order of steps.
         reference: (m, d) directions the map was fitted on, one for each point.
         layout: (m, 2) their places.
+        options: Run's name → options of its loss, with which its mixes are drawn.
+        accumulate: Run's name → batches in a step of its optimiser.
     """
 
     group: probe.Group
@@ -129,6 +135,8 @@ class Film:
     moments: Mapping[str, Sequence[Moment]]
     reference: Floats = field(repr=False)
     layout: Floats = field(repr=False)
+    options: Mapping[str, LossOptions] = field(default_factory=dict, repr=False)
+    accumulate: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -182,7 +190,10 @@ class Film:
         before, later = found[after - 1], found[after]
         share = float(np.clip((step - before.step) / (later.step - before.step), 0, 1))
         z = (1 - share) * before.embeddings + share * later.embeddings  # (m, d)
-        return moment(round(step), z, self.reference, self.layout)
+        return moment(
+            round(step), z, self.reference, self.layout, self.options.get(name),
+            accumulate=self.accumulate.get(name, 1), groups=copies(self.points),
+        )  # fmt: skip
 
     def at(self, name: str, step: int) -> Moment:
         """The moment of a run nearest to a step.
@@ -203,7 +214,22 @@ def point(row: int, sentence: probe.Sentence) -> Point:
     return Point(row, sentence.text, kind, sentence.phenomenon, sentence.grade)
 
 
-def moment(step: int, z: Floats, reference: Floats, layout: Floats) -> Moment:
+def copies(points: Sequence[Point]) -> list[int]:
+    """What `hncse.visual.mixes.mix` takes as groups: equal numbers for equal texts, the positive being the anchor's."""
+    known = {points[1].text: 0}
+    return [known.setdefault(point.text, 0 if i == 0 else i) for i, point in enumerate((points[0], *points[2:]))]
+
+
+def moment(
+    step: int,
+    z: Floats,
+    reference: Floats,
+    layout: Floats,
+    options: LossOptions | None = None,
+    *,
+    accumulate: int = 1,
+    groups: Sequence[int] | None = None,
+) -> Moment:
     """Compute everything that a moment holds.
 
     Args:
@@ -211,9 +237,12 @@ def moment(step: int, z: Floats, reference: Floats, layout: Floats) -> Moment:
         z: (m, d) embeddings, turned; anchor first, positive second.
         reference: (m, d) directions the map was fitted on.
         layout: (m, 2) their places.
+        options: Of the run's loss, as `hncse.visual.mixes.mix` takes them.
+        accumulate: Batches in a step of the run's optimiser.
+        groups: (m - 1,) whole numbers, equal where sentences are: anchor and positive as one, then the others.
     """
     unit = normalised(z)
-    mixes = mix(z[0], z[1], z[2:])
+    mixes = mix(z[0], z[1], z[2:], options, draw=step * accumulate, groups=groups)
     vectors = np.stack([m.vector for m in (mixes.positive, *mixes.negatives)])
     return Moment(
         step=step,

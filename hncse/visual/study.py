@@ -19,10 +19,26 @@ from hncse.errors import HncseError, unknown
 from hncse.evaluation.geometry import normalised
 from hncse.runs import Run
 from hncse.visual import projection, scenes
+from hncse.visual.mixes import cases
 
-__all__ = ["Study"]
+__all__ = ["Study", "by_loss"]
 
 Floats = NDArray[np.float64]
+
+
+def by_loss(runs: Sequence[Run]) -> dict[str, Run]:
+    """Name runs for `Study`: by their loss, and by loss and run name where several have one loss.
+
+    Raises:
+        HncseError: A run is named twice.
+    """
+    losses = [run.config["parameters"]["loss"] for run in runs]
+    names = [
+        loss if losses.count(loss) == 1 else f"{loss} ({run.name})" for loss, run in zip(losses, runs, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise HncseError(f"two runs have one loss and one name: {', '.join(names)}; give each run once")
+    return dict(zip(names, runs, strict=True))
 
 
 class Study:
@@ -32,6 +48,7 @@ class Study:
         runs: Name → run.
         groups: The probe's.
         steps: Name → steps of its snapshots.
+        options: Name → options of its loss; cases and mixes are those of a training with them.
     """
 
     def __init__(
@@ -45,16 +62,21 @@ class Study:
             groups: The probe's groups; None is the embedded probe.
 
         Raises:
-            HncseError: No runs, or a run whose snapshots are missing or are not of this probe.
+            HncseError: No runs, a number of neighbours below 0, or a run whose snapshots are missing, hold NaN or are
+                not of this probe.
         """
         if not runs:
             raise HncseError("there are no runs to look at")
+        if isinstance(neighbours, bool) or not isinstance(neighbours, int) or neighbours < 0:
+            raise HncseError(f"neighbours is {neighbours!r}; it must be a whole number of 0 or more")
         self.runs, self.neighbours = dict(runs), neighbours
         self.groups = list(groups) if groups is not None else probe.load()
         sizes = [len(group.sentences) for group in self.groups]
         self._start = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self.steps = {name: [step for step, _ in run.snapshots()] for name, run in self.runs.items()}
         self._z = {name: self._read(name, run) for name, run in self.runs.items()}
+        self.options = {name: run.loss_options for name, run in self.runs.items()}
+        self.accumulate = {name: run.config["parameters"].get("accumulate", 1) for name, run in self.runs.items()}
         self._films: dict[str, scenes.Film] = {}
 
     def _read(self, name: str, run: Run) -> list[Floats]:
@@ -62,12 +84,20 @@ class Study:
 
         if len(run.snapshots()) < 2:
             raise HncseError(f"run {name!r} has no snapshots to show; train with snapshots=9")
-        found = [load_file(path)["embeddings"].astype(np.float64) for _, path in run.snapshots()]  # (n, d) each
-        if len(found[0]) != self._start[-1]:
-            raise HncseError(
-                f"run {name!r} has snapshots of {len(found[0])} sentences, the probe has {self._start[-1]}: "
-                "it was trained with another version of the probe; train again"
-            )
+        found = []
+        for step, path in run.snapshots():
+            z = load_file(path)["embeddings"].astype(np.float64)  # (n, d)
+            if len(z) != self._start[-1]:
+                raise HncseError(
+                    f"run {name!r} has snapshots of {len(z)} sentences, the probe has {self._start[-1]}: "
+                    "it was trained with another version of the probe; train again"
+                )
+            if not np.isfinite(z).all():
+                raise HncseError(
+                    f"run {name!r} holds NaN or infinite embeddings at step {step}: its training diverged; train again "
+                    "with a lower learning rate"
+                )
+            found.append(z)
         return found
 
     @functools.cached_property
@@ -98,19 +128,19 @@ class Study:
         raise unknown("anchor", name, (g.id for g in self.groups))
 
     def cases(self, name: str, moment: int = -1) -> dict[str, str]:
-        """Group's id → HNCSE's case of its anchor, with the group's own sentences as negatives.
+        """Group's id → HNCSE's case of its anchor, with the group's hard negatives as negatives and the run's own band.
 
         Args:
             name: Of a run.
             moment: Which snapshot, counted as in a list.
         """
-        z = self._z[name][moment]
-        found = {}
-        for g in range(len(self.groups)):
-            p, negatives = self._similarities(z, g)
-            n = float(negatives.max())
-            found[self.groups[g].id] = "C" if p <= n else "A" if (p - n) / p <= 0.1 else "B"
-        return found
+        from hncse.evaluation.probe import plane_of_embeddings
+
+        if name not in self._z:
+            raise unknown("run", name, self._z)
+        plane = plane_of_embeddings(self._z[name][moment], self.groups)
+        letters = cases(plane["positive"], plane["hardest_negative"], self.options[name].band)
+        return dict(zip(plane["id"].tolist(), letters.tolist(), strict=True))
 
     def telling(self) -> str:
         """Id of the group where most hard negatives change sides while the first run trains, and both sides are held.
@@ -173,10 +203,16 @@ class Study:
         home = next(iter(self.runs.values())).path / "maps"
         layout = projection.fit_cached(reference, home)
         moments = {
-            name: [scenes.moment(step, z, reference, layout) for step, z in zip(self.steps[name], found, strict=True)]
+            name: [
+                scenes.moment(
+                    step, z, reference, layout, self.options[name], accumulate=self.accumulate[name],
+                    groups=scenes.copies(points),
+                )
+                for step, z in zip(self.steps[name], found, strict=True)
+            ]
             for name, found in near.items()
-        }
-        return scenes.Film(group, points, moments, reference, layout)
+        }  # fmt: skip
+        return scenes.Film(group, points, moments, reference, layout, self.options, self.accumulate)
 
     def _points(self, group: probe.Group) -> tuple[scenes.Point, ...]:
         g = self.groups.index(group)
