@@ -71,14 +71,14 @@ test-real: setup ## run the tests on the real benchmark files in HNCSE_DATA
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m real
 
 notebooks: setup ## run and check every notebook, into runs/notebooks/; NOTEBOOKS="03_train" picks some
-	@$(PY) -m hncse.notebook run $(NOTEBOOKS)
+	@$(PY) -m tools.notebooks run $(NOTEBOOKS)
 
 # The run is the one whose pictures notebook 03 has just stored: a finished run with the same values is opened again.
 figures: setup ## draw figures/ and its index again, from notebook 03 with its defaults; FIGURES=folder draws elsewhere
-	@HNCSE_DATA=/nonexistent $(PY) -m hncse.notebook run 03_train
+	@HNCSE_DATA=/nonexistent $(PY) -m tools.notebooks run 03_train
 	@run=$$(ls -t "$(RUNS)"/*/figures/training_curve.png | head -n 1) && \
-	  $(PY) -m hncse.visual.gallery "$$(dirname "$$(dirname "$$run")")" $(if $(FIGURES),--out "$(FIGURES)")
-	@$(PY) -m hncse.visual.film $(if $(FIGURES),--out "$(FIGURES)")
+	  $(PY) -m tools.gallery "$$(dirname "$$(dirname "$$run")")" $(if $(FIGURES),--out "$(FIGURES)")
+	@$(PY) -m tools.film $(if $(FIGURES),--out "$(FIGURES)")
 
 tables: setup ## build STS, transfer and probe tables, verdicts and their figures from the run folders, into figures/tables
 	@$(PY) -m hncse.evaluation.tables --runs "$(RUNS)" --out figures/tables
@@ -87,7 +87,7 @@ lint: setup ## check style, formatting, types and what notebooks promise
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m hncse.notebook check
+	@$(PY) -m tools.notebooks check
 
 wheel: setup ## build the wheel and run every notebook on it, in an empty folder, as far from a checkout as on Colab
 	@$(PY) -m tests.installed_wheel $(if $(FRESH),--fresh) $(NOTEBOOKS)
@@ -104,4 +104,4 @@ bench: setup ## measure speed and memory against the plain forms and sentence-tr
 
 clean: ## remove .venv and caches; runs/ stays
 	@rm -rf $(VENV) .venv-lowest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find hncse tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	@find hncse tests tools benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

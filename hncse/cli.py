@@ -128,8 +128,8 @@ def _write_vectors(path: Path, sentences: list[str], vectors: Any) -> None:
         if path.suffix == ".npy":
             np.save(file, vectors)
             return
-        import pyarrow as pa
-        from pyarrow import parquet
+        import pyarrow as pa  # type: ignore[import-untyped]
+        from pyarrow import parquet  # type: ignore[import-untyped]
 
         rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         parquet.write_table(pa.table({"sentence": sentences, "embedding": rows}), file)

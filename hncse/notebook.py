@@ -1,17 +1,11 @@
-"""What the notebooks need from the package, and what the package asks of the notebooks.
+"""What a notebook needs from the package while it runs.
 
-    check_parameters(In, globals())     # the cell after the parameters: a wrong name or type stops here, at once
-    train(config, on_log=LiveCurve())   # a curve that grows while training; nothing where nobody watches
-
-python -m hncse.notebook run [NAME …]   # execute with papermill, check, print a table
-python -m hncse.notebook check          # the contract every notebook keeps
-python -m hncse.notebook sync           # make the cells of exercises from hncse.exercises
-python -m hncse.notebook clean          # remove outputs, keep tags
+check_parameters(In, globals())     # the cell after the parameters: a wrong name or value stops here, at once
+train(config, on_log=LiveCurve())   # a curve that grows while training; nothing where nobody watches
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import difflib
 import io
@@ -25,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hncse.errors import HncseError, command, unknown
+from hncse.errors import HncseError, unknown
 from hncse.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -407,51 +401,3 @@ def _path(value: str) -> Path:
 def _nearest(value: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(value, sorted(valid), n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}? " if near else ""
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hncse.notebook", description="Run, check, sync or clean the notebooks."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run | check | sync | clean")
-    texts = {
-        "run": "execute with papermill and their default parameters; print a table",
-        "check": "check the contract: title, setup, parameters, questions, exercises, no outputs",
-        "sync": "make the cells of exercises from hncse.exercises, where <!-- exercise 02.1 --> stands",
-        "clean": "remove outputs and counters, keep tags",
-    }
-    for action, text in texts.items():
-        sub = commands.add_parser(action, help=text, description=text)
-        sub.add_argument("names", nargs="*", help="for example 03_train; default: every notebook")
-        if action == "run":
-            sub.add_argument("--out", type=Path, help="folder of the executed notebooks (default: notebooks/ of runs)")
-            sub.add_argument("--timeout", type=int, default=600, help="longest a cell may take, seconds (default 600)")
-            sub.add_argument("--strict", action="store_true", help="fail over two minutes a notebook, twelve in all")
-    return parser
-
-
-@command
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0, 1 for notebooks that fail, 2 for a wrong request."""
-    options = _parser().parse_args(arguments)
-    from hncse import _notebooks
-
-    paths = _notebooks.find(options.names)
-    if options.command == "run":
-        from hncse import _notebook_run
-
-        return 0 if _notebook_run.run(paths, _say, options.out, options.timeout, options.strict) else 1
-    if options.command == "check":
-        from hncse import _notebook_contract
-
-        return 0 if _notebook_contract.check(paths, _say) else 1
-    return 0 if (_notebooks.sync if options.command == "sync" else _notebooks.clean)(paths, _say) else 1
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()  # a table that grows while notebooks run
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,7 +22,7 @@ from typing import Any
 
 import nbformat
 
-from hncse import _notebooks
+from tools import notebook_files
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = "03_train"
@@ -64,7 +64,7 @@ def repository(folder: Path) -> Path:
     author = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], [*author, "commit", "-q", "-m", "working tree"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
-    subprocess.run(["git", "tag", f"v{_notebooks.version()}"], cwd=folder, check=True)
+    subprocess.run(["git", "tag", f"v{notebook_files.version()}"], cwd=folder, check=True)
     subprocess.run(["git", "config", "uploadpack.allowFilter", "true"], cwd=folder, check=True)
     return folder
 
@@ -108,9 +108,9 @@ def execute(python: Path, content: Path, env: dict[str, str], out: str) -> tuple
 
 def prove(work: Path) -> None:
     """Run it all in an empty folder; stops at the first thing that is not as it must be."""
-    notebook = _notebooks.read(ROOT / "notebooks" / f"{NOTEBOOK}.ipynb")
-    address = _notebooks.repository()
-    assert notebook.cells[1].source == _notebooks.setup_source()
+    notebook = notebook_files.read(ROOT / "notebooks" / f"{NOTEBOOK}.ipynb")
+    address = notebook_files.repository()
+    assert notebook.cells[1].source == notebook_files.setup_source()
     say(f"setup cell   {notebook.cells[1].source.splitlines()[-1].strip()}")
     copy = repository(work / "repository")
     say(f"git          {address} stands for a repository of the working tree")

@@ -15,11 +15,12 @@ from PIL import Image
 from hncse import files, losses, miner, mixing, runs
 from hncse.data import probe
 from hncse.errors import HncseError
-from hncse.visual import boundary, distortion, explorer, film, scenes
+from hncse.visual import boundary, distortion, explorer, scenes
 from hncse.visual.mixes import mix
 from hncse.visual.study import Study, by_loss
 from tests import random_state
 from tests.oracles import loss_oracle
+from tools import film
 
 
 def on_circle(*degrees):

@@ -13,11 +13,11 @@ from typing import Any
 import nbformat
 import pytest
 
-from hncse import _notebook_exercises as cells_of
 from hncse import exercises
 from hncse.errors import HncseError
 from hncse.exercises import core
 from hncse.exercises.core import Exercise, expect
+from tools import exercise_cells as cells_of
 
 LESSONS = [m.name for m in pkgutil.iter_modules(exercises.__path__) if m.name.startswith("lesson_")]
 ALL = {name: e for m in LESSONS for name, e in exercises.lesson(m.removeprefix("lesson_").upper()).items()}

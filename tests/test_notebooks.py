@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import nbformat
 import papermill
 import pytest
 
-from hncse import _notebook_run, _notebooks, runs
-from hncse._notebook_contract import problems
-from hncse.encoder import SentenceEncoder
+from hncse import runs
 from hncse.errors import HncseError
 from hncse.notebook import Parameter, read_defaults
 from hncse.training import TrainingConfig
-from hncse.visual import gallery
 from tests import tiny
 from tests.evaluation.test_tables import fake_run
+from tools import notebook_files
+from tools.contract import problems
 
-ALL = _notebooks.find()
+ALL = notebook_files.find()
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +28,7 @@ def _place(monkeypatch, tmp_path):
 
 
 def execute(notebook: str, tmp_path, **parameters) -> nbformat.NotebookNode:
-    (path,) = _notebooks.find([notebook])
+    (path,) = notebook_files.find([notebook])
     return papermill.execute_notebook(
         str(path), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", progress_bar=False,
         execution_timeout=300,
@@ -50,14 +48,14 @@ def text(done) -> str:
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_contract(path):
-    assert list(problems(_notebooks.read(path), path.stem)) == []
+    assert list(problems(notebook_files.read(path), path.stem)) == []
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_linked_files_exist(path):
     import re
 
-    for cell in _notebooks.read(path).cells:
+    for cell in notebook_files.read(path).cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\(([^)#\s]+)", cell.source):
                 assert "://" in target or (path.parent / target).exists(), target
@@ -67,15 +65,15 @@ def test_badge_and_setup_line_come_from_the_project_urls():
     import tomllib
 
     project = tomllib.loads((ALL[0].parent.parent / "pyproject.toml").read_text())["project"]
-    assert project["urls"]["Repository"] == _notebooks.repository()
+    assert project["urls"]["Repository"] == notebook_files.repository()
     for path in ALL:
         source = path.read_text()
         assert f'hncse @ git+{project["urls"]["Repository"]}@v{project["version"]}"' in source.replace('\\"', '"')
-        assert "torch" not in _notebooks.read(path).cells[1].source
+        assert "torch" not in notebook_files.read(path).cells[1].source
 
 
 def test_train_notebook_takes_the_trainings_own_parameters():
-    cell = next(c for c in _notebooks.read(_notebooks.find(["03_train"])[0]).cells if c.metadata.get("tags"))
+    cell = next(c for c in notebook_files.read(notebook_files.find(["03_train"])[0]).cells if c.metadata.get("tags"))
     given = {p.name: p.default for p in read_defaults(cell.source)}
     assert given.pop("evaluate") == "auto"
     fields = {f.name for f in dataclasses.fields(TrainingConfig)}
@@ -153,7 +151,7 @@ def test_table_notebook_refuses_a_backbone_nobody_published(tmp_path):
 
 
 DEFAULTS = {
-    path: next(cell.source for cell in _notebooks.read(path).cells if "parameters" in cell.metadata.get("tags", []))
+    path: next(cell.source for cell in notebook_files.read(path).cells if "parameters" in cell.metadata.get("tags", []))
     for path in ALL
 }
 PARAMETERS = [(path, parameter) for path, cell in DEFAULTS.items() for parameter in read_defaults(cell)]
@@ -163,7 +161,7 @@ TRUTH_OR_CHOICES = {"loss_options": [{"no_such_option": 1}, {"k": 0}], "head": [
 
 def refusal(path, line: str) -> str:
     """What a notebook says to a parameter from papermill in its first cells; "" where it takes it."""
-    cells = [cell.source for cell in _notebooks.read(path).cells if cell.cell_type == "code"][:3]
+    cells = [cell.source for cell in notebook_files.read(path).cells if cell.cell_type == "code"][:3]
     given = ["", *cells[:2], f"# Parameters\n{line}\n", cells[2]]
     namespace = {"In": given}
     try:
@@ -222,13 +220,13 @@ def test_every_wrong_value_of_every_parameter_stops_where_parameters_are_checked
     ],
 )  # fmt: skip
 def test_what_would_be_right_is_named(name, line, nearest, nothing_loads):
-    (path,) = _notebooks.find([name])
+    (path,) = notebook_files.find([name])
     assert nearest in refusal(path, line)
 
 
 def test_a_table_notebook_names_the_encoders_that_its_runs_have(tmp_path):
     fake_run(tmp_path / "runs" / "one", encoder="kit")
-    (path,) = _notebooks.find(["05"])
+    (path,) = notebook_files.find(["05"])
     assert "['kit']" in refusal(path, "encoder = 'minilm'")
     assert refusal(path, "encoder = 'kit'") == ""
     assert refusal(path, f"runs = {str(tmp_path / 'runs')!r}\nencoder = 'kit'") == ""
@@ -247,135 +245,3 @@ def test_papermill_itself_knows_every_parameter(path):
     known = PythonTranslator.inspect(nbformat.v4.new_code_cell(DEFAULTS[path]))
     assert [p.name for p in known] == [p.name for p in read_defaults(DEFAULTS[path])]
     assert all(p.inferred_type_name != "None" for p in known)
-
-
-CELL = """from hncse import runs
-from hncse.visual import figures, style
-
-run = runs.Run(runs.root() / "made-here")
-run.path.mkdir(parents=True, exist_ok=True)
-with style.styled():
-    picture, _ = style.figure(2, 2)
-figures.show(picture, "dots", alt="{alt}", caption="{caption}"{run})
-"""
-
-
-def short(path, *more: str, alt="A square.", caption="Look.", run=", run=run") -> None:
-    """Write a notebook that keeps everything but the contract's prose."""
-    made = nbformat.read(_notebooks.find(["05_sts_table"])[0], as_version=4)
-    made.cells = made.cells[:4]
-    made.cells[3].source = "from hncse.notebook import check_parameters\n\ncheck_parameters(In, globals())"
-    sources = [CELL.format(alt=alt, caption=caption, run=run), *more]
-    made.cells += [nbformat.v4.new_code_cell(source, id=f"c-{n}") for n, source in enumerate(sources)]
-    nbformat.write(made, path)
-
-
-def run_one(path, tmp_path, monkeypatch, **options) -> tuple[bool, list[str]]:
-    monkeypatch.setattr(_notebook_run, "problems", lambda notebook, name: iter(()))
-    said: list[str] = []
-    return _notebook_run.run([path], said.append, tmp_path / "out", timeout=120, **options), said
-
-
-def test_runner_prints_a_table_and_leaves_the_notebook_as_it_was(tmp_path, monkeypatch):
-    stub = 'from hncse import exercises\n\n\ndef f():\n    ...\n\n\nexercises.check("02.1", f)'
-    short(tmp_path / "05_good.ipynb")
-    made = _notebooks.read(tmp_path / "05_good.ipynb")
-    made.cells.append(nbformat.v4.new_code_cell(stub, id="ex-02-1-code"))
-    nbformat.write(made, tmp_path / "05_good.ipynb")
-    before = (tmp_path / "05_good.ipynb").read_bytes()
-    fine, said = run_one(tmp_path / "05_good.ipynb", tmp_path, monkeypatch)
-    assert fine, said
-    assert said[0].split() == ["notebook", "seconds", "CPU", "s", "figures", "exercises", "outcome"]
-    name, seconds, cpu, *rest = said[1].split()
-    assert (name, rest) == ("05_good", ["1", "1", "ok"]) and float(seconds) > 0 and float(cpu) > 0
-    assert said[2].startswith("1 in all") and said[2].endswith("all ok") and len(said) == 3
-    assert (tmp_path / "05_good.ipynb").read_bytes() == before
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["05_good.ipynb"]
-    assert (tmp_path / "runs" / "made-here" / "figures" / "dots.svg").is_file()
-
-
-def test_runner_finds_what_a_notebook_does_not_keep(tmp_path, monkeypatch):
-    path = tmp_path / "05_bad.ipynb"
-    short(path, "import ipywidgets\n\nipywidgets.IntSlider()", alt="", caption="", run="")
-    made = _notebooks.read(path)
-    made.cells[3].source = "pass"  # parameters unchecked
-    made.cells[4].source += f"\nopen({str(path)!r}, 'a').write(' ')"  # writes into itself
-    made.cells[5].id = "ex-02-1-code"
-    nbformat.write(made, path)
-    fine, said = run_one(path, tmp_path, monkeypatch)
-    text = "\n".join(said)
-    assert not fine and "failed: 05_bad" in said[-1]
-    for words in (
-        "cell ex-02-1-code shows a widget", "its stub is not reported as open", "a picture has no alt text",
-        "takes a parameter 'no_such_parameter' without a word", "running it changed the notebook itself",
-    ):  # fmt: skip
-        assert words in text
-
-
-def test_runner_goes_on_after_a_failing_cell(tmp_path, monkeypatch):
-    short(tmp_path / "05_bad.ipynb", "raise RuntimeError('on purpose')")
-    fine, said = run_one(tmp_path / "05_bad.ipynb", tmp_path, monkeypatch)
-    assert not fine and said[1].endswith("RuntimeError: on purpose") and said[-1].endswith("failed: 05_bad")
-
-
-def test_runner_says_what_is_late_and_fails_on_it_when_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(_notebook_run, "_one", lambda path, *_: _notebook_run.Outcome(path.stem, 130.0, 99.0, 2, 3))
-    fine, said = run_one(tmp_path / "05_late.ipynb", tmp_path, monkeypatch)
-    assert fine and said[1].split() == ["05_late", "130.0", "99.0", "2", "3", "ok,", "over", "120", "s"]
-    monkeypatch.setattr(_notebook_run, "WHOLE", 100)
-    fine, said = run_one(tmp_path / "05_late.ipynb", tmp_path, monkeypatch)
-    assert fine and said[-1].endswith("all ok, over 100 s")
-    fine, said = run_one(tmp_path / "05_late.ipynb", tmp_path, monkeypatch, strict=True)
-    assert not fine and said[1].endswith("took 130 s; its budget is 120 s")
-    assert said[-1].endswith("failed: 05_late, over 100 s")
-
-
-def test_runner_looks_for_pictures_in_run_folders(tmp_path, monkeypatch):
-    import time
-
-    cell = nbformat.v4.new_code_cell('figures.show(p, "dots", alt="a", caption="c", run=run)')
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    began = time.time()
-    assert len(list(_notebook_run._files(notebook, began))) == 2
-    folder = tmp_path / "runs" / "one" / "figures"
-    folder.mkdir(parents=True)
-    for ending in ("png", "svg"):
-        (folder / f"dots.{ending}").touch()
-    assert list(_notebook_run._files(notebook, began)) == []
-    assert len(list(_notebook_run._files(notebook, began + 60))) == 2  # left by an earlier run
-    assert list(_notebook_run._kept('figures.show(p, "a", alt="x", caption="y")\n%time 1')) == []
-
-
-def test_runner_tells_cells_that_ran_out_of_order():
-    cells = [nbformat.v4.new_code_cell("1", execution_count=n) for n in (1, 3)]
-    (problem,) = _notebook_run._order(nbformat.v4.new_notebook(cells=cells))
-    assert problem == "cells ran in the order [1, 3], not 1 to 2"
-
-
-def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, capsys):
-    run = fake_run(tmp_path / "runs" / "a", encoder=str(tiny.folder(tmp_path)), epochs=1.0, batch_size=8)
-    run.write("result", run.result | {"kept_step": 2})
-    tiny.encoder().save(run.encoder_path)
-    config = run.config | {
-        "key": "abc",
-        "encoder_fingerprint": SentenceEncoder.from_pretrained(run.encoder_path).fingerprint(),
-    }
-    run.write("config", config)
-    for step in (1, 2):
-        run.log({"step": step, "loss": 1.0 / step, "case_a": 0.5, "case_b": 0.25, "case_c": 0.25, "probe": 30.0})
-    assert gallery.main([str(run.path), "--out", str(tmp_path / "figures")]) == 0
-    index = json.loads((tmp_path / "figures" / "index.json").read_text())["figures"]
-    assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == set(index)
-    assert index["margins"]["key"] == "abc" and index["margins"]["parameters"]["seed"] == 0
-    assert "76.25" in index["sts_table"]["alt"]
-    (run.path / "result.json").unlink()
-    assert gallery.main([str(run.path)]) == 2
-    assert "is not finished" in capsys.readouterr().err
-
-
-def test_gallery_index_names_every_picture():
-    folder = ALL[0].parent.parent / "figures"
-    index = json.loads((folder / "index.json").read_text())
-    assert {path.stem for path in folder.glob("*.png")} == set(index["figures"])
-    for entry in index["figures"].values():
-        assert entry["alt"] and entry["made_by"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from hncse import _notebooks, pretraining, static_vectors
+from hncse import pretraining, static_vectors
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.evaluation import stages
@@ -19,6 +19,7 @@ from hncse.notebook import read_defaults
 from hncse.visual import pretraining as pictures
 from tests import tiny
 from tests.test_pretraining import toy_config, toy_sentences
+from tools import notebook_files
 
 
 @pytest.fixture(scope="module")
@@ -231,8 +232,8 @@ def test_the_stages_figure_has_a_panel_for_sts_only_where_it_was_measured():
 
 
 def test_the_notebook_asks_for_what_pretraining_takes():
-    (path,) = _notebooks.find(["A1_pretrain_encoder"])
-    cell = next(c for c in _notebooks.read(path).cells if c.metadata.get("tags"))
+    (path,) = notebook_files.find(["A1_pretrain_encoder"])
+    cell = next(c for c in notebook_files.read(path).cells if c.metadata.get("tags"))
     given = {p.name: p.default for p in read_defaults(cell.source)}
     fields = {f.name for f in dataclasses.fields(pretraining.PretrainingConfig)}
     assert set(given) - fields == {"corpus", "words"}
@@ -245,7 +246,7 @@ def test_the_notebook_runs_from_a_file_to_a_loadable_encoder(tmp_path, monkeypat
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(toy_sentences(400)), encoding="utf-8")
     small = {"corpus": str(corpus), "vocabulary": 100, "width": 16, "tokens": 30_000, "words": ["red", "zebra"]}
-    (path,) = _notebooks.find(["A1_pretrain_encoder"])
+    (path,) = notebook_files.find(["A1_pretrain_encoder"])
     done = papermill.execute_notebook(
         str(path), str(tmp_path / "out.ipynb"), small, kernel_name="python3", progress_bar=False, execution_timeout=120
     )

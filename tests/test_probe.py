@@ -12,10 +12,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from hncse.data import probe as data
-from hncse.data import probe_card as card
 from hncse.errors import HncseError
 from hncse.evaluation import probe
 from hncse.evaluation.resampling import draw_groups, rate, spearman
+from tools import probe_card as card
 
 RECORD = {
     "id": "sport-01",

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from hncse import _notebooks, exercises
+from hncse import exercises
+from tools import notebook_files
 
-NOTEBOOKS = {path.stem: _notebooks.read(path) for path in _notebooks.find()}
+NOTEBOOKS = {path.stem: notebook_files.read(path) for path in notebook_files.find()}
 PROSE = "\n".join(c.source for c in NOTEBOOKS["00_start_here"].cells if c.cell_type == "markdown")
 ROWS = {
     number: (target or "00_start_here", int(read), int(solve))

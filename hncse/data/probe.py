@@ -4,14 +4,14 @@ A group is an anchor, two paraphrases (one close, one with almost no shared word
 by what makes them one, a sentence of the same topic and an unrelated one, each graded 0 to 5 against the anchor. It is
 embedded in the package, so there is a real evaluation with nothing downloaded. PROBE.md says how it was written.
 
-``python -m hncse.data.probe`` prints its card (made by `hncse.data.probe_card`).
+``python -m tools.probe_card`` prints its card (made by `tools.probe_card`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ from typing import Any
 
 from hncse.errors import HncseError, unknown
 
-__all__ = ["PHENOMENA", "ROLES", "TOPICS", "Group", "Sentence", "fingerprint", "load", "parse"]
+__all__ = [
+    "PHENOMENA", "ROLES", "TOPICS", "Group", "Sentence", "fingerprint", "jaccard", "load", "parse", "word_list",
+]  # fmt: skip
 
 TOPICS = ("everyday", "news", "science", "sport", "cooking", "travel", "law", "health", "software", "history")
 PHENOMENA = (
@@ -205,7 +207,12 @@ def _check_distinct(what: str, values: Iterable[str], path: Path) -> None:
         raise HncseError(f"{path}: {what} {repeated[0]!r} stands there more than once; each must be its own")
 
 
-if __name__ == "__main__":
-    from hncse.data.probe_card import main
+def word_list(sentence: str) -> list[str]:
+    """Lower-cased words of a sentence in order, without punctuation: the unit of length and overlap."""
+    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", sentence.lower())
 
-    sys.exit(main())
+
+def jaccard(a: str, b: str) -> float:
+    """Word overlap of two sentences: shared words over all words, 0 to 1."""
+    first, second = set(word_list(a)), set(word_list(b))
+    return len(first & second) / max(1, len(first | second))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.data.probe_card import jaccard
+from hncse.data.probe import jaccard
 from hncse.data.triplets import TRIPLET_SETS, Triplet, load_triplets, triplets_present
 from hncse.errors import HncseError, command
 from hncse.evaluation import open_encoder

@@ -21,7 +21,7 @@ function and says what is wrong, and why.
         ...
 
 What a function uses besides its arguments it imports at the top of its module; the notebook then gets the same import.
-Notebooks hold cells made from this by ``python -m hncse.notebook sync``; `hncse.notebook check` fails when they differ.
+Notebooks hold cells made from this by ``python -m tools.notebooks sync``; `make lint` fails when they differ.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 On the ruler every sentence stands at its exact angle to the anchor; the line is the positive's. Left of it, a sentence
 would be taken for the positive. The map shows who is near whom, and guesses where that line would run.
 
-``python -m hncse.visual.film RUN`` makes the film and the page of figures/.
+``python -m tools.film RUN`` makes the film and the page of figures/.
 """
 
 from __future__ import annotations

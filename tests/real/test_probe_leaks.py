@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hncse.data import home, probe, probe_card
+from hncse.data import home, probe
+from tools import probe_card
 
 
 @pytest.mark.real

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from hncse._notebooks import parse
 from hncse.exercises import lesson
 from hncse.exercises.core import Exercise
+from tools.notebook_files import parse
 
 __all__ = ["PARTS", "cells", "drift", "exercises_of", "sync"]
 
@@ -92,7 +92,7 @@ def drift(notebook: Any, notebook_name: str) -> Iterator[str]:
     if number.isdigit() and len(known) < 3:
         yield f"{module} holds {len(known)} exercises; a numbered notebook has at least three"
     now, then = _by_exercise(notebook), _by_exercise(sync(copy.deepcopy(notebook), notebook_name))
-    command = f"python -m hncse.notebook sync {notebook_name}"
+    command = f"python -m tools.notebooks sync {notebook_name}"
     for name in now.keys() - known.keys():
         yield f"exercise {name} is in the notebook and not in {module}"
     for name in known:

@@ -1,6 +1,6 @@
 """The probe's card: what it holds, whether its grades are shared, what words alone would score, whether it leaks.
 
-``python -m hncse.data.probe`` prints it; ``--show N`` adds N groups to be read aloud.
+``python -m tools.probe_card`` prints it; ``--show N`` adds N groups to be read aloud.
 """
 
 from __future__ import annotations
@@ -15,33 +15,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
-from hncse.data.probe import PHENOMENA, ROLES, TOPICS, Group, load
+from hncse.data import probe
+from hncse.data.probe import PHENOMENA, ROLES, TOPICS, Group, jaccard, load, word_list
 from hncse.errors import HncseError, command
 
 __all__ = [
     "agreement",
-    "jaccard",
     "leaks",
     "length_baseline",
     "lexical_baseline",
     "main",
     "second_pass",
     "sts_sentences",
-    "word_list",
 ]
 
-SECOND = Path(__file__).with_name("probe_second.jsonl")
-
-
-def word_list(sentence: str) -> list[str]:
-    """Lower-cased words of a sentence in order, without punctuation: the unit of length and overlap."""
-    return re.findall(r"[^\W_]+(?:['’][^\W_]+)*", sentence.lower())
-
-
-def jaccard(a: str, b: str) -> float:
-    """Word overlap of two sentences: shared words over all words, 0 to 1."""
-    first, second = set(word_list(a)), set(word_list(b))
-    return len(first & second) / max(1, len(first | second))
+SECOND = Path(probe.__file__).with_name("probe_second.jsonl")
 
 
 def lexical_baseline(groups: Sequence[Group]) -> dict[str, float]:
@@ -257,7 +245,7 @@ def _show(groups: Sequence[Group], n: int, seed: int) -> Iterator[str]:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code (1: the probe leaks)."""
-    parser = argparse.ArgumentParser(prog="python -m hncse.data.probe", description="Print the probe's card.")
+    parser = argparse.ArgumentParser(prog="python -m tools.probe_card", description="Print the probe's card.")
     parser.add_argument("file", nargs="?", help="a probe file; default: the embedded probe")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="print N random groups as well")
     parser.add_argument("--seed", type=int, default=0, help="which groups --show draws")

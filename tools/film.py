@@ -1,7 +1,7 @@
 """The decision boundary in motion: a GIF, and a page with slider, hover and a choice of runs that needs no kernel.
 
-python -m hncse.visual.film                                # the runs of notebook 04, into figures/ of the checkout
-python -m hncse.visual.film RUN OTHER --anchor sport-10 --out figures
+python -m tools.film                                # the runs of notebook 04, into figures/ of the checkout
+python -m tools.film RUN OTHER --anchor sport-10 --out figures
 
 Frames between two snapshots mix their embeddings in proportion; all else in a frame is computed from those.
 """
@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from hncse import files, runs
 from hncse.errors import HncseError, command
+from tools.gallery import FOLDER, PARAMETERS, other_entries
 
 if TYPE_CHECKING:
     from hncse.visual.scenes import Film
 
 __all__ = ["draw", "gif", "main", "page"]
 
-MADE_BY = "python -m hncse.visual.film"
+MADE_BY = "python -m tools.film"
 _NAME = "decision_boundary"
 _TRAINING = ("encoder", "corpus", "limit", "epochs", "batch_size", "seed", "snapshots")  # notebook 04's parameters
-_SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
 _DPI = 100
 _HOLD = 8  # frames the first and the last picture stand
 
@@ -115,30 +115,24 @@ def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[P
         "notebook": "04_decision_boundary",
         "run": opened[0].name,
         "key": opened[0].config["key"],
-        "parameters": {key: opened[0].config["parameters"][key] for key in _SHOWN},
+        "parameters": {key: opened[0].config["parameters"][key] for key in PARAMETERS},
     }
     words = still.get_label()
     beside = {f"{_NAME}.gif": "The same as an animation.", f"{_NAME}.html": "The same with a slider and hover."}
     entries = {_NAME: {"alt": words, "beside": beside} | behind}
     index = folder / "index.json"
-    files.write_json(index, {"figures": _others(index) | entries})
+    files.write_json(index, {"figures": other_entries(index, MADE_BY) | entries})
     return [*written, folder / f"{_NAME}.gif", folder / f"{_NAME}.html", index]
-
-
-def _others(index: Path) -> dict[str, Any]:
-    """Entries of pictures that another command makes."""
-    known = json.loads(index.read_text(encoding="utf-8"))["figures"] if index.is_file() else {}
-    return {name: entry for name, entry in known.items() if not entry["made_by"].startswith(MADE_BY)}
 
 
 def _of_the_notebook() -> list[runs.Run]:
     """The runs of notebook 04 with its defaults: finished ones are opened, others trained."""
-    from hncse import _notebooks
     from hncse.notebook import read_defaults
     from hncse.training import TrainingConfig, train
+    from tools import notebook_files
 
-    (path,) = _notebooks.find(["04_decision_boundary"])
-    (cell,) = [c for c in _notebooks.read(path).cells if "parameters" in c.metadata.get("tags", [])]
+    (path,) = notebook_files.find(["04_decision_boundary"])
+    (cell,) = [c for c in notebook_files.read(path).cells if "parameters" in c.metadata.get("tags", [])]
     given = {p.name: p.default for p in read_defaults(cell.source)}
     shared = {name: given[name] for name in _TRAINING} | {"eval_every": 10_000}
     return [train(TrainingConfig(loss=loss, **shared)) for loss in given["losses"]]
@@ -157,8 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     opened = [runs.find(name) for name in options.runs] or _of_the_notebook()
     if unfinished := [run.name for run in opened if not run.finished]:
         raise HncseError(f"run {unfinished[0]!r} is not finished; train it to its end")
-    folder = options.out or Path(__file__).resolve().parent.parent.parent / "figures"
-    sys.stdout.writelines(f"{path}\n" for path in draw(opened, options.anchor, folder))
+    sys.stdout.writelines(f"{path}\n" for path in draw(opened, options.anchor, options.out or FOLDER))
     return 0
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hncse import runs
-from hncse._notebook_contract import problems
-from hncse._notebooks import Say, parse, read
+from tools.contract import problems
+from tools.notebook_files import Say, parse, read
 
 __all__ = ["BUDGET", "WHOLE", "Outcome", "run"]
 

@@ -1,8 +1,4 @@
-"""Finding, reading and keeping notebooks; the commands are in `hncse.notebook`.
-
-Beside this file: `_notebook_contract`, what every notebook promises; `_notebook_exercises`, its cells made from
-`hncse.exercises`; `_notebook_run`, the runner.
-"""
+"""Notebooks as files: found, read, written, and what the first cells of each must be."""
 
 from __future__ import annotations
 
@@ -18,8 +14,9 @@ from hncse.errors import HncseError, unknown
 
 __all__ = [
     "CHECKOUT",
+    "SETUP",
+    "Say",
     "badge",
-    "clean",
     "find",
     "parse",
     "read",
@@ -27,7 +24,7 @@ __all__ = [
     "setup_source",
     "store",
     "strip",
-    "sync",
+    "version",
 ]
 
 Say = Callable[[str], None]
@@ -92,29 +89,6 @@ def setup_source() -> str:
         'if importlib.util.find_spec("hncse") is None:\n'
         f'    %pip install -q "hncse @ git+{repository()}@v{version()}"'
     )
-
-
-def clean(paths: Sequence[Path], say: Say) -> bool:
-    """Remove outputs, counters and programs' metadata; keep tags. Returns True."""
-    for path in paths:
-        say(f"{path.stem:24} {'cleaned' if store(path, strip(read(path))) else 'was clean'}")
-    return True
-
-
-def sync(paths: Sequence[Path], say: Say) -> bool:
-    """Make the cells of the notebooks' exercises from `hncse.exercises`. Returns True."""
-    from hncse import _notebook_exercises as exercises
-
-    for path in paths:
-        notebook = exercises.sync(read(path), path.stem)
-        if [cell.cell_type for cell in notebook.cells[1:2]] == ["code"] and SETUP in notebook.cells[1].source:
-            notebook.cells[1].source = setup_source()  # the version is the package's
-        changed = store(path, notebook)
-        held = sum((cell.get("id") or "").endswith("-task") for cell in read(path).cells)
-        say(f"{path.stem:24} {held} exercises, {'written' if changed else 'as they were'}")
-        for problem in exercises.drift(read(path), path.stem):
-            say(f"    {problem}")
-    return True
 
 
 def store(path: Path, notebook: Any) -> bool:

@@ -1,17 +1,14 @@
-"""The parameter check, the contract and the cleaner: on cells written here, without a kernel."""
+"""What a notebook needs while it runs: the parameter check, `headless`, the live curve."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from types import SimpleNamespace
 
-import nbformat
 import pytest
 
-from hncse import _notebooks, notebook
-from hncse._notebook_contract import check, problems
+from hncse import notebook
 from hncse.errors import HncseError
 from hncse.notebook import check_parameters
 
@@ -196,175 +193,8 @@ def test_live_curve_is_silent_when_nobody_watches(monkeypatch):
     notebook.LiveCurve()(None)  # type: ignore[arg-type]  # never looks at it
 
 
-def valid(name: str = "B9_test") -> nbformat.NotebookNode:
-    """The least that keeps the contract; an appendix, so it needs no exercises."""
-    title = f"# Title\n{_notebooks.badge(name)}\n**You will be able to** …\nTime: two minutes. **Hardware:** any."
-    end = (
-        "Notation: [glossary](GLOSSARY.md)\n\n<details><summary><b>What you should see</b></summary>\n\n"
-        "![Expected margins](../figures/margins.png)\n</details>\n\n## To discuss\n\n1. Why?"
-    )
-    made = nbformat.v4.new_notebook(
-        cells=[
-            nbformat.v4.new_markdown_cell(title),
-            nbformat.v4.new_code_cell(_notebooks.setup_source()),
-            nbformat.v4.new_code_cell(DEFAULTS.strip(), metadata={"tags": ["parameters"]}),
-            nbformat.v4.new_code_cell("check_parameters(In, globals())"),
-            nbformat.v4.new_markdown_cell("> **Predict.** What will it be?"),
-            nbformat.v4.new_code_cell('figures.show(picture, "name", alt=picture.get_label(), caption="Look.")'),
-            nbformat.v4.new_markdown_cell(end),
-        ]
-    )
-    return _notebooks.strip(made)
-
-
-def test_a_notebook_that_keeps_the_contract_has_no_problems():
-    assert list(problems(valid(), "B9_test")) == []
-
-
-def _untag(made):
-    made.cells[2].metadata = {}
-
-
-def _output(made):
-    made.cells[3].outputs = [nbformat.v4.new_output("stream", text="x")]
-
-
-def _widgets(made):
-    made.metadata["widgets"] = {}
-
-
-def _same_id(made):
-    made.cells[3].id = made.cells[2].id
-
-
-def _uncommented(made):
-    made.cells[2].source += "\nmore: int = 1"
-
-
-def _untyped(made):
-    made.cells[2].source += "\nmore = 1  # more"
-
-
-def _no_badge(made):
-    made.cells[0].source = made.cells[0].source.replace("/hncse/blob", "/other/blob")
-
-
-def _own_setup(made):
-    made.cells[1].source = "!pip install hncse>=0.1"
-
-
-def _unchecked(made):
-    made.cells[3].source = "pass"
-
-
-def _broken(made):
-    made.cells[3].source += "\nif"
-
-
-def _unasked(made):
-    del made.cells[4]
-
-
-def _asked_once(made):
-    made.cells.append(made.cells[5].copy())
-
-
-def _no_picture(made):
-    made.cells[5].source = "print()"
-
-
-def _without(words):
-    def spoil(made):
-        made.cells[6].source = made.cells[6].source.replace(words, "")
-
-    return spoil
-
-
-def _lost_picture(made):
-    made.cells[6].source += "![Expected other picture](../figures/other.png)"
-
-
-def _silent_picture(made):
-    made.cells[6].source += '<img src="../figures/margins.png">'
-
-
-def _exercise(made):
-    made.cells.append(nbformat.v4.new_markdown_cell("<!-- exercise B9.1 -->"))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (_untag, "0 cells are tagged"), (_output, "stores outputs"), (_widgets, "metadata.widgets"),
-        (_same_id, "have the id"), (_uncommented, "more has no comment"), (_untyped, "more has no type"),
-        (_no_badge, "lacks the Colab badge"), (_own_setup, "must be the setup cell"),
-        (_unchecked, "must call check_parameters"), (_broken, "is no Python"),
-        (_unasked, "cell 4 shows a picture without a question"), (_asked_once, "cell 7 shows a picture without"),
-        (_no_picture, "shows no picture"), (_without("](GLOSSARY.md"), "lacks the notation"),
-        (_without("## To discuss"), "lacks questions for a group"),
-        (_without("<summary><b>What you should see"), "lacks the expected pictures"),
-        (_without("![Expected margins](../figures/margins.png)"), "embeds no picture"),
-        (_lost_picture, "embeds ../figures/other.png, which does not exist"),
-        (_silent_picture, "margins.png with the alt text ''"),
-        (_exercise, "exercise B9.1 is in the notebook and not in"),
-    ],
-)  # fmt: skip
-def test_every_broken_promise_is_found(spoil, message):
-    made = valid()
-    spoil(made)
-    assert any(message in problem for problem in problems(made, "B9_test"))
-
-
-def test_a_numbered_notebook_says_its_number_and_has_exercises():
-    found = list(problems(valid("99_test"), "99_test"))
-    assert any("'# 99 · …'" in problem for problem in found)
-    assert any("lesson_99.py holds 0 exercises; a numbered notebook has at least three" in problem for problem in found)
-
-
-def test_clean_removes_outputs_and_keeps_tags(tmp_path):
-    made = valid()
-    _output(made), _widgets(made)
-    made.cells[3].execution_count = 7
-    made.cells[2].metadata["papermill"] = {"duration": 1.0}
-    path = tmp_path / "B9_test.ipynb"
-    nbformat.write(made, path)
-    said: list[str] = []
-    assert not check([path], said.append)
-    assert _notebooks.clean([path], said.append)
-    assert check([path], said.append)
-    stored = json.loads(path.read_text())
-    assert stored["cells"][2]["metadata"] == {"tags": ["parameters"]}
-    assert stored["cells"][3]["outputs"] == [] and stored["cells"][3]["execution_count"] is None
-    before = path.read_bytes()
-    _notebooks.clean([path], said.append)
-    assert path.read_bytes() == before and "was clean" in said[-1]
-
-
-def test_sync_writes_a_file_once_and_tells_what_is_left_to_do(tmp_path, capsys):
-    made = valid("02_test")
-    made.cells.append(nbformat.v4.new_markdown_cell("<!-- exercise 02.1 -->"))
-    path = tmp_path / "02_test.ipynb"
-    nbformat.write(made, path)
-    assert notebook.main(["sync", str(path)]) == 0
-    said = capsys.readouterr().out
-    assert "1 exercises, written" in said and "exercise 02.2 is missing" in said
-    before = path.read_bytes()
-    assert notebook.main(["sync", str(path)]) == 0
-    assert "1 exercises, as they were" in capsys.readouterr().out and path.read_bytes() == before
-    assert not any("exercise 02.1" in p for p in problems(_notebooks.read(path), "02_test"))
-    assert notebook.main(["check", str(path)]) == 1  # 02.2 and on are missing
-
-
-def test_unknown_notebook_names_the_nearest():
-    with pytest.raises(HncseError, match="Did you mean '03_train'"):
-        _notebooks.find(["03_trian"])
-    for name in ("03_train", "03", "notebooks/03_train.ipynb"):
-        assert [path.stem for path in _notebooks.find([name])] == ["03_train"]
-
-
-def test_command_line_without_torch_and_with_errors_for_people():
+def test_the_check_imports_nothing_heavy():
     code = "import sys, hncse.notebook as n; n.check_parameters(['# parameters\\na: int = 1  # a']); "
-    code += "n.main(['check', 'nothing-like-it']); print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    code += "print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
-    assert done.stderr.startswith("error: unknown notebook 'nothing-like-it'")

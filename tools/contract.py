@@ -1,4 +1,4 @@
-"""What every notebook promises, and the check that it keeps it. See `hncse.notebook`."""
+"""What every notebook promises, and the check that it keeps it. See `tools.notebooks`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hncse import notebook as support
-from hncse._notebook_exercises import drift
-from hncse._notebooks import CHECKOUT, Say, badge, parse, read, setup_source
 from hncse.errors import HncseError
+from tools.exercise_cells import drift
+from tools.notebook_files import CHECKOUT, Say, badge, parse, read, setup_source
 
 __all__ = ["check", "problems"]
 
@@ -134,10 +134,10 @@ def _shows_picture(source: str) -> bool:
 
 def _leftovers(notebook: Any) -> Iterator[str]:
     if "widgets" in notebook.metadata:
-        yield "metadata.widgets is stored; `python -m hncse.notebook clean` removes it"
+        yield "metadata.widgets is stored; `python -m tools.notebooks clean` removes it"
     for number, cell in enumerate(notebook.cells):
         if cell.get("outputs") or cell.get("execution_count"):
-            yield f"cell {number} stores outputs; `python -m hncse.notebook clean` removes them"
+            yield f"cell {number} stores outputs; `python -m tools.notebooks clean` removes them"
         if cell.cell_type == "code":
             try:
                 parse(cell.source)

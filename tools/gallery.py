@@ -1,6 +1,6 @@
 """Draw figures/: the pictures that notebooks and README embed as what one should see.
 
-python -m hncse.visual.gallery latest      # from a run of notebook 03 with its default values
+python -m tools.gallery latest      # from a run of notebook 03 with its default values
 
 figures/index.json says of every picture what it shows, the command that made it, and the run behind it.
 """
@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hncse import files, runs
 from hncse.errors import HncseError, command
@@ -19,16 +19,17 @@ from hncse.errors import HncseError, command
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw"]
+__all__ = ["FOLDER", "PARAMETERS", "draw", "other_entries"]
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "figures"
-_MADE_BY = "python -m hncse.visual.gallery"
+FOLDER = Path(__file__).resolve().parent.parent / "figures"
+_MADE_BY = "python -m tools.gallery"
 #: Pictures that no run stands behind, by the beginnings of their names, and the notebook that shows them.
-_OWN = {
+_NOTEBOOKS = {
     "sts_table": "05_sts_table", "transfer_table": "06_transfer_table", "contrastive_": "01_contrastive_learning",
     "own_text_": "08_your_own_text", "": "07_is_it_real",
 }  # fmt: skip
-_SHOWN = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
+#: Parameters of the run behind a picture that the index names.
+PARAMETERS = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
 
 
 def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
@@ -49,28 +50,27 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; the gallery is drawn from a whole run")
     target = folder or FOLDER
-    parameters = {name: run.config["parameters"][name] for name in _SHOWN}
+    parameters = {name: run.config["parameters"][name] for name in PARAMETERS}
     behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
-    written, index = [], _others(target)
-    of_run, own = _of_run(run), _of_literature() | contrastive.gallery_figures() | luck.gallery_figures()
-    for name, picture in {**of_run, **own}.items():
-        written += figures.save(picture, target / name)
-        about = behind if name in of_run else {"notebook": _shown_in(name), "run": None}
-        index[name] = {"alt": picture.get_label(), "made_by": f"{_MADE_BY} RUN"} | about
     path = target / "index.json"
+    written, index = [], other_entries(path, _MADE_BY)
+    of_run, others = _of_run(run), _of_literature() | contrastive.gallery_figures() | luck.gallery_figures()
+    for name, picture in {**of_run, **others}.items():
+        written += figures.save(picture, target / name)
+        about = behind if name in of_run else {"notebook": _notebook_of(name), "run": None}
+        index[name] = {"alt": picture.get_label(), "made_by": f"{_MADE_BY} RUN"} | about
     files.write_json(path, {"figures": index})
     return [*written, path]
 
 
-def _shown_in(name: str) -> str:
-    return next(notebook for beginning, notebook in _OWN.items() if name.startswith(beginning))
+def _notebook_of(name: str) -> str:
+    return next(notebook for beginning, notebook in _NOTEBOOKS.items() if name.startswith(beginning))
 
 
-def _others(folder: Path) -> dict[str, dict[str, object]]:
-    """Entries of the index whose pictures another command makes: they stay."""
-    path = folder / "index.json"
-    known = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.is_file() else {}
-    return {name: entry for name, entry in known.items() if not entry["made_by"].startswith(_MADE_BY)}
+def other_entries(index: Path, made_by: str) -> dict[str, Any]:
+    """Entries of an index.json whose pictures another command than ``made_by`` makes: they stay."""
+    known = json.loads(index.read_text(encoding="utf-8"))["figures"] if index.is_file() else {}
+    return {name: entry for name, entry in known.items() if not entry["made_by"].startswith(made_by)}
 
 
 def _of_run(run: runs.Run) -> dict[str, Figure]:
@@ -106,7 +106,7 @@ def _of_literature() -> dict[str, Figure]:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hncse.visual.gallery", description="Draw figures/ from a run.")
+    parser = argparse.ArgumentParser(prog="python -m tools.gallery", description="Draw figures/ from a run.")
     parser.add_argument("run", nargs="?", default="latest", help="a run's name or folder; default: latest")
     parser.add_argument("--out", type=Path, help="folder to draw into (default: figures/ of the checkout)")
     options = parser.parse_args(arguments)

@@ -1,0 +1,1 @@
+"""What only the repository needs, and no wheel holds: notebooks run and checked, pictures of figures/, cards."""
