@@ -129,7 +129,7 @@ def _write_vectors(path: Path, sentences: list[str], vectors: Any) -> None:
             np.save(file, vectors)
             return
         import pyarrow as pa  # type: ignore[import-untyped]
-        from pyarrow import parquet  # type: ignore[import-untyped]
+        from pyarrow import parquet
 
         rows = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         parquet.write_table(pa.table({"sentence": sentences, "embedding": rows}), file)
