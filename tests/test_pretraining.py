@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from hncse import _pretraining_loop, pretraining, static_vectors
-from hncse import _pretraining_text as text
+from hncse import pretraining
 from hncse.errors import HncseError
+from hncse.pretraining import loop, text
+from hncse.pretraining import vectors as static_vectors
 
 COLOURS = ["red", "green", "blue", "white", "black"]
 THINGS = ["house", "garden", "river", "mountain", "street", "window"]
@@ -110,7 +111,7 @@ def test_assembled_sentences_are_framed_and_cut(tokens):
 
 def test_loss_is_that_of_the_masked_positions_only(tmp_path, tokens):
     vocabulary = [f"w{i}" for i in range(len(tokens.inside))]
-    trainer = _pretraining_loop.Trainer(toy_config(tmp_path), vocabulary, tokens)
+    trainer = loop.Trainer(toy_config(tmp_path), vocabulary, tokens)
     ids = text.assemble(tokens, tokens.starts, np.arange(8), 24)
     shown, targets = text.mask(ids, tokens.inside, 0.3, len(vocabulary), np.random.default_rng(1))
     with torch.no_grad():
@@ -147,7 +148,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
 
     sentences = toy_sentences(200)
     whole = pretraining.pretrain(toy_config(tmp_path / "whole", tokens=12_000), sentences)
-    update = _pretraining_loop.Trainer._update
+    update = loop.Trainer._update
 
     def interrupted(trainer, rows, share):
         if trainer.step == 9:
@@ -155,10 +156,10 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
         return update(trainer, rows, share)
 
     config = toy_config(tmp_path / "parts", tokens=12_000, checkpoint_minutes=0.0)
-    monkeypatch.setattr(_pretraining_loop.Trainer, "_update", interrupted)
+    monkeypatch.setattr(loop.Trainer, "_update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pretraining.pretrain(config, sentences)
-    monkeypatch.setattr(_pretraining_loop.Trainer, "_update", update)
+    monkeypatch.setattr(loop.Trainer, "_update", update)
     lines = []
     parts = pretraining.pretrain(config, sentences, lines.append)
     assert not any("vocabulary" in line for line in lines)  # read back, not made anew
@@ -180,11 +181,80 @@ def test_other_settings_do_not_continue_a_run(tmp_path):
         ({"mask": 20}, "share"),
         ({"vocabulary": 5}, "vocabulary"),
         ({"max_length": 200}, "128"),
+        ({"width": 0}, "width is 0; it must be a whole number of at least 4"),
+        ({"heads": 0}, "heads is 0"),
+        ({"layers": 0}, "layers is 0"),
+        ({"layers": -1}, "layers is -1"),
+        ({"layers": 1.5}, "layers is 1.5"),
+        ({"layers": True}, "layers is True"),
+        ({"seed": -1}, "seed is -1"),
+        ({"batch_tokens": 0}, "batch_tokens is 0"),
+        ({"window": 0}, "window is 0"),
+        ({"limit": 1}, "limit is 1"),
+        ({"learning_rate": math.nan}, "learning_rate is nan; it must be a number"),
+        ({"learning_rate": 0}, "learning_rate is 0; it must be above 0"),
+        ({"smoothing": math.nan}, "smoothing is nan"),
+        ({"power": math.inf}, "power is inf"),
+        ({"minutes": 0}, "minutes is 0"),
+        ({"checkpoint_minutes": -1}, "checkpoint_minutes is -1"),
+        ({"mask": "much"}, "mask is 'much'"),
+        ({"out": " "}, "out is ' '"),
     ],
 )
 def test_impossible_settings_are_refused_at_once(tmp_path, changes, complaint):
     with pytest.raises(HncseError, match=complaint):
         toy_config(tmp_path, **changes)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "gpu", "meta-physical"])
+def test_a_device_that_is_not_here_is_refused_before_anything_is_written(device, tmp_path):
+    with pytest.raises(HncseError, match=f"device is '{device}', which is not on this machine; it has cpu"):
+        pretraining.pretrain(toy_config(tmp_path / "run", device=device), toy_sentences(50))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_can_be_no_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for out in (str(tmp_path / "file"), str(tmp_path / "file" / "below"), str(tmp_path / ("x" * 300))):
+        with pytest.raises(HncseError, match="can be no folder"):
+            pretraining.pretrain(toy_config(out), toy_sentences(50))
+        assert pretraining.main(["--out", out, "--source", "docstrings"]) == 2
+        assert capsys.readouterr().err.startswith("error: out is")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name", ["settings.json", "curve.json", "checkpoint.safetensors", "encoder/config.json", "vocab.txt", "text.json"]
+)
+def test_files_that_no_pretraining_wrote_stay(name, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"mine": 1}')
+    with pytest.raises(HncseError, match="which no pretraining wrote"):
+        pretraining.pretrain(toy_config(tmp_path, tokens=1000), toy_sentences(50))
+    assert path.read_text() == '{"mine": 1}'
+    (tmp_path / "beside.txt").write_text("mine")
+
+
+def test_other_files_in_the_folder_stay_and_a_home_folder_expands(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.md").write_text("mine")
+    encoder = pretraining.pretrain(toy_config("~/run", tokens=1000), toy_sentences(50))
+    assert encoder == tmp_path / "run" / "encoder"
+    assert (tmp_path / "run" / "notes.md").read_text() == "mine"
+
+
+def test_damaged_text_is_made_again_and_a_damaged_checkpoint_is_named(tmp_path):
+    config = toy_config(tmp_path, tokens=1000)
+    first = pretraining.prepare(config, toy_sentences(50), tmp_path)
+    (tmp_path / "tokens.npz").write_bytes(b"cut")
+    again = pretraining.prepare(config, toy_sentences(50), tmp_path)
+    assert again[0] == first[0] and np.array_equal(again[1].ids, first[1].ids)
+    pretraining.pretrain(config, toy_sentences(50))
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"cut")
+    with pytest.raises(HncseError, match="checkpoint.safetensors is cut off or damaged"):
+        pretraining.pretrain(config, toy_sentences(50))
 
 
 def test_command_line_reports_a_bad_value_without_a_traceback(capsys):

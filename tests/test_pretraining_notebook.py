@@ -11,11 +11,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from hncse import pretraining, static_vectors
+from hncse import pretraining
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.evaluation import stages
 from hncse.notebook import read_defaults
+from hncse.pretraining import vectors as static_vectors
 from hncse.visual import pretraining as pictures
 from tests import tiny
 from tests.test_pretraining import toy_config, toy_sentences
@@ -245,7 +246,7 @@ def test_the_notebook_runs_from_a_file_to_a_loadable_encoder(tmp_path, monkeypat
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(toy_sentences(400)), encoding="utf-8")
-    small = {"corpus": str(corpus), "vocabulary": 100, "width": 16, "tokens": 30_000, "words": ["red", "zebra"]}
+    small = {"corpus": str(corpus), "vocabulary": 256, "width": 16, "tokens": 30_000, "words": ["red", "zebra"]}
     (path,) = notebook_files.find(["A1_pretrain_encoder"])
     done = papermill.execute_notebook(
         str(path), str(tmp_path / "out.ipynb"), small, kernel_name="python3", progress_bar=False, execution_timeout=120

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse import static_vectors
 from hncse.data import senteval
 from hncse.errors import HncseError
 from hncse.evaluation import probe, sts
+from hncse.pretraining import vectors as word_vectors
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -106,7 +106,7 @@ def entropy(probability: NDArray[np.float64]) -> float:
     """Loss, in nats, of a model that knows how often each word piece occurs and nothing else.
 
     Args:
-        probability: (V,), from `hncse.static_vectors.unigram`.
+        probability: (V,), from `hncse.pretraining.vectors.unigram`.
     """
     return float(-(probability * np.log(probability)).sum())
 
@@ -123,7 +123,7 @@ def neighbours(
         vectors: (V, m) counted vectors.
         probability: (V,) of every word piece.
         k: Neighbours each.
-        rarest: As in `hncse.static_vectors.nearest`.
+        rarest: As in `hncse.pretraining.vectors.nearest`.
 
     Returns:
         Word → its neighbours with their cosines, nearest first; empty for a word that is no piece of its own.
@@ -131,7 +131,7 @@ def neighbours(
     place = {piece: i for i, piece in enumerate(vocabulary)}
     known = [word for word in words if word.lower() in place]
     rows = [place[word.lower()] for word in known]
-    ids, cosines = static_vectors.nearest(vectors, probability, rows, k, rarest)
+    ids, cosines = word_vectors.nearest(vectors, probability, rows, k, rarest)
     found = {
         word: [(vocabulary[i], float(c)) for i, c in zip(*pair, strict=True)]
         for word, pair in zip(known, zip(ids, cosines, strict=True), strict=True)

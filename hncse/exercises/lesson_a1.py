@@ -46,7 +46,7 @@ def _(answer: Answer) -> str:
         f"Words 2 and 3 are “embed ##s” and “text”: places 5, 6, 7, not {seen}. `words` counts words, not pieces.",
     )
     expect(list(answer(pieces, set())) == [], "Nothing to hide, nothing hidden.")
-    return "The same for a whole batch, words drawn at random: `mask` in `hncse/_pretraining_text.py`."
+    return "The same for a whole batch, words drawn at random: `mask` in `hncse/pretraining/text.py`."
 
 
 @hidden_places.mistake("only the first piece of a word")
@@ -183,7 +183,7 @@ def _(answer: Answer) -> str:
         f"With alpha = 2 the columns 10, 3, 3 count as 100, 9, 9 of 118: log((1/16)/((3/16)·(9/118))) = {meant:.3f}, "
         f"not {seen[1][2]:.3f}. The smoothed shares must add up to 1 again.",
     )
-    return "`hncse.static_vectors.ppmi` is the same in place, for a table of millions of entries."
+    return "`hncse.pretraining.vectors.ppmi` is the same in place, for a table of millions of entries."
 
 
 @ppmi.mistake("negative entries left in")

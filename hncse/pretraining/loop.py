@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from hncse import _pretraining_text as text
-from hncse import pretraining, static_vectors
+from hncse.errors import HncseError
+from hncse.files import whole_file
+from hncse.pretraining import text, vectors
+from hncse.pretraining.config import LONGEST
 
 if TYPE_CHECKING:
-    from hncse.pretraining import PretrainingConfig
+    from hncse.pretraining.config import PretrainingConfig
 
 __all__ = ["Trainer"]
 
@@ -26,14 +28,17 @@ __all__ = ["Trainer"]
 class Trainer:
     """Model, output layer and optimiser of one run, and where it stands."""
 
-    def __init__(self, config: PretrainingConfig, vocabulary: Sequence[str], tokens: text.Tokens) -> None:
+    def __init__(
+        self, config: PretrainingConfig, vocabulary: Sequence[str], tokens: text.Tokens, device: str = "cpu"
+    ) -> None:
+        """Build a fresh model for a vocabulary and a corpus in word pieces."""
         torch.manual_seed(config.seed)
         self.config, self.tokens, self.starts = config, tokens, tokens.starts
-        self.device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device)
         shape = BertConfig(
             vocab_size=len(vocabulary), hidden_size=config.width, num_hidden_layers=config.layers,
             num_attention_heads=config.heads, intermediate_size=config.intermediate,
-            max_position_embeddings=text.LONGEST, pad_token_id=text.PAD, dtype="float32",
+            max_position_embeddings=LONGEST, pad_token_id=text.PAD, dtype="float32",
         )  # fmt: skip
         # no dropout while pretraining: the corpus is seen about once. The saved config has 0.1, SimCSE's noise.
         self.model = BertModel(shape, add_pooling_layer=False).eval()
@@ -57,22 +62,19 @@ class Trainer:
 
         Args:
             say: Told what is being done.
-            table: (V, V) from `hncse.pretraining.count`, where several widths share one; None counts here.
+            table: (V, V) from `hncse.pretraining.count`; None where the word vectors stay random.
         """
         c, n_types = self.config, len(self.bias)
-        probability = static_vectors.unigram(self.tokens.ids, n_types)
+        probability = vectors.unigram(self.tokens.ids, n_types)
         special = [text.PAD, text.CLS, text.SEP, text.MASK]
         with torch.no_grad():
             self.head.weight.copy_(torch.eye(c.width))
             self.head.bias.zero_()
             self.bias.copy_(torch.from_numpy(np.log(probability)))
-        if c.static:
-            if table is None:
-                say("counting neighbours")
-                table = pretraining.count(c, self.tokens, n_types)
+        if c.static and table is not None:
             say("factorising")
-            vectors = static_vectors.factorise(table, static_vectors.semantic_width(c.width), c.power, seed=c.seed)
-            static_vectors.install(self.model, vectors, probability, special)
+            words = vectors.factorise(table, vectors.semantic_width(c.width), c.power, seed=c.seed)
+            vectors.install(self.model, words, probability, special)
 
     def loss(self, ids: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
         """Cross-entropy of the hidden word pieces; the output layer is computed at those positions only."""
@@ -144,23 +146,29 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write weights, optimiser state and position, whole or not at all."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         place = {k: getattr(self, k) for k in ("step", "seen", "epoch", "place", "seconds", "curve")}
-        part = path.with_suffix(".part")
         tensors = {k: v.detach().cpu().contiguous() for k, v in self._tensors().items()}
-        save_file(tensors, part, metadata={"place": json.dumps(place)})
-        part.replace(path)
+        with whole_file(path, "wb") as file:
+            file.write(save(tensors, metadata={"place": json.dumps(place)}))
 
     def resume(self, path: Path) -> bool:
-        """Go on from a checkpoint; False where there is none."""
-        from safetensors import safe_open
+        """Go on from a checkpoint; False where there is none.
+
+        Raises:
+            HncseError: It is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
 
         if not path.is_file():
             return False
-        with safe_open(path, "pt") as file:
-            place = json.loads(file.metadata()["place"])
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(path, "pt") as file:
+                place = json.loads(file.metadata()["place"])
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        except (SafetensorError, TypeError, KeyError, ValueError) as error:
+            raise HncseError(f"{path} is cut off or damaged ({error}); remove it to start over") from error
         _restore(self, tensors)
         for name, value in place.items():
             setattr(self, name, value)

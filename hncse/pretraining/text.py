@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hncse.pretraining.config import LONGEST, SPECIAL
+
 __all__ = ["SPECIAL", "Tokens", "assemble", "batches", "learn_vocabulary", "mask", "save_tokenizer", "tokenise"]
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(5)
 IGNORE = -100
-LONGEST = 128  # positions of the model
 _LETTERS = 200  # letters kept; rare scripts become [UNK]: a few pieces in ten thousand, and room for words
 _PART = 20_000  # sentences tokenised at once
 
@@ -69,7 +69,7 @@ def _word_piece(vocabulary: Sequence[str] | None) -> Any:
     return tokenizer
 
 
-def save_tokenizer(vocabulary: Sequence[str], folder: Path, max_length: int = 128) -> None:
+def save_tokenizer(vocabulary: Sequence[str], folder: Path, max_length: int = LONGEST) -> None:
     """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``, loadable by ``AutoTokenizer``."""
     from transformers import BertTokenizerFast
 

@@ -1,0 +1,18 @@
+"""Sentences → a small BERT: own vocabulary, word vectors by counting, masked language modelling, a card.
+
+python -m hncse.pretraining --source wikipedia --tokens 0 --out runs/kit-encoder        # the embedded encoder
+python -m hncse.pretraining --source docstrings --out runs/toy --vocabulary 4096 --minutes 2
+
+Interrupted runs go on from their last checkpoint when started again with the same arguments.
+
+    config    what decides a run            vectors   counts of neighbours → word vectors → a BERT that starts from them
+    text      vocabulary, batches, masks    loop      masked language modelling, resumed exactly
+    run       all of it, in a folder        card      what made an encoder, from what, in how long
+"""
+
+from __future__ import annotations
+
+from hncse.pretraining.config import PretrainingConfig
+from hncse.pretraining.run import Text, count, main, prepare, pretrain, read_curve
+
+__all__ = ["PretrainingConfig", "Text", "count", "main", "prepare", "pretrain", "read_curve"]

@@ -1,0 +1,7 @@
+"""``python -m hncse.pretraining``."""
+
+import sys
+
+from hncse.pretraining.run import main
+
+sys.exit(main())
