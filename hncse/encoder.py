@@ -10,8 +10,9 @@ Views and dropout: notebooks/01_contrastive_learning.ipynb. Export: notebooks/08
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hncse import _loading, saving
+from hncse._loading import POOLINGS
 from hncse.errors import HncseError, unknown
 
-__all__ = ["POOLINGS", "SentenceEncoder", "pick_device"]
+__all__ = ["POOLINGS", "UNKNOWN_SHARE", "SentenceEncoder", "pick_device"]
 
-POOLINGS = ("cls", "mean", "first_last", "last_two")
+#: Share of unknown tokens above which an encoder says that it cannot read a text.
+UNKNOWN_SHARE = 0.2
+_LOG = logging.getLogger(__name__)
 _SORT_WINDOW = 100_000  # sentences tokenised and sorted by length at a time; bounds memory on large corpora
 _PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -35,7 +40,8 @@ class SentenceEncoder(nn.Module):
 
     Poolings: ``cls`` (last layer at [CLS]), ``mean`` (last layer), ``first_last`` (first and last layer's mean) and
     ``last_two``, the last three averaged over the sentence's tokens. "First" is the first transformer layer,
-    hidden_states[1]; SimCSE issue #285 tells what hidden_states[0] does instead.
+    hidden_states[1]; SimCSE issue #285 tells what hidden_states[0] does instead. ``last`` (last layer at the last
+    token) is for causal models, in which only that position has read the whole sentence; ``cls`` is refused there.
 
     Attributes:
         backbone: The Hugging Face model, without its own pooler.
@@ -44,6 +50,8 @@ class SentenceEncoder(nn.Module):
         head: SimCSE's Linear + tanh (None outside training); `views` applies it, `encode` never does.
         max_length: Longest input in tokens, special tokens included; longer sentences are cut.
         name: What it was loaded from; for reports only.
+        prompt: Text put before every sentence, as the default prompt of a sentence-transformers model is.
+        prompts: That model's prompts by name, kept for `save`.
     """
 
     def __init__(
@@ -52,15 +60,23 @@ class SentenceEncoder(nn.Module):
         """Put the parts together; see `from_pretrained` for the usual way.
 
         Raises:
-            HncseError: An unknown pooling (the nearest is named).
+            HncseError: An unknown pooling (the nearest is named), ``cls`` of a causal model, a length below what the
+                tokenizer itself adds or beyond the backbone's positions.
         """
         super().__init__()
         if pooling not in POOLINGS:
             raise unknown("pooling", pooling, POOLINGS)
+        if pooling == "cls" and _is_causal(backbone):
+            raise HncseError(
+                f"pooling 'cls' takes the first token, which in a causal model ({backbone.config.model_type}) has read "
+                "nothing but itself: pass pooling='last' or pooling='mean'"
+            )
         self.backbone, self.tokenizer, self.pooling = backbone, tokenizer, pooling
         self.head: nn.Module | None = None
-        self.max_length = max_length or _longest(backbone.config, tokenizer)
+        self.max_length = _length(max_length, backbone, tokenizer)
         self.name = name
+        self.prompt = ""
+        self.prompts: dict[str, str] = {}
 
     @classmethod
     def from_pretrained(
@@ -77,25 +93,34 @@ class SentenceEncoder(nn.Module):
         Args:
             name_or_path: ``"kit"`` (embedded), ``"minilm"`` (all-MiniLM-L6-v2, supervised; optional extra), a folder
                 written by `save`, or any Hugging Face name or folder with safetensors weights.
-            pooling: One of `POOLINGS`; None takes what was saved with the encoder, else ``"cls"``.
-            max_length: Longest input in tokens; None takes the backbone's limit.
-            dropout: Dropout probability of hidden states and attention while training; None keeps the backbone's.
+            pooling: One of `POOLINGS`; None takes what was saved with the encoder (here or by sentence-transformers),
+                else ``"cls"``, for a causal model ``"last"``.
+            max_length: Longest input in tokens; None takes what was saved, else the backbone's limit.
+            dropout: Dropout probability while training, of every dropout there is; None keeps the backbone's.
             device: For example ``"cuda"``; None picks CUDA, then MPS, then CPU.
 
         Raises:
-            HncseError: Nothing loadable under that name, no network, weights that are not safetensors, a bad value.
+            HncseError: Nothing loadable under that name, no network, weights that are not safetensors or do not fit
+                config.json, a tokenizer of another model, a sentence-transformers model with modules beyond
+                Transformer, Pooling and Normalize, a dropout that the backbone cannot have, a device that is not
+                here, a bad value.
         """
-        from hncse import _loading
-
-        backbone, tokenizer, saved = _loading.load(str(name_or_path), dropout)
-        encoder = cls(
-            backbone,
-            tokenizer,
-            pooling or saved.get("pooling", "cls"),
-            max_length or saved.get("max_length"),
-            name=str(name_or_path),
-        )
-        return encoder.to(device or pick_device()).eval()
+        place = pick_device(device)
+        backbone, tokenizer, saved = _loading.load(str(name_or_path), dropout, pooling)
+        if pooling is None:
+            pooling = saved.get("pooling") or ("last" if _is_causal(backbone) else "cls")
+        if max_length is None and "max_length" in saved:
+            max_length = min(saved["max_length"], _positions(backbone) or saved["max_length"])
+        encoder = cls(backbone, tokenizer, pooling, max_length, name=str(name_or_path))
+        encoder.prompt, encoder.prompts = saved.get("prompt", ""), saved.get("prompts", {})
+        encoder.to(place).eval()
+        if dropout is not None and encoder.views_differ() != (dropout > 0):
+            raise HncseError(
+                f"dropout={dropout} was asked for and two views of a sentence "
+                + ("are equal: this architecture has no dropout to set" if dropout else "differ: some dropout stays")
+                + f" ({backbone.config.model_type}); leave dropout out or take another encoder"
+            )
+        return encoder
 
     @property
     def dimension(self) -> int:
@@ -140,11 +165,14 @@ class SentenceEncoder(nn.Module):
         inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds}
         inputs = {name: value for name, value in inputs.items() if value is not None}
         out = self.backbone(attention_mask=attention_mask, output_hidden_states=layers, return_dict=True, **inputs)
-        if self.pooling == "cls":
-            return out.last_hidden_state[:, 0]  # (B, d)
         tokens = out.last_hidden_state  # (B, L, d)
+        if self.pooling == "cls":
+            return tokens[:, 0]  # (B, d)
+        if self.pooling == "last":
+            last_token = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)  # (B,)
+            return tokens[torch.arange(len(tokens), device=tokens.device), last_token]
         if layers:
-            first, last = _pooled_layers(self.pooling, len(out.hidden_states) - 1)
+            first, last = _loading.pooled_layers(self.pooling, len(out.hidden_states) - 1)
             tokens = (out.hidden_states[first] + out.hidden_states[last]) / 2
         weight = attention_mask.unsqueeze(-1).to(tokens.dtype)  # (B, L, 1)
         return (tokens * weight).sum(1) / weight.sum(1)
@@ -187,9 +215,50 @@ class SentenceEncoder(nn.Module):
             z = self.head(z)
         return z.unbind(0)
 
+    def views_differ(self) -> bool:
+        """Whether two views of one sentence differ while training: whether there is any dropout.
+
+        Where they are equal, SimCSE's two views are one, and nothing is learned from the positive pair. Random states
+        and the mode are left as they were.
+        """
+        training = self.training
+        rows = self.backbone.get_input_embeddings().weight.shape[0]
+        width = min(16, self.max_length)
+        ids = torch.arange(32 * width, device=self.device).reshape(32, width) % rows
+        cuda = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.no_grad(), torch.random.fork_rng(cuda):
+                one, other = self.train().views(ids, torch.ones_like(ids))
+        finally:
+            self.train(training)
+        return bool((one - other).abs().max() > 1e-5 * one.abs().max())  # one pass rounds its rows differently
+
+    def check_readable(self, ids: Sequence[Sequence[int] | NDArray[np.int32]]) -> float:
+        """Check that this encoder can read a text, before it is trained or mined on.
+
+        Args:
+            ids: Token ids of sentences that differ, from `tokenize`.
+
+        Returns:
+            The share of unknown tokens, special tokens left out; a share above `UNKNOWN_SHARE` is logged as a warning.
+
+        Raises:
+            HncseError: There are two sentences or more, and all have the same tokens.
+        """
+        if len(ids) > 1 and all(np.array_equal(row, ids[0]) for row in ids[1:]):
+            raise HncseError(
+                f"{len(ids):,} different sentences have the same tokens for {self.name or 'this encoder'} "
+                f"({self.tokenizer.convert_ids_to_tokens(list(ids[0])[:8])}): it cannot read them, or max_length "
+                f"({self.max_length}) cuts them where they are still alike; take an encoder made for that language"
+            )
+        some = ids[:: max(1, len(ids) // 20_000)]
+        counts = [self._count_unknown(np.asarray(row), len(row), 1) for row in some]
+        unknown_tokens, tokens = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+        return self._warn_unknown(unknown_tokens, tokens)
+
     def encode(
         self,
-        sentences: Sequence[str],
+        sentences: Iterable[str],
         batch_size: int = 64,
         *,
         normalize: bool = False,
@@ -202,7 +271,7 @@ class SentenceEncoder(nn.Module):
         order.
 
         Args:
-            sentences: Any number of strings.
+            sentences: Any number of strings: a list, a column, a generator.
             batch_size: Sentences in a forward pass.
             normalize: Scale rows to length 1.
             precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast; the result is float32 either way).
@@ -212,9 +281,12 @@ class SentenceEncoder(nn.Module):
             (n, d) float32.
 
         Raises:
-            HncseError: One string instead of a list, an entry that is no string, a bad batch size or precision.
+            HncseError: One string instead of a list, an entry that is no string or holds half a character (a lone
+                surrogate), a bad batch size or precision.
+
+        Text that the encoder cannot read (more than `UNKNOWN_SHARE` of its tokens unknown) is logged as a warning.
         """
-        _check_request(sentences, batch_size, precision)
+        sentences = _check_request(sentences, batch_size, precision)
         index: dict[str, int] = {}
         position = np.array([index.setdefault(s, len(index)) for s in sentences], dtype=np.int64)  # (n,)
         distinct = list(index)
@@ -230,23 +302,45 @@ class SentenceEncoder(nn.Module):
                 self._autocast(precision),
                 tqdm(total=len(distinct), desc="encode", unit=" sentences", disable=not show) as bar,
             ):
+                unread = np.zeros(2, dtype=np.int64)  # unknown tokens, tokens
                 for start in range(0, len(distinct), _SORT_WINDOW):
-                    self._encode_window(distinct[start : start + _SORT_WINDOW], batch_size, out[start:], bar)
+                    unread += self._encode_window(distinct[start : start + _SORT_WINDOW], batch_size, out[start:], bar)
         finally:
             self.train(training)
+        self._warn_unknown(*unread.tolist())
         if normalize:
             out /= np.linalg.norm(out, axis=1, keepdims=True).clip(1e-12)
         return out[position]
 
     def tokenize(self, sentences: Sequence[str], max_length: int | None = None) -> list[list[int]]:
-        """Turn sentences into token ids, special tokens included, cut at ``max_length``, without padding."""
+        """Turn sentences into token ids, special tokens included, cut at ``max_length``, without padding.
+
+        The prompt, if there is one, comes first. A sentence without any token, as the empty one is for a tokenizer
+        that adds none, becomes one end (or start, padding, unknown) token.
+
+        Raises:
+            HncseError: A length below 1; a sentence that holds a lone surrogate.
+        """
         if not sentences:
             return []
+        if max_length is not None and max_length < 1:
+            raise HncseError(f"max_length is {max_length!r}; it must be at least 1")
         limit = min(max_length or self.max_length, self.max_length)
-        encoded = self.tokenizer(
-            list(sentences), truncation=True, max_length=limit, return_attention_mask=False, return_token_type_ids=False
-        )
-        return encoded["input_ids"]
+        texts = [self.prompt + sentence for sentence in sentences] if self.prompt else list(sentences)
+        try:
+            ids = self.tokenizer(
+                texts, truncation=True, max_length=limit, return_attention_mask=False, return_token_type_ids=False
+            )["input_ids"]
+        except (UnicodeError, TypeError) as error:
+            for text in sentences:
+                _check_unicode(text)
+            raise HncseError(f"the tokenizer cannot read these sentences: {error}") from error
+        if self.tokenizer.num_special_tokens_to_add() == 0:
+            t = self.tokenizer
+            tokens = (t.eos_token_id, t.bos_token_id, t.pad_token_id, t.unk_token_id, 0)
+            stand_in = next(token for token in tokens if token is not None)
+            ids = [row or [stand_in] for row in ids]
+        return ids
 
     def pad(self, ids: Sequence[Sequence[int] | NDArray[np.int32]]) -> dict[str, Tensor]:
         """Pad token ids to the longest: ``input_ids`` and ``attention_mask``, (B, L) int64 each."""
@@ -273,13 +367,12 @@ class SentenceEncoder(nn.Module):
             HncseError: A file in the folder's place, a file of somebody else's under a name this writes (nothing is
                 changed then), no room or no permission, LoRA adapters that were not merged.
         """
-        from hncse import _saving
-
-        return _saving.save(self, Path(path))
+        return saving.save(self, path)
 
     def fingerprint(self) -> str:
-        """Hash weights, tokenizer, pooling and length limit: equal keys mean equal embeddings."""
+        """Hash weights, tokenizer, pooling, length limit and prompt: equal keys mean equal embeddings."""
         digest = hashlib.sha256(f"{self.pooling} {self.max_length}".encode())
+        digest.update(self.prompt.encode())
         digest.update(_tokenizer_text(self.tokenizer.backend_tokenizer).encode())
         state: Mapping[str, Tensor] = self.backbone.state_dict()
         for name in sorted(state):
@@ -295,17 +388,37 @@ class SentenceEncoder(nn.Module):
         """
         config = self.backbone.config
         usual = type(config)()
-        fields = {name: value for name, value in vars(config).items() if "drop" in name and "classif" not in name}
-        return {name: value for name, value in fields.items() if value != getattr(usual, name, None)}
+        return {n: v for n, v in _loading.dropout_fields(config).items() if v != getattr(usual, n, None)}
 
-    def _encode_window(self, sentences: list[str], batch_size: int, out: NDArray[np.float32], bar: Any) -> None:
+    def _encode_window(self, sentences: list[str], batch_size: int, out: NDArray[np.float32], bar: Any) -> Any:
         ids = self.tokenize(sentences)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]), reverse=True)  # longest first: memory peaks at once
+        unread = np.zeros(2, dtype=np.int64)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             batch = self.pad([ids[i] for i in rows])
+            unread += self._count_unknown(batch["input_ids"].numpy(), int(batch["attention_mask"].sum()), len(rows))
             out[rows] = self(**{k: t.to(self.device) for k, t in batch.items()}).float().cpu().numpy()
             bar.update(len(rows))
+        return unread
+
+    def _count_unknown(self, ids: NDArray[np.int64], tokens: int, rows: int) -> tuple[int, int]:
+        """Unknown tokens among ``tokens`` of ``rows`` sentences, and those tokens, both without the special ones."""
+        t = self.tokenizer
+        if t.unk_token_id is None or t.unk_token_id in (t.pad_token_id, t.eos_token_id, t.bos_token_id):
+            return 0, 0  # a tokenizer that knows every byte
+        return int((ids == t.unk_token_id).sum()), max(0, tokens - rows * t.num_special_tokens_to_add())
+
+    def _warn_unknown(self, unread: int, tokens: int) -> float:
+        share = unread / max(tokens, 1)
+        if share > UNKNOWN_SHARE:
+            _LOG.warning(
+                "%.0f %% of the tokens are unknown to %s: embeddings of this text mean little; take an encoder made "
+                "for its language or script, for example a multilingual one",
+                100 * share,
+                repr(self.name) if self.name else "this encoder",
+            )
+        return share
 
     def _autocast(self, precision: str) -> AbstractContextManager[Any]:
         dtype = _PRECISIONS[precision]
@@ -327,32 +440,96 @@ def _somebody_watches() -> bool:
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
-def pick_device() -> torch.device:
-    """Choose CUDA, then MPS, then the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def pick_device(name: str | torch.device | None = None) -> torch.device:
+    """Check a device, or choose CUDA, then MPS, then the CPU.
+
+    Raises:
+        HncseError: No such device, here or at all.
+    """
+    gpus, mps = torch.cuda.device_count() if torch.cuda.is_available() else 0, torch.backends.mps.is_available()
+    if name is None or name == "":
+        return torch.device("cuda" if gpus else "mps" if mps else "cpu")
+    here = ["cpu", *(["cuda"] if gpus else []), *([f"cuda:{i}" for i in range(gpus)]), *(["mps"] if mps else [])]
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise unknown("device", name, here) from error
+    gone = device.type == "cuda" and (device.index or 0) >= gpus
+    if gone or (device.type == "mps" and not mps) or device.type == "meta":
+        raise HncseError(f"device {str(name)!r} is not here; here are: {', '.join(here)}")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise HncseError(f"device {str(name)!r} cannot be used here; here are: {', '.join(here)}") from error
+    return device
 
 
-def _pooled_layers(pooling: str, n_layers: int) -> tuple[int, int]:
-    """Indices into hidden_states, of which 0 is the embedding layer."""
-    return (1, n_layers) if pooling == "first_last" else (n_layers - 1, n_layers)
+def _is_causal(backbone: Any) -> bool:
+    """Whether the first position stays as it is when the last token changes: whether it reads nothing after it."""
+    weight = backbone.get_input_embeddings().weight
+    ids = torch.arange(5, device=weight.device).unsqueeze(0) + weight.shape[0] // 2
+    ids = ids % weight.shape[0]  # (1, 5)
+    training = backbone.training
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            one, other = (
+                backbone(input_ids=x, attention_mask=torch.ones_like(x)) for x in (ids[:, :4], ids[:, [0, 1, 2, 4]])
+            )
+    finally:
+        backbone.train(training)
+    return torch.equal(one.last_hidden_state[:, 0], other.last_hidden_state[:, 0])
 
 
-def _longest(config: Any, tokenizer: Any) -> int:
-    # RoBERTa counts positions from 2, so its table of 514 holds 512 tokens; its tokenizer knows.
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    limit = int(min(tokenizer.model_max_length, positions))
-    return limit if tokenizer.model_max_length <= positions or config.model_type == "bert" else positions - 2
+def _positions(backbone: Any) -> int | None:
+    """Tokens that the backbone has positions for; None where they are relative and have no end.
+
+    RoBERTa and its like count positions from their padding index on, so a table of 514 holds 512 tokens.
+    """
+    for name, module in backbone.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.num_embeddings - module.padding_idx - 1)
+    positions = getattr(backbone.config, "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else None
 
 
-def _check_request(sentences: Sequence[str], batch_size: int, precision: str) -> None:
+def _length(max_length: int | None, backbone: Any, tokenizer: Any) -> int:
+    positions, special = _positions(backbone), tokenizer.num_special_tokens_to_add()
+    if max_length is None:
+        return int(min(tokenizer.model_max_length, positions or 512))
+    if not isinstance(max_length, (int, np.integer)) or isinstance(max_length, bool) or max_length <= special:
+        raise HncseError(f"max_length is {max_length!r}; give a whole number above the {special} special tokens")
+    if positions is not None and max_length > positions:
+        raise HncseError(f"max_length is {max_length}; this encoder has positions for {positions} tokens")
+    return int(max_length)
+
+
+def _check_request(sentences: Iterable[str], batch_size: int, precision: str) -> list[str]:
     if isinstance(sentences, str):
         raise HncseError(f"encode takes a list of sentences, got one string {sentences[:40]!r}; put it in a list")
-    for i, sentence in enumerate(sentences):
+    if isinstance(sentences, (bytes, Mapping)) or not isinstance(sentences, Iterable):
+        raise HncseError(f"encode takes a list of sentences, got {str(sentences)[:40]} ({type(sentences).__name__})")
+    try:
+        listed = list(sentences)
+    except TypeError as error:  # an array of no dimensions
+        raise HncseError(f"encode takes a list of sentences, got {str(sentences)[:40]}: {error}") from error
+    for i, sentence in enumerate(listed):
         if not isinstance(sentence, str):
-            raise HncseError(f"sentence {i} is {sentence!r} ({type(sentence).__name__}); every sentence must be a str")
-    if batch_size < 1:
-        raise HncseError(f"batch_size is {batch_size}; it must be at least 1")
+            raise HncseError(
+                f"sentence {i} is {repr(sentence)[:60]} ({type(sentence).__name__}); every sentence must be a str"
+            )
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise HncseError(f"batch_size is {batch_size!r}; it must be at least 1")
     if precision not in _PRECISIONS:
         raise unknown("precision", precision, _PRECISIONS)
+    return listed
+
+
+def _check_unicode(sentence: str) -> None:
+    try:
+        sentence.encode()
+    except UnicodeEncodeError as error:
+        raise HncseError(
+            f"sentence {ascii(sentence)[:80]} holds half a character at {error.start} (a lone surrogate, no text): "
+            "decode the file it comes from with its own encoding, or leave the sentence out"
+        ) from error

@@ -29,9 +29,9 @@ def by_hand(encoder: SentenceEncoder, text: str) -> np.ndarray:
     ids = torch.tensor([encoder.tokenizer(text)["input_ids"]])
     with torch.no_grad():
         hidden = encoder.backbone(ids, output_hidden_states=True).hidden_states
-    layers = {"cls": [-1], "mean": [-1], "first_last": [1, -1], "last_two": [-2, -1]}[encoder.pooling]
+    layers = {"first_last": [1, -1], "last_two": [-2, -1]}.get(encoder.pooling, [-1])
     states = sum(hidden[i][0] for i in layers) / len(layers)  # (L, d)
-    rows = [states[0]] if encoder.pooling == "cls" else list(states)
+    rows = {"cls": [states[0]], "last": [states[-1]]}.get(encoder.pooling, list(states))
     return (sum(rows) / len(rows)).numpy()
 
 
@@ -87,6 +87,35 @@ def test_encode_normalizes_and_takes_half_precision() -> None:
 
 def test_encode_of_nothing_is_empty() -> None:
     assert tiny.encoder().encode([]).shape == (0, 16)
+    assert tiny.encoder().encode(iter(())).shape == (0, 16)
+
+
+def test_encode_takes_generators_columns_and_arrays() -> None:
+    import pandas as pd
+
+    encoder = tiny.encoder()
+    expected = encoder.encode(TEXTS)
+    for given in ((t for t in TEXTS), iter(TEXTS), tuple(TEXTS), np.array(TEXTS), pd.Series(TEXTS, index=range(9, 14))):
+        np.testing.assert_array_equal(encoder.encode(given), expected)
+
+
+def test_text_of_unknown_tokens_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = SentenceEncoder.from_pretrained("kit")
+    chinese = ["机器学习模型", "我喜欢学习很", "他在看书吗呢"]
+    assert np.isfinite(encoder.encode(chinese, batch_size=1)).all()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and "100 %" in record.getMessage() and "'kit'" in record.getMessage()
+    caplog.clear()
+    encoder.encode(["A cat sat on the mat.", "Two dogs ran 学 away.", ""])
+    assert not caplog.records
+    with pytest.raises(HncseError, match="same tokens"):
+        encoder.check_readable(encoder.tokenize(chinese))
+    with pytest.raises(HncseError, match="same tokens"):  # cut where they are still alike
+        encoder.check_readable([np.array(row) for row in encoder.tokenize(["the cat sat", "the cat ran"], 4)])
+    mixed = encoder.tokenize(["学 习 a cat", "a dog"])
+    assert encoder.check_readable(mixed) == pytest.approx(2 / 6) and len(caplog.records) == 1
+    assert encoder.check_readable(encoder.tokenize(["a cat", "a dog"])) == 0 and len(caplog.records) == 1
+    assert encoder.check_readable([]) == encoder.check_readable(mixed[1:]) == 0
 
 
 def test_a_long_line_is_cut_at_max_length() -> None:
@@ -170,8 +199,8 @@ def test_saved_encoders_load_elsewhere_with_the_same_vectors(pooling: str, tmp_p
     with torch.no_grad():
         hidden = model.eval()(**tokenizer(TEXTS[:1], return_tensors="pt")).last_hidden_state[0]
     np.testing.assert_allclose(
-        hidden[0].numpy() if pooling == "cls" else hidden.mean(0).numpy(),
-        expected[0] if pooling in ("cls", "mean") else tiny.encoder("mean").encode(TEXTS)[0],
+        {"cls": hidden[0], "last": hidden[-1]}.get(pooling, hidden.mean(0)).numpy(),
+        expected[0] if pooling in ("cls", "mean", "last") else tiny.encoder("mean").encode(TEXTS)[0],
         atol=1e-5,
     )
     assert not list(folder.rglob("*.bin")) and not list(folder.rglob("*.pt"))
@@ -453,12 +482,34 @@ def test_minilm_is_refused_when_it_is_not_the_published_one(tmp_path: Path, monk
         (lambda e: e.encode(["a", None]), "sentence 1 is None"),
         (lambda e: e.encode(["a"], batch_size=0), "at least 1"),
         (lambda e: e.encode(["a"], precision="fp8"), "unknown precision"),
+        (lambda e: e.encode(["a", b"b"]), "sentence 1 is b'b' .bytes"),
+        (lambda e: e.encode(torch.ones(3, 2)), "sentence 0 is tensor"),
+        (lambda e: e.encode(np.ones((3, 2))), "sentence 0 is array"),
+        (lambda e: e.encode(np.array("a cat")), "takes a list"),
+        (lambda e: e.encode(None), "takes a list"),
+        (lambda e: e.encode({"a": 1}), "takes a list"),
+        (lambda e: e.encode(["the cat", "a \ud800 dog"]), "surrogate"),
+        (lambda e: e.tokenize(["a \udfff dog"]), "surrogate"),
+        (lambda e: e.tokenize(["a dog"], 0), "max_length is 0"),
         (lambda e: SentenceEncoder(e.backbone, e.tokenizer, "men"), "Did you mean 'mean'"),
+        (lambda e: SentenceEncoder(e.backbone, e.tokenizer, max_length=25), "positions for 24 tokens"),
+        (lambda e: SentenceEncoder(e.backbone, e.tokenizer, max_length=2), "above the 2 special"),
+        (lambda e: SentenceEncoder(e.backbone, e.tokenizer, max_length=0), "max_length is 0"),
+        (lambda e: SentenceEncoder(e.backbone, e.tokenizer, max_length=-5), "max_length is -5"),
+        (lambda e: SentenceEncoder(e.backbone, e.tokenizer, max_length=3.5), "max_length is 3.5"),
     ],
 )
 def test_bad_requests(call: object, message: str) -> None:
     with pytest.raises(HncseError, match=message):
         call(tiny.encoder())
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:7", "mps", "cuda:x", "meta", "abacus", "cpu,cuda", 3.5])
+def test_devices_that_are_not_here(device: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(HncseError, match="cpu"):
+        SentenceEncoder.from_pretrained("kit", device=device)
 
 
 def test_bad_dropout_and_a_file_for_a_folder(tmp_path: Path) -> None:

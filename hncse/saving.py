@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -9,11 +10,11 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors.torch import save_file
 
-from hncse._loading import quiet
+from hncse._loading import has_own_pooler, layer_weights, quiet
 from hncse.errors import HncseError
+from hncse.files import expand
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -30,13 +31,10 @@ _BEFORE_LISTS = [
 _MODULES = "sentence_transformers.models"  # the name every version of sentence-transformers resolves
 
 
-def save(encoder: SentenceEncoder, path: Path) -> Path:
+def save(encoder: SentenceEncoder, path: str | Path) -> Path:
     """Write ``encoder`` to the folder ``path``; see `hncse.SentenceEncoder.save`."""
-    try:
-        folder = path.expanduser()
-        real = folder.resolve()  # a link to a folder stays a link
-    except (RuntimeError, ValueError) as error:  # ~nobody, links in a circle, a NUL
-        raise HncseError(f"{str(path)!r} names no folder: {error}") from error
+    folder = expand(path)
+    real = Path(os.path.realpath(folder))  # a link to a folder stays a link
     if getattr(encoder.backbone, "peft_config", None):
         raise HncseError(
             "the backbone carries LoRA adapters, which this format does not hold; merge them first: "
@@ -150,40 +148,60 @@ def _write(encoder: SentenceEncoder, folder: Path) -> None:
             encoder.backbone.save_pretrained(folder)
     finally:
         config.output_hidden_states = before
-    encoder.tokenizer.backend_tokenizer.no_truncation()  # the last call's limit is no part of the tokenizer
-    encoder.tokenizer.backend_tokenizer.no_padding()
-    encoder.tokenizer.save_pretrained(folder)
+    _tokenizer(encoder).save_pretrained(folder)
     modules = [{"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"}]
     if layered:
         modules.append(_layer_pooling(encoder, folder))
     modules.append({"idx": len(modules), "name": str(len(modules)), "path": "1_Pooling", "type": f"{_MODULES}.Pooling"})
-    cls = encoder.pooling == "cls"
+    at = encoder.pooling if encoder.pooling in ("cls", "last") else "mean"
     pooling = {
         "word_embedding_dimension": encoder.dimension,
-        "pooling_mode_cls_token": cls,
-        "pooling_mode_mean_tokens": not cls,
+        "pooling_mode_cls_token": at == "cls",
+        "pooling_mode_mean_tokens": at == "mean",
         "pooling_mode_max_tokens": False,
         "pooling_mode_mean_sqrt_len_tokens": False,
-    }
+    } | ({"pooling_mode_lasttoken": True} if at == "last" else {})
+    transformer = {"max_seq_length": encoder.max_length, "do_lower_case": False}
+    if has_own_pooler(config):  # or it is made at random and reported as missing on every load
+        transformer["model_args"] = {"add_pooling_layer": False}
+    if encoder.prompts or encoder.prompt:
+        _json(folder / "config_sentence_transformers.json", _prompts(encoder))
     _json(folder / "modules.json", modules)
     _json(folder / "1_Pooling" / "config.json", pooling)
-    _json(folder / "sentence_bert_config.json", {"max_seq_length": encoder.max_length, "do_lower_case": False})
+    _json(folder / "sentence_bert_config.json", transformer)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     settings = {"pooling": encoder.pooling, "max_length": encoder.max_length}
     _json(folder / SETTINGS, settings | {"files": sorted([*_files(folder), SETTINGS])})
     mode = (folder / SETTINGS).stat().st_mode  # the umask's; the library writes weights for their owner alone
     for name in _files(folder):
         (folder / name).chmod(mode)
+        with (folder / name).open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _tokenizer(encoder: SentenceEncoder) -> Any:
+    """The tokenizer as others should have it: no limit left over from a call, padding on the right and possible."""
+    tokenizer = copy.deepcopy(encoder.tokenizer)
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.padding_side = "right"  # as `SentenceEncoder.pad`; positions count from the left
+    if tokenizer.pad_token is None:  # padding is masked: which token it is changes no embedding
+        names = ("eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
+        tokenizer.pad_token = next((t for t in (getattr(tokenizer, name) for name in names) if t is not None), None)
+    return tokenizer
+
+
+def _prompts(encoder: SentenceEncoder) -> dict[str, Any]:
+    names = [name for name, text in encoder.prompts.items() if text == encoder.prompt]
+    default = (names or ["default"])[0] if encoder.prompt else None
+    prompts = encoder.prompts | ({default: encoder.prompt} if default else {})
+    return {"prompts": prompts, "default_prompt_name": default}
 
 
 def _layer_pooling(encoder: SentenceEncoder, folder: Path) -> dict[str, Any]:
     """Express "average two layers" as a weighted mean over all hidden states."""
-    from hncse.encoder import _pooled_layers
-
     n = encoder.backbone.config.num_hidden_layers
-    weights = torch.zeros(n + 1)
-    for layer in _pooled_layers(encoder.pooling, n):
-        weights[layer] += 1
+    weights = layer_weights(encoder.pooling, n)
     name = "2_WeightedLayerPooling"
     settings = {"word_embedding_dimension": encoder.dimension, "layer_start": 0, "num_hidden_layers": n}
     _json(folder / name / "config.json", settings)
