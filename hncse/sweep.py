@@ -1,8 +1,8 @@
 """A grid of runs, presets × seeds × corpora × options: each trained and judged, then one table.
 
-    python -m hncse.sweep --losses simcse pm-intended hnm-no-replacement --seeds 0-11 --transfer
-    python -m hncse.sweep --losses simcse hnm-no-replacement --grid k=3,5,10 --limit 5000 --no-test
-    python -m hncse.sweep --seeds 0-11 --cluster tcp://scheduler:8786     # needs: pip install "hncse[cluster]"
+    hncse sweep --losses simcse pm-intended hnm-no-replacement --seeds 0-11 --transfer
+    hncse sweep --losses simcse hnm-no-replacement --grid k=3,5,10 --limit 5000 --no-test
+    hncse sweep --seeds 0-11 --cluster tcp://scheduler:8786     # needs: pip install "hncse[cluster]"
 
 Finished runs are found by their key and not made again, and an interrupted one resumes from its checkpoint: start a
 sweep that was cut off once more. Start it as often as you like, on as many machines as share the folder of runs
@@ -373,7 +373,7 @@ def cluster(address: str) -> Iterator[Callable[[], Executor]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.sweep",
+        prog="hncse sweep",
         description="Train presets × seeds × corpora × options, judge them, print one table with intervals. Any number "
         "of processes and machines may share a folder of runs (HNCSE_RUNS); finished runs are kept.",
     )
