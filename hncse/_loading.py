@@ -5,26 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import inspect
-import json
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hncse import hub
+from hncse import folders, hub
 from hncse.errors import HncseError, unknown
 
-__all__ = ["KIT", "MINILM_SHA256", "POOLINGS", "dropout_fields", "has_own_pooler", "load", "quiet", "resolve"]
-
-POOLINGS = ("cls", "mean", "first_last", "last_two", "last")
+__all__ = ["KIT", "MINILM_SHA256", "dropout_fields", "load", "resolve"]
 
 KIT = Path(__file__).parent / "kit" / "encoder"
 # all-MiniLM-L6-v2's published model.safetensors; anything else under that name is refused
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _NAMES = ("kit", "minilm")
-_LOG = logging.getLogger(__name__)
 _NO_DROPOUT = re.compile(r"classif|layer_?drop|drop_?path|summary|qa_|cls_|pooler|lm_head")
 _DIGITS = re.compile(r"\.\d+\.")
 _BUFFERS = ("position_ids", "inv_freq", "masked_bias", "attn.bias", "attention.bias")
@@ -35,10 +29,6 @@ _WRAPPERS = (
 )  # fmt: skip
 _ALIKE = ({"roberta", "xlm-roberta", "camembert"}, {"t5", "mt5"})  # one computation under several names
 _REFUSED = {"xlnet": "its segments and left padding are not applied here; take BERT, RoBERTa, T5, Qwen or their like"}
-_MODULES = ("Transformer", "WeightedLayerPooling", "Pooling", "Normalize")  # sentence-transformers' that are applied
-_OLD_NAMES = tuple(f"sentence_{kind}_config.json" for kind in
-                   ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"))  # fmt: skip
-_FLAGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "last"}
 
 
 def load(name: str, dropout: float | None = None, pooling: str | None = None) -> tuple[Any, Any, dict[str, Any]]:
@@ -63,10 +53,10 @@ def load(name: str, dropout: float | None = None, pooling: str | None = None) ->
     local = Path(source).is_dir()
     offline = local or not hub.reachable()
     options: dict[str, Any] = {"trust_remote_code": False} | ({"local_files_only": True} if offline else {})
-    with _readable_errors(name, local), quiet():
+    with _readable_errors(name, local), folders.quiet():
         from transformers import AutoConfig, AutoTokenizer
 
-        settings = _Files(source, local, offline).settings(pooling)
+        settings = folders.Settings(source, local, offline).read(pooling)
         if subfolder := settings.pop("subfolder", ""):
             options["subfolder"] = subfolder
         config = AutoConfig.from_pretrained(source, **options)
@@ -132,200 +122,6 @@ def _minilm() -> Path:
     return folder
 
 
-class _Files:
-    """The small files beside an encoder's weights, in a folder or on the hub: ours and sentence-transformers'."""
-
-    def __init__(self, source: str, local: bool, offline: bool) -> None:
-        self.source, self.local, self.offline = source, local, offline
-
-    def settings(self, pooling: str | None) -> dict[str, Any]:
-        """Read pooling, length limit, prompts, subfolder of the weights and lower-casing; only what the files say."""
-        if self.path("adapter_config.json"):
-            raise HncseError(
-                f"{self.source} holds LoRA adapters, no whole encoder; load them with peft, merge_and_unload() them, "
-                "and save the result"
-            )
-        ours = self.json("hncse.json", dict) or {}
-        if ours.get("unfinished"):
-            raise HncseError(f"saving to {self.source} broke off; save it again")
-        self._check_ours(ours)
-        modules = self.json("modules.json", list)
-        if modules is None:
-            config = self.json("1_Pooling/config.json", dict)
-            theirs = {"pooling": [self._mode(config, pooling, "")]} if config is not None else {}
-        else:
-            theirs = self._modules(modules, pooling)
-        poolings = theirs.pop("pooling", None)
-        if poolings and "pooling" in ours and ours["pooling"] not in poolings:
-            raise HncseError(
-                f"{self.source}: hncse.json says pooling {ours['pooling']!r}, sentence-transformers' files say "
-                f"{poolings[0]!r}; remove the one that is out of date"
-            )
-        settings = theirs | ({"pooling": poolings[0]} if poolings and poolings[0] else {})
-        return settings | {key: ours[key] for key in ("pooling", "max_length") if key in ours}
-
-    def path(self, name: str) -> Path | None:
-        """Find one file; None where there is none."""
-        if self.local:
-            path = Path(self.source) / name
-            return path if path.is_file() else None
-        import huggingface_hub
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-        try:
-            return Path(huggingface_hub.hf_hub_download(self.source, name, local_files_only=self.offline))
-        except LocalEntryNotFoundError:
-            if not self.offline:
-                raise
-            if name == "modules.json" and huggingface_hub.try_to_load_from_cache(self.source, name) is None:
-                _LOG.warning(
-                    "%s comes from the cache, which does not say whether it is a sentence-transformers model; if it "
-                    "is, load it once with a network, or name its pooling",
-                    self.source,
-                )
-            return None
-        except EntryNotFoundError:
-            return None
-
-    def json(self, name: str, kind: type) -> Any:
-        """Read one file as a JSON object or list; None where there is none."""
-        path = self.path(name)
-        if path is None:
-            return None
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise HncseError(f"{name} of {self.source} is no JSON: {error}") from error
-        if not isinstance(content, kind):
-            wanted = "an object" if kind is dict else "a list"
-            raise HncseError(f"{name} of {self.source} holds {str(content)[:40]!r}, not {wanted}")
-        return content
-
-    def _check_ours(self, ours: dict[str, Any]) -> None:
-        if "pooling" in ours and ours["pooling"] not in POOLINGS:
-            raise unknown(f"pooling in hncse.json of {self.source}", ours["pooling"], POOLINGS)
-        self._check_length("hncse.json", ours.get("max_length"))
-
-    def _check_length(self, name: str, length: Any) -> None:
-        if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
-            raise HncseError(f"{name} of {self.source} limits sentences to {length!r} tokens; give a whole number >= 1")
-
-    def _modules(self, modules: list[Any], asked: str | None) -> dict[str, Any]:
-        """Read a sentence-transformers model; one whose modules this kit cannot apply is refused by their names."""
-        steps = []
-        for module in modules:
-            kind, path = (module.get(key) for key in ("type", "path")) if isinstance(module, dict) else (None, None)
-            if not isinstance(kind, str) or not isinstance(path, str):
-                raise HncseError(
-                    f"modules.json of {self.source} holds {str(module)[:60]}, no module with type and path"
-                )
-            package, _, last = kind.rpartition(".")
-            steps.append((last if package.split(".")[0] == "sentence_transformers" else kind, path))
-        kinds = [kind for kind, _ in steps]
-        foreign = [kind for kind in kinds if kind not in _MODULES]
-        if foreign or kinds[:1] != ["Transformer"] or kinds.count("Transformer") != 1 or kinds.count("Pooling") != 1:
-            what = f"modules {', '.join(foreign)}" if foreign else f"the sequence [{', '.join(kinds)}]"
-            raise HncseError(
-                f"{self.source} is a sentence-transformers model with {what} in modules.json, which this kit does not "
-                "apply; use SentenceTransformer itself (hncse.evaluation takes it), or a folder of Transformer and "
-                "Pooling alone"
-            )
-        paths = dict(steps)
-        settings = self._transformer(paths["Transformer"]) | self._prompts()
-        name = f"{paths['Pooling']}/config.json".lstrip("/")
-        config = self.json(name, dict)
-        if config is None:
-            raise HncseError(f"{self.source} has no {name}, which modules.json names")
-        mode = self._mode(config, asked, settings.get("prompt", ""))
-        layers = self._layers(paths["WeightedLayerPooling"], mode) if "WeightedLayerPooling" in paths else None
-        return settings | {"pooling": layers or [mode]}
-
-    def _transformer(self, path: str) -> dict[str, Any]:
-        settings: dict[str, Any] = {"subfolder": path} if path else {}
-        for name in ("sentence_bert_config.json", *(_OLD_NAMES if self.local else ())):
-            config = self.json(f"{path}/{name}".lstrip("/"), dict)
-            if config is None:
-                continue
-            length = config.get("max_seq_length")
-            self._check_length(name, length)
-            return settings | ({"max_length": length} if length else {}) | {"lower": bool(config.get("do_lower_case"))}
-        return settings
-
-    def _prompts(self) -> dict[str, Any]:
-        name = "config_sentence_transformers.json"
-        config = self.json(name, dict) or {}
-        prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
-        if not isinstance(prompts, dict) or not all(isinstance(v, (str, type(None))) for v in prompts.values()):
-            raise HncseError(f"{name} of {self.source} holds prompts that are no texts: {str(prompts)[:60]}")
-        if default is not None and default not in prompts:
-            raise HncseError(
-                f"{name} of {self.source} names a default prompt {default!r} that is not among its prompts"
-            )
-        prompts = {key: value for key, value in prompts.items() if value}
-        return ({"prompts": prompts} if prompts else {}) | ({"prompt": prompts[default]} if default in prompts else {})
-
-    def _mode(self, config: dict[str, Any], asked: str | None, prompt: str) -> str | None:
-        flags = [name for name in config if name.startswith("pooling_mode_")]
-        mode = config.get("pooling_mode", None if flags else "mean")
-        on = [name for name in flags if config[name]]
-        if "pooling_mode" not in config and flags:
-            mode = _FLAGS.get(on[0], on[0]) if len(on) == 1 else on
-        if isinstance(mode, list) and len(mode) == 1:
-            mode = mode[0]
-        if prompt and config.get("include_prompt") is False:
-            raise HncseError(
-                f"{self.source} leaves its prompt {prompt!r} out of the pooling, which this kit does not do"
-            )
-        mode = "last" if mode == "lasttoken" else mode
-        if mode not in ("cls", "mean", "last") and asked is None:
-            raise HncseError(f"{self.source} asks for pooling {mode!r}; pass pooling= to choose one this kit has")
-        return mode if isinstance(mode, str) and mode in POOLINGS else None
-
-    def _layers(self, path: str, mode: str | None) -> list[str]:
-        """Which of our poolings a weighted mean over layers is; it takes one of ours, with mean pooling after it."""
-        from safetensors.torch import load_file
-
-        config = self.json(f"{path}/config.json", dict) or {}
-        weights = self.path(f"{path}/model.safetensors")
-        n, start = config.get("num_hidden_layers"), config.get("layer_start", 4)
-        if weights is not None and isinstance(n, int) and isinstance(start, int) and mode == "mean":
-            given = load_file(weights).get("layer_weights")
-            for_ours = {name: layer_weights(name, n)[start:] for name in ("first_last", "last_two")}
-            fits = [
-                name
-                for name, wanted in for_ours.items()
-                if given is not None
-                and given.shape == wanted.shape
-                and wanted.sum() == 2
-                and (given / given.sum() - wanted / 2).abs().max() < 1e-6
-            ]
-            if fits:
-                return fits
-        raise HncseError(
-            f"{self.source} averages layers in a way this kit does not (WeightedLayerPooling); it has the mean of "
-            "first and last layer and the mean of the last two"
-        )
-
-
-def layer_weights(pooling: str, n_layers: int) -> Any:
-    """Weights over hidden_states, of which 0 is the embedding layer: ``first_last`` or ``last_two`` as a sum of two.
-
-    Returns:
-        (n_layers + 1,) float32.
-    """
-    import torch
-
-    weights = torch.zeros(n_layers + 1)
-    for layer in pooled_layers(pooling, n_layers):
-        weights[layer] += 1
-    return weights
-
-
-def pooled_layers(pooling: str, n_layers: int) -> tuple[int, int]:
-    """Indices into hidden_states, of which 0 is the embedding layer."""
-    return (1, n_layers) if pooling == "first_last" else (n_layers - 1, n_layers)
-
-
 def _check_architecture(name: str, config: Any) -> None:
     """Refuse what is no text encoder, and a config.json whose parts name two architectures."""
     import transformers
@@ -358,7 +154,7 @@ def _load_model(name: str, source: str, config: Any, options: dict[str, Any]) ->
                 "for its encoder alone; T5's and mT5's encoders, and encoder-only models, can be used"
             )
         loader = AutoModelForTextEncoding
-    own = {"add_pooling_layer": False} if has_own_pooler(config) else {}
+    own = {"add_pooling_layer": False} if folders.has_own_pooler(config) else {}
 
     def read(**more: Any) -> tuple[Any, dict[str, Any]]:
         return loader.from_pretrained(
@@ -455,31 +251,6 @@ def _lowercase(tokenizer: Any) -> None:
     if before is not None and before.normalize_str("A") == "a":
         return
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([] if before is None else [before])])
-
-
-def has_own_pooler(config: Any) -> bool:
-    """Whether the architecture has a pooler that can be left out (BERT, RoBERTa, MPNet …)."""
-    from transformers import MODEL_MAPPING
-
-    model = MODEL_MAPPING.get(type(config), None)
-    return model is not None and "add_pooling_layer" in inspect.signature(model.__init__).parameters
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence progress bars of small files, and reports of weights left out on purpose (pooler, MLM head)."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    bars = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 @contextlib.contextmanager

@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hncse import _loading, saving
-from hncse._loading import POOLINGS
+from hncse import _loading, folders
 from hncse.errors import HncseError, unknown
 
 __all__ = ["POOLINGS", "UNKNOWN_SHARE", "SentenceEncoder", "pick_device"]
 
+POOLINGS = folders.POOLINGS
 #: Share of unknown tokens above which an encoder says that it cannot read a text.
 UNKNOWN_SHARE = 0.2
 _LOG = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ class SentenceEncoder(nn.Module):
             last_token = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)  # (B,)
             return tokens[torch.arange(len(tokens), device=tokens.device), last_token]
         if layers:
-            first, last = _loading.pooled_layers(self.pooling, len(out.hidden_states) - 1)
+            first, last = folders.pooled_layers(self.pooling, len(out.hidden_states) - 1)
             tokens = (out.hidden_states[first] + out.hidden_states[last]) / 2
         weight = attention_mask.unsqueeze(-1).to(tokens.dtype)  # (B, L, 1)
         return (tokens * weight).sum(1) / weight.sum(1)
@@ -367,7 +367,7 @@ class SentenceEncoder(nn.Module):
             HncseError: A file in the folder's place, a file of somebody else's under a name this writes (nothing is
                 changed then), no room or no permission, LoRA adapters that were not merged.
         """
-        return saving.save(self, path)
+        return folders.save(self, path)
 
     def fingerprint(self) -> str:
         """Hash weights, tokenizer, pooling, length limit and prompt: equal keys mean equal embeddings."""
