@@ -81,7 +81,7 @@ def encode(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", nargs="?", default="-", help="text, csv, tsv, jsonl, parquet; default: standard input")
     parser.add_argument("--out", type=Path, required=True, help="vectors.npy, or vectors.parquet with the sentences")
     parser.add_argument("--column", help="column of a file that has several")
-    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--batch-size", type=int, default=64, help="sentences in a forward pass (default 64)")
     parser.add_argument("--normalize", action="store_true", help="scale every row to length 1")
     options = parser.parse_args(arguments)

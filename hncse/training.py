@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "selection": ("auto", "stsb-dev", "last"),
-    "pooling": (None, "cls", "mean", "first_last", "last_two"),
+    "pooling": (None, "cls", "mean", "first_last", "last_two", "last"),
 }
 _WHOLE = {  # whole numbers and the least each may be
     "limit": 2, "batch_size": 2, "accumulate": 1, "max_length": 3, "seed": 0, "eval_every": 1,
@@ -67,7 +67,7 @@ class TrainingConfig:
     loss_options: dict[str, Any] = _option({}, "changes to the preset, for example k=5 s=20")
     temperature: float | None = _option(None, "τ of the softmax; None: what suits the encoder (the paper: 0.05)")
     encoder: str = _option("kit", "'kit', 'minilm', a folder, or a Hugging Face name")
-    pooling: str | None = _option(None, "cls, mean, first_last or last_two; None keeps the encoder's own")
+    pooling: str | None = _option(None, "cls, mean, first_last, last_two or last; None keeps the encoder's own")
     head: bool | None = _option(None, "SimCSE's Linear+tanh head while training; None: what suits the encoder")
     dropout: float | None = _option(None, "dropout probability; None keeps the encoder's own (BERT: 0.1)")
     corpus: str = _option("docstrings", "docstrings, wikipedia, wiki1m, a text/csv/jsonl/parquet file, hf:NAME:COLUMN")

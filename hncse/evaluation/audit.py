@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m hncse.evaluation.audit", description="Measure guards against false negatives on the probe."
     )
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--corpus", default="docstrings", help="source of sentences to hide it in (default docstrings)")
     parser.add_argument("--limit", type=int, default=100_000, help="sentences taken from it (default 100000)")
     parser.add_argument("--k", type=int, default=10, help="neighbours of every anchor (default 10)")

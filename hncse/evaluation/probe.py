@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hncse.evaluation.probe", description="Score on the probe.")
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--probe", help="a probe file of your own; default: the embedded probe")
     parser.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval (default 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")

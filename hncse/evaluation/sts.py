@@ -268,7 +268,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m hncse.evaluation.sts", description="Score an encoder on the STS tasks, by SimCSE's protocol."
     )
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--split", default="test", help="test (default), dev or train; the latter for STSB and SICKR")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(STS_TASKS)}; default: all")
     parser.add_argument("--batch-size", type=int, help="sentences in a forward pass")

@@ -367,7 +367,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
     parser.add_argument("--solver", default="fast", help="fast (default), or senteval: its Adam schedule to the letter")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(TRANSFER_TASKS)}; default: all")
-    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--batch-size", type=int, help="sentences in a forward pass")
     parser.add_argument("--device", help="where classifiers are trained, for example cuda (default cpu)")
     parser.add_argument("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")

@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m hncse.evaluation.triplets", description="Score on counterfactual NLI and SugarCrepe captions."
     )
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--sets", nargs="+", metavar="SET", help=f"some of {' '.join(TRIPLET_SETS)}; default: all here")
     parser.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval (default 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")

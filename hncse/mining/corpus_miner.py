@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     source = "wikipedia, wiki1m, docstrings, a file, or hf:<dataset>:<column>"
     add = parser.add_argument
     add("--encoder", default="kit", help="a run's name or folder, 'latest', 'kit', or an encoder's name (default kit)")
-    add("--pooling", help="cls, mean, first_last or last_two; default: what the encoder was saved with")
+    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     add("--corpus", default="docstrings", help=f"what to search: {source} (default docstrings)")
     add("--limit", type=int, help="at most so many of its sentences")
     add("--column", help="column of a corpus that is a .csv, .tsv, .jsonl or .parquet file")
