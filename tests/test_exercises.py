@@ -5,19 +5,16 @@ The first tests run over all lessons that exist; the later ones look at the mach
 
 from __future__ import annotations
 
-import json
 import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-import nbformat
 import pytest
 
 from hncse import exercises
 from hncse.errors import HncseError
 from hncse.exercises import core
 from hncse.exercises.core import Exercise, expect
-from tools import exercise_cells as cells_of
 
 LESSONS = [m.name for m in pkgutil.iter_modules(exercises.__path__) if m.name.startswith("lesson_")]
 ALL = {name: e for m in LESSONS for name, e in exercises.lesson(m.removeprefix("lesson_").upper()).items()}
@@ -37,86 +34,49 @@ def test_there_are_lessons():
     assert len(LESSONS) >= 2
 
 
+CONSTANTS = [0, 1, -1, 0.5, True, False, "", "A", "B", "C", [], (0, 0), {}, [0.0], "nothing"]
+
+
+def forgets(*arguments, **_):
+    return sorted(map(str, arguments)).clear()
+
+
+def stops(*_, **__):
+    return 1 / 0
+
+
 @pytest.mark.parametrize("name", ALL)
-class TestEvery:
-    def test_solution_is_right_and_its_check_has_a_word_to_say(self, name):
-        verdict = ALL[name].grade(ALL[name].solution)
-        assert verdict.state == "right", verdict.message
-        assert len(verdict.message.split()) >= 5
+def test_an_exercise_takes_its_solution_alone(name):
+    """The solution is right, twice; the stub is open; mistakes, constants, the argument and nothing are wrong."""
+    exercise = ALL[name]
+    right = exercise.grade(exercise.solution)
+    assert right.state == "right", right.message
+    assert len(right.message.split()) >= 5 and exercise.grade(exercise.solution) == right
+    assert exercise.grade(answer_of(exercise, exercise.stub)).state == "open"
 
-    def test_stub_is_open(self, name):
-        stub = answer_of(ALL[name], ALL[name].stub)
-        assert ALL[name].grade(stub).state == "open"
+    assert exercise.mistakes
+    for title, mistake in exercise.mistakes.items():
+        verdict = exercise.grade(mistake)
+        assert verdict.state == "wrong", f"the check takes {title!r} for right"
+        assert len(verdict.message.split()) >= 5 and len(title.split()) >= 2
+        assert "stopped" not in verdict.message, f"{title!r} is an error, not a misunderstanding"
 
-    def test_every_mistake_is_wrong_and_explained(self, name):
-        assert ALL[name].mistakes
-        said = {}
-        for title, mistake in ALL[name].mistakes.items():
-            verdict = ALL[name].grade(mistake)
-            assert verdict.state == "wrong", f"the check takes {title!r} for right"
-            assert len(verdict.message.split()) >= 5 and len(title.split()) >= 2
-            assert "stopped" not in verdict.message, f"{title!r} is an error, not a misunderstanding"
-            said[title] = verdict.message
+    for constant in CONSTANTS:
+        assert exercise.grade(lambda *_, _c=constant, **__: _c).state == "wrong", f"{constant!r} is taken for right"
+    assert exercise.grade(forgets).state == "wrong"
+    assert exercise.grade(lambda *arguments, **_: arguments[0] if arguments else None).state == "wrong"
 
-    @pytest.mark.parametrize(
-        "trivial", [0, 1, -1, 0.5, True, False, "", "A", "B", "C", [], (0, 0), {}, [0.0], "nothing"], ids=repr
-    )
-    def test_no_constant_is_right(self, name, trivial):
-        assert ALL[name].grade(lambda *_, **__: trivial).state == "wrong"
-
-    def test_giving_back_nothing_or_the_argument_is_wrong(self, name):
-        def works_and_forgets(*arguments, **_):
-            return sorted(map(str, arguments)).clear()
-
-        assert ALL[name].grade(works_and_forgets).state == "wrong"
-        assert ALL[name].grade(lambda *arguments, **_: arguments[0] if arguments else None).state == "wrong"
-
-    def test_an_exception_is_explained(self, name):
-        def stops(*_, **__):
-            return 1 / 0
-
-        verdict = ALL[name].grade(stops)
-        assert verdict.state == "wrong"
-        assert verdict.message.startswith("stops(")
-        assert verdict.message.endswith("stopped in line 2 with ZeroDivisionError: division by zero")
-
-    def test_what_surrounds_it(self, name):
-        exercise = ALL[name]
-        assert exercise.difficulty in (1, 2, 3) and 1 <= exercise.minutes <= 60
-        assert len(exercise.hint.split()) >= 4 and exercise.title[0].isupper()
-        assert exercise.task.splitlines()[0].endswith(".") and len(exercise.task.split()) >= 8
-        assert "    " not in exercise.hint.replace("\n\n", "\n").split("```")[0]
-
-    def test_check_leaves_an_answer_repeatable(self, name):
-        assert ALL[name].grade(ALL[name].solution) == ALL[name].grade(ALL[name].solution)
+    verdict = exercise.grade(stops)
+    assert verdict.state == "wrong" and verdict.message.startswith("stops(")
+    assert verdict.message.endswith("stopped in line 2 with ZeroDivisionError: division by zero")
 
 
-@pytest.mark.parametrize("module", LESSONS)
-def test_cells_run_as_stub_and_with_the_solution_pasted(module, capsys):
-    number = module.removeprefix("lesson_").upper()
-    lesson = exercises.lesson(number)
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_markdown_cell(f"<!-- exercise {name} -->") for name in lesson]
-    )
-    cells_of.sync(notebook, number)
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    helps = [cell.source for cell in notebook.cells if cell.id.endswith("-help")]
-
-    namespace: dict[str, Any] = {}
-    for cell in code:
-        define(cell, namespace)
-    said = capsys.readouterr().out.splitlines()
-    assert [line[:1] for line in said] == ["○"] * len(lesson) and "not solved yet" in said[0]
-
-    namespace = {}  # one learner solves all of them, one after the other
-    for cell, folded, exercise in zip(code, helps, lesson.values(), strict=True):
-        solution = folded.partition("```python\n")[2].partition("\n```")[0]
-        pasted = cell.replace(exercise.stub, solution)
-        assert pasted != cell
-        define(pasted, namespace)
-    said = capsys.readouterr().out
-    signs = [line[:1] for line in said.splitlines() if line[:1] in ("✓", "✗", "○")]
-    assert signs == ["✓"] * len(lesson), said
+def test_what_surrounds_every_exercise():
+    for name, exercise in ALL.items():
+        assert exercise.difficulty in (1, 2, 3) and 1 <= exercise.minutes <= 60, name
+        assert len(exercise.hint.split()) >= 4 and exercise.title[0].isupper(), name
+        assert exercise.task.splitlines()[0].endswith(".") and len(exercise.task.split()) >= 8, name
+        assert "    " not in exercise.hint.replace("\n\n", "\n").split("```")[0], name
 
 
 def test_lessons_rise_in_difficulty():
@@ -242,87 +202,3 @@ def test_exercises_come_in_the_order_of_their_numbers(registry):
     for name in ("77.10", "77.9", "A1.1", "08.2"):
         toy(name)
     assert list(core.registered()) == ["08.2", "77.9", "77.10", "A1.1"]
-
-
-# --- their cells -----------------------------------------------------------------------------------------------------
-
-
-def notebook_of(*sources: str) -> nbformat.NotebookNode:
-    return nbformat.v4.new_notebook(
-        cells=[
-            (nbformat.v4.new_markdown_cell if s.startswith(("#", "<")) else nbformat.v4.new_code_cell)(s)
-            for s in sources
-        ]
-    )
-
-
-def marked() -> nbformat.NotebookNode:
-    names = exercises.lesson("02")
-    return notebook_of("# 02", *(f"<!-- exercise {name} -->" for name in names), "## To discuss")
-
-
-def test_sync_makes_three_cells_of_a_marker_and_nothing_the_second_time():
-    made = cells_of.sync(marked(), "02_hard_negatives")
-    ids = [cell.id for cell in made.cells]
-    assert ids[1:4] == ["ex-02-1-task", "ex-02-1-code", "ex-02-1-help"]
-    task, code, folded = (cell.source for cell in made.cells[1:4])
-    first = exercises.find("02.1")
-    assert task == f"### Exercise 02.1 · {first.title}\n\n{first.stars} · {first.minutes} minutes\n\n{first.task}"
-    assert code.startswith("from hncse import exercises\n\n\ndef ")
-    assert code.endswith(f'exercises.check("02.1", {first.solution.__name__})')
-    assert folded.count("<details>") == folded.count("</details>") == 2 and first.hint in folded
-    assert first.shown_solution in folded
-    assert "from hncse import exercises" not in made.cells[5].source  # the second exercise has it already
-    before = json.dumps(made)
-    assert json.dumps(cells_of.sync(made, "02_hard_negatives")) == before
-    assert json.dumps(cells_of.sync(marked(), "02_hard_negatives").cells[1:4]) == json.dumps(made.cells[1:4])
-    nbformat.validate(made)
-    assert list(cells_of.drift(made, "02_hard_negatives")) == []
-
-
-def test_sync_mends_cells_that_were_changed_lost_or_doubled():
-    made = cells_of.sync(marked(), "02_hard_negatives")
-    wanted = json.dumps(made)
-    made.cells[1].source = "something else"
-    del made.cells[2]
-    assert any("task, code not as hncse/exercises/lesson_02.py makes it" in p for p in cells_of.drift(made, "02_hard"))
-    assert json.dumps(cells_of.sync(made, "02_hard_negatives")) == wanted
-    made.cells.append(made.cells[1].copy())
-    assert any("exercise 02.1: cells not as" in problem for problem in cells_of.drift(made, "02_hard_negatives"))
-    assert json.dumps(cells_of.sync(made, "02_hard_negatives")) == wanted
-
-
-def test_drift_names_exercises_that_are_missing_or_unknown_and_lessons_that_are_too_short(registry):
-    assert any("holds 0 exercises" in p for p in cells_of.drift(notebook_of("# 77"), "77_x"))
-    assert list(cells_of.drift(notebook_of("# B"), "B1_appendix")) == []
-    for number in (1, 2, 3):
-        toy(f"77.{number}")
-    found = list(cells_of.drift(notebook_of("# 77", "<!-- exercise 77.1 -->", "<!-- exercise 77.9 -->"), "77_x"))
-    assert "exercise 77.9 is in the notebook and not in hncse/exercises/lesson_77.py" in found
-    assert any(p.startswith("exercise 77.2 is missing: put a cell <!-- exercise 77.2 -->") for p in found)
-    assert any(p.startswith("exercise 77.1: task, code, help not as") for p in found)
-    assert len(found) == 4
-
-
-def test_imports_come_along_once(registry, tmp_path, monkeypatch):
-    (tmp_path / "toy_lesson.py").write_text(
-        "from __future__ import annotations\n\n"
-        "import math\n"
-        "from collections.abc import Sequence\n\n"
-        "import numpy as np\n\n"
-        "from hncse.exercises.core import exercise\n\n\n"
-        '@exercise("77.1", "Length", difficulty=1, minutes=1, hint="Squares.")\n'
-        "def length(vector: np.ndarray, more: Sequence[float] = ()) -> float:\n"
-        '    """Return the length."""\n'
-        "    return math.sqrt(np.square(vector).sum())\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    import toy_lesson  # type: ignore[import-not-found]
-
-    _, code, folded = cells_of.cells(toy_lesson.length, [])
-    first = "from collections.abc import Sequence\n\nimport numpy as np\n\nfrom hncse import exercises\n\n\ndef length("
-    assert code.source.startswith(first)
-    assert "```python\nimport math\n\n\ndef length(" in folded.source  # only the solution needs it
-    above = notebook_of("%pip install x\nimport math\nimport numpy as np", "def broken(:")
-    _, code, folded = cells_of.cells(toy_lesson.length, above.cells)
-    assert "import numpy" not in code.source and "import math" not in folded.source
