@@ -1,4 +1,4 @@
-"""The committed notebooks: their contract, and real executions in a real kernel."""
+"""The committed notebooks: their contract, their parameters, and what they leave on small data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hncse.errors import HncseError
 from hncse.notebook import Parameter, read_defaults
 from hncse.training import TrainingConfig
 from tests import tiny
+from tests.cells import run_notebook
 from tests.evaluation.test_tables import fake_run
 from tools import notebook_files
 from tools.contract import problems
@@ -25,25 +26,6 @@ def _place(monkeypatch, tmp_path):
     monkeypatch.setenv("HNCSE_HEADLESS", "1")
     monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-
-
-def execute(notebook: str, tmp_path, **parameters) -> nbformat.NotebookNode:
-    (path,) = notebook_files.find([notebook])
-    return papermill.execute_notebook(
-        str(path), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", progress_bar=False,
-        execution_timeout=300,
-    )  # fmt: skip
-
-
-def pictures(done) -> list[dict]:
-    return [o["data"] for c in done.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-
-
-def text(done) -> str:
-    found = []
-    for output in (o for c in done.cells for o in c.get("outputs", [])):
-        found.append(output.get("text", "") + output.get("data", {}).get("text/markdown", ""))
-    return "\n".join(found)
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -82,21 +64,16 @@ def test_train_notebook_takes_the_trainings_own_parameters():
     TrainingConfig.from_dict(given)
 
 
-def test_a_wrong_name_fails_with_the_right_one_before_anything_is_loaded(tmp_path):
+def test_in_a_kernel_a_wrong_name_is_three_lines_and_nothing_else_ran(tmp_path):
+    (path,), out = notebook_files.find(["03_train"]), tmp_path / "out.ipynb"
     with pytest.raises(papermill.PapermillExecutionError) as caught:
-        execute("03_train", tmp_path, epoch=1)
+        papermill.execute_notebook(str(path), str(out), {"epoch": 1}, kernel_name="python3", progress_bar=False)
     message = str(caught.value)
     assert "HncseError: unknown parameter 'epoch'. Did you mean 'epochs'?" in message
     assert len(message.strip().splitlines()) == 3  # a rule, where, what: no traceback
-    done = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    ran = [c for c in done.cells if c.cell_type == "code" and c.execution_count]
+    ran = [c for c in nbformat.read(out, as_version=4).cells if c.cell_type == "code" and c.execution_count]
     assert "import torch" not in "".join(c.source for c in ran)
     assert not (tmp_path / "runs").exists()
-
-
-def test_an_impossible_value_fails_there_too(tmp_path):
-    with pytest.raises(papermill.PapermillExecutionError, match="Did you mean 'simcse'"):
-        execute("03_train", tmp_path, loss="simsce")
 
 
 def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
@@ -106,7 +83,7 @@ def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
         "corpus": str(corpus), "encoder": str(tiny.folder(tmp_path)), "limit": 300, "batch_size": 32, "eval_every": 5,
         "evaluate": "probe", "name": "first", "loss": "three-view", "learning_rate": 1e-3, "pooling": "last_two",
     }  # fmt: skip
-    done = execute("03_train", tmp_path, **parameters)
+    done = run_notebook("03_train", tmp_path, **parameters)
     (run,) = runs.list_runs(tmp_path / "runs")
     assert run.finished and run.load_encoder().pooling == "last_two"
     for name in ("probe", "baseline"):
@@ -114,40 +91,35 @@ def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
     assert set(run.read("baseline")["poolings"]) == {"cls", "mean", "last_two"}
     drawn = {p.stem for p in (run.path / "figures").glob("*.png")}
     assert drawn == {"training_curve", "case_fractions", "margins", "similarity_plane"}
-    assert len(pictures(done)) == 4
-    assert all('alt="' in data["text/html"] and "<figcaption>" in data["text/html"] for data in pictures(done))
+    assert len(done.pictures) == 4
+    assert all('alt="' in data["text/html"] and "<figcaption>" in data["text/html"] for data in done.pictures)
     summary = (run.path / "summary.md").read_text()
-    assert summary in text(done) and "three-view on" in summary and "after training" in summary
+    assert summary in done.text and "three-view on" in summary and "after training" in summary
     assert runs.main([str(run.path)]) == 0
 
     before = (run.path / "history.jsonl").read_bytes(), (run.path / "probe.json").stat().st_mtime_ns
-    execute("03_train", tmp_path, **parameters)
+    run_notebook("03_train", tmp_path, **parameters)
     assert before == ((run.path / "history.jsonl").read_bytes(), (run.path / "probe.json").stat().st_mtime_ns)
 
 
 def test_table_notebook_without_runs_says_what_to_run(tmp_path):
-    done = execute("05_sts_table", tmp_path)
-    said = text(done)
+    done = run_notebook("05_sts_table", tmp_path)
+    said = done.text
     assert "papermill notebooks/03_train.ipynb" in said and "none with STS scores yet" in said
     assert "SimCSE (unsup)" in said and "76.25" in said
     assert "two runs differ by a point or more in 43 % of pairs" in said
-    assert len(pictures(done)) == 1
+    assert len(done.pictures) == 1
 
 
 def test_table_notebook_shows_our_runs_beside_published_ones(tmp_path):
     folder = tmp_path / "elsewhere"
     for seed, score in ((0, 60.0), (1, 62.0)):
         fake_run(folder / f"run-{seed}", seed=seed, score=score, baseline=40.0)
-    done = execute("05_sts_table", tmp_path, runs=str(folder), backbone="all")
-    said = text(done)
+    done = run_notebook("05_sts_table", tmp_path, runs=str(folder), backbone="all")
+    said = done.text
     assert "61.00 ± 12.71" in said and "untrained" in said and "roberta-base" in said
     assert "none with STS scores yet" not in said
     assert (folder / "figures" / "sts_table.svg").is_file()
-
-
-def test_table_notebook_refuses_a_backbone_nobody_published(tmp_path):
-    with pytest.raises(papermill.PapermillExecutionError, match="Did you mean 'bert-base'"):
-        execute("05_sts_table", tmp_path, backbone="bert-bas")
 
 
 DEFAULTS = {

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from hncse import exercises
+from hncse.exercises import core
 from tests.test_exercises import LESSONS, define, toy
 from tools import exercise_cells
 
