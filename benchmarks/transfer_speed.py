@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import Ratio, interleaved, markdown, ratio, spread
-from hncse.data.transfer import TRANSFER_TASKS, TransferTask, load_task, transfer_present
+from hncse.data.senteval import TRANSFER_TASKS, TransferTask, load_task, transfer_present
 from hncse.evaluation import _adam, transfer
 from hncse.evaluation._transfer_folds import choices
 

@@ -33,8 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "statistics": ("print verdicts: differences with their intervals", "hncse.evaluation.statistics:main"),
     "tables": ("write every table and figure of a set of runs", "hncse.evaluation._rebuild:main"),
     "probe-table": ("print the probe's table over seeds", "hncse.evaluation.probe_table:main"),
-    "sts-files": ("fetch and count the STS files", "hncse.data.senteval:main"),
-    "transfer-files": ("fetch and count the files of the transfer tasks", "hncse.data.transfer:main"),
+    "benchmark-files": ("fetch and count the files of STS and of the transfer tasks", "hncse.data.senteval:main"),
     "pretrain": ("make an encoder from plain text, as the embedded one was", "hncse.pretraining:main"),
     "doctor": ("say what is on this machine, and what that means", "hncse.doctor:main"),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.data.transfer import TransferTask
+from hncse.data.senteval import TransferTask
 from hncse.errors import HncseError
 
 __all__ = ["FOLDS", "SEED", "Choice", "Fit", "choices", "protocol"]

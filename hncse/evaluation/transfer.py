@@ -29,8 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hncse.data import senteval
-from hncse.data import transfer as files
-from hncse.data.transfer import TRANSFER_TASKS, TransferTask
+from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import open_encoder
 from hncse.evaluation._encoding import Encoder, encode_once
@@ -306,14 +305,14 @@ def _loaded(tasks: Sequence[str | TransferTask] | None, others: bool | None) -> 
     names = [task if isinstance(task, str) else task.name for task in chosen]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise HncseError(f"task {twice} is named twice; name each once")
-    missing = [task for task in chosen if isinstance(task, str) and not files.transfer_present(task)]
+    missing = [task for task in chosen if isinstance(task, str) and not senteval.transfer_present(task)]
     if missing:
         try:
             senteval.fetch(transfer=True, allow_other_files=others)
         except HncseError as error:
-            absent = files.missing_files(senteval.downstream(), missing)[0]
+            absent = senteval.missing_files(senteval.downstream(), missing)[0]
             raise HncseError(f"{', '.join(missing)} cannot be read: there is no {absent}, and {error}") from error
-    read = functools.partial(files.load_task, allow_other_files=others)
+    read = functools.partial(senteval.load_task, allow_other_files=others)
     return [read(task) if isinstance(task, str) else task for task in chosen]
 
 
@@ -382,7 +381,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _check_solver(options.solver)
     for task in options.tasks or ():  # a typo is an error before anything is loaded
-        files.transfer_present(task)
+        senteval.transfer_present(task)
     encoder, run = open_encoder(options.encoder, options.pooling)
     settings = {
         "batch_size": options.batch_size,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hncse.data import senteval, transfer
+from hncse.data import senteval
 
 # Pairs of the small benchmark: few enough for plain loops, different for each subset.
 SMALL = {
@@ -36,14 +36,14 @@ def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(senteval, "_TABLES", tables)
     opinions = {
         task: (pos, SMALL_OPINIONS[task][0], neg, SMALL_OPINIONS[task][1])
-        for task, (pos, _, neg, _) in transfer._OPINIONS.items()
+        for task, (pos, _, neg, _) in senteval._OPINIONS.items()
     }
     parts = {
         task: {part: (path, SMALL_SPLITS[task][part]) for part, (path, _) in files.items()}
-        for task, files in transfer._SPLITS.items()
+        for task, files in senteval._SPLITS.items()
     }
-    monkeypatch.setattr(transfer, "_OPINIONS", opinions)
-    monkeypatch.setattr(transfer, "_SPLITS", parts)
+    monkeypatch.setattr(senteval, "_OPINIONS", opinions)
+    monkeypatch.setattr(senteval, "_SPLITS", parts)
 
 
 def write(folder: Path, seed: int = 0) -> Path:
@@ -76,13 +76,13 @@ def write_transfer(folder: Path, seed: int = 0) -> Path:
     """Write the transfer tasks' files the package now expects below a data folder; returns senteval/downstream."""
     draw = random.Random(seed)
     base = folder / "senteval" / "downstream"
-    for task, (positive, n, negative, m) in transfer._OPINIONS.items():
+    for task, (positive, n, negative, m) in senteval._OPINIONS.items():
         for path, lines in ((positive, n), (negative, m)):
             rows = [sentence(draw).replace("\N{LATIN SMALL LETTER E WITH ACUTE}", "\xe8") for _ in range(lines)]
             if task in ("CR", "MPQA"):
                 rows[-1] = " "  # the real files have blank lines
             save(base / path, "\n".join(rows) + "\n", "latin-1")
-    for task, parts in transfer._SPLITS.items():
+    for task, parts in senteval._SPLITS.items():
         for path, lines in parts.values():
             rows = [transfer_row(task, number, draw) for number in range(lines)]
             if task == "MRPC":
@@ -95,7 +95,7 @@ def transfer_row(task: str, number: int, draw: random.Random) -> str:
     if task == "SST2":
         return f"{sentence(draw)}\t{number % 2}"
     if task == "TREC":
-        return f"{transfer._QUESTIONS[number % 6]}:{draw.choice(('exp', 'other'))} {sentence(draw).strip()} ?"
+        return f"{senteval._QUESTIONS[number % 6]}:{draw.choice(('exp', 'other'))} {sentence(draw).strip()} ?"
     return f"{int(number % 3 > 0)}\t{number}\t{number + 1}\t{sentence(draw)}\t{sentence(draw)}"
 
 

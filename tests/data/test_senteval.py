@@ -263,6 +263,7 @@ def test_fetch_completes_a_folder_and_keeps_what_else_is_there(packed, home, ser
     serve({TAR: packed})
     fetch()
     assert (place / "mine.txt").read_text() == "mine"
+    assert (place / "sts-dev.csv.before-1").read_text() == "cut"  # nothing that was there is lost
     assert len(load_sts("STSB", "dev")[0].gold) == 7
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hncse.data import senteval, transfer
+from hncse.data import senteval
 from hncse.errors import HncseError
 from tests.data import benchmark
 
 # what is read here is made up, and is not the known release
-load_task = functools.partial(transfer.load_task, allow_other_files=True)
+load_task = functools.partial(senteval.load_task, allow_other_files=True)
 fetch = functools.partial(senteval.fetch, allow_other_files=True)
 QUESTIONS = ["ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"]
 
@@ -27,7 +27,7 @@ def base(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
 def plain(base: Path, task: str) -> list[list[tuple]]:
     """Rows (words, words, label) of each part, read and sorted as plainly as can be."""
     if task in ("MR", "CR", "SUBJ", "MPQA"):
-        first, _, second, _ = transfer._OPINIONS[task]
+        first, _, second, _ = senteval._OPINIONS[task]
         rows = []
         for name, label in ((first, 1), (second, 0)):
             for line in (base / name).read_bytes().decode("latin-1").splitlines():
@@ -35,7 +35,7 @@ def plain(base: Path, task: str) -> list[list[tuple]]:
         parts = [rows]
     else:
         parts = []
-        for name, _ in transfer._SPLITS[task].values():
+        for name, _ in senteval._SPLITS[task].values():
             text = (base / name).read_bytes().decode({"TREC": "latin-1", "SST2": "utf-8", "MRPC": "utf-8"}[task])
             rows = []
             for line in text.strip("\n").split("\n")[1 if task == "MRPC" else 0 :]:
@@ -53,7 +53,7 @@ def plain(base: Path, task: str) -> list[list[tuple]]:
     return parts
 
 
-@pytest.mark.parametrize("name", transfer.TRANSFER_TASKS)
+@pytest.mark.parametrize("name", senteval.TRANSFER_TASKS)
 def test_reads_what_the_plain_reader_reads_in_sentevals_order(name, base):
     task, parts = load_task(name), plain(base, name)
     rows = [row for part in parts for row in part]
@@ -68,7 +68,7 @@ def test_reads_what_the_plain_reader_reads_in_sentevals_order(name, base):
 
 def test_expects_sentevals_counts(home):
     benchmark.write_transfer(home)  # at full size
-    sizes = {name: len(load_task(name).labels) for name in transfer.TRANSFER_TASKS}
+    sizes = {name: len(load_task(name).labels) for name in senteval.TRANSFER_TASKS}
     assert sizes == {
         "MR": 10662, "CR": 3775, "SUBJ": 10000, "MPQA": 10606, "SST2": 67349 + 872 + 1821, "TREC": 5952, "MRPC": 5801
     }  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_wrong_file_is_named_with_what_was_seen_and_expected(path, edit, says,
 def test_other_rows_than_the_known_release_are_read_only_when_asked_for(base):
     (base / "CR/custrev.pos").write_bytes((base / "CR/custrev.neg").read_bytes().rsplit(b"\n", 4)[0] + b"\n")
     with pytest.raises(HncseError, match="custrev.pos: its rows are not those of the known release .*CR train"):
-        transfer.load_task("CR")
+        senteval.load_task("CR")
     assert load_task("CR").release == "other"
 
 
@@ -133,15 +133,15 @@ def test_unknown_tasks_name_the_nearest(home):
     with pytest.raises(HncseError, match="unknown transfer task 'SST-2'. Did you mean 'SST2'"):
         load_task("SST-2")
     with pytest.raises(HncseError, match="MRPC"):
-        transfer.transfer_present("MPRC")
+        senteval.transfer_present("MPRC")
 
 
 def test_present_looks_at_every_file(base):
-    assert transfer.transfer_present() and transfer.transfer_present("TREC")
+    assert senteval.transfer_present() and senteval.transfer_present("TREC")
     (base / "TREC/TREC_10.label").unlink()
-    assert not transfer.transfer_present() and not transfer.transfer_present("TREC")
-    assert transfer.transfer_present("MR")
-    assert transfer.missing_files(base) == [base / "TREC/TREC_10.label"]
+    assert not senteval.transfer_present() and not senteval.transfer_present("TREC")
+    assert senteval.transfer_present("MR")
+    assert senteval.missing_files(base) == [base / "TREC/TREC_10.label"]
 
 
 def test_fetch_brings_them_when_asked_even_where_sts_is_there(monkeypatch, tmp_path, home, serve):
@@ -154,7 +154,7 @@ def test_fetch_brings_them_when_asked_even_where_sts_is_there(monkeypatch, tmp_p
     fetch()
     assert not hub.asked  # STS is there and nothing else was asked for
     fetch(transfer=True)
-    assert transfer.transfer_present()
+    assert senteval.transfer_present()
     assert len(load_task("MR").labels) == 60
     (home / "senteval/downstream/MR/rt-polarity.pos").unlink()
     serve({"senteval.tar": sts_only})
@@ -176,10 +176,10 @@ def test_an_archive_with_the_cut_subj_is_refused(monkeypatch, tmp_path, home, se
 
 def test_command_line_prints_counts_or_an_error(monkeypatch, base, home, capsys):
     benchmark.write(home)
-    assert transfer.main(["--allow-other-files"]) == 0
+    assert senteval.main(["--transfer", "--allow-other-files"]) == 0
     out = capsys.readouterr().out
-    assert "CR    53 rows (25 + 28), other; 2 empty lines, kept as SentEval keeps them" in out
-    assert "TREC  140 train, 30 test rows" in out
+    assert "CR     53 rows (25 + 28), other; 2 empty lines, kept as SentEval keeps them" in out
+    assert "TREC   140 train, 30 test rows" in out
     (base / "MR/rt-polarity.pos").write_text("x\n")
-    assert transfer.main(["--allow-other-files"]) == 2
+    assert senteval.main(["--transfer", "--allow-other-files"]) == 2
     assert capsys.readouterr().err.startswith("error: ")

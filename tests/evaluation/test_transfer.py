@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hncse.data.transfer import TRANSFER_TASKS, TransferTask
+from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError
 from hncse.evaluation import _adam, _convex, _transfer_folds, report, tables, transfer
 from hncse.evaluation._transfer_folds import Fit

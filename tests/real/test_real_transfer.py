@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hncse.data.transfer import TRANSFER_TASKS, load_task
+from hncse.data.senteval import TRANSFER_TASKS, load_task
 from hncse.evaluation import _adam, transfer
 from hncse.evaluation._transfer_folds import choices
 from tests.oracles import transfer_oracle as oracle
