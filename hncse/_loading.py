@@ -47,7 +47,7 @@ def load(name: str, dropout: float | None = None, pooling: str | None = None) ->
         HncseError: Nothing loadable there, or parts that do not fit each other; the message says what was looked for
             and what would help.
     """
-    if dropout is not None and not 0 <= dropout < 1:
+    if dropout is not None and not (isinstance(dropout, (int, float)) and 0 <= dropout < 1):
         raise HncseError(f"dropout is {dropout!r}; it must lie in [0, 1) (SimCSE uses 0.1)")
     source = resolve(name)
     local = Path(source).is_dir()
@@ -167,9 +167,9 @@ def _load_model(name: str, source: str, config: Any, options: dict[str, Any]) ->
     prefix = _prefix(missing, info["unexpected_keys"])
     if prefix and set(prefix.strip(".").split(".")) <= {*_WRAPPERS, config.model_type, model.base_model_prefix}:
         model, info = read(key_mapping={f"^{re.escape(prefix)}": ""})
-        if kept := getattr(model, "_weight_conversions", None):  # or saving would put the prefix back
-            renamed = [c for c in kept if f"^{re.escape(prefix)}" not in getattr(c, "source_patterns", ())]
-            model._weight_conversions = renamed or None
+        if conversions := getattr(model, "_weight_conversions", None):  # or saving would put the prefix back
+            rest = [c for c in conversions if f"^{re.escape(prefix)}" not in getattr(c, "source_patterns", ())]
+            model._weight_conversions = rest or None
         missing = [key for key in sorted(info["missing_keys"]) if not key.startswith("pooler.")]
         prefix = ""
     _check_weights(name, model, missing, prefix, info)
@@ -212,13 +212,13 @@ def _surplus(model: Any, unexpected: set[str]) -> list[str]:
     """
     names = list(model.state_dict())
     like = {_DIGITS.sub(".#.", name) for name in names}
-    blocks = {name[: found.end()] for name in names if (found := _DIGITS.search(name))}
+    blocks = {name[: number.end()] for name in names if (number := _DIGITS.search(name))}
     left_out = []
     for key in sorted(unexpected):
         bare = key.removeprefix(f"{model.base_model_prefix}.")
-        found = _DIGITS.search(bare)
-        inside = found is not None and bare[: found.end()] in blocks and not bare.endswith(_BUFFERS)
-        if inside or (found is not None and _DIGITS.sub(".#.", bare) in like):
+        number = _DIGITS.search(bare)
+        inside = number is not None and bare[: number.end()] in blocks and not bare.endswith(_BUFFERS)
+        if inside or (number is not None and _DIGITS.sub(".#.", bare) in like):
             left_out.append(key)
     return left_out
 

@@ -154,8 +154,8 @@ class Settings:
         if config is None:
             raise HncseError(f"{self.source} has no {name}, which modules.json names")
         mode = self._mode(config, asked, settings.get("prompt", ""))
-        layers = self._layers(paths["WeightedLayerPooling"], mode) if "WeightedLayerPooling" in paths else None
-        return settings | {"pooling": layers or [mode]}
+        layered = "WeightedLayerPooling" in paths
+        return settings | {"pooling": self._layers(paths["WeightedLayerPooling"], mode) if layered else [mode]}
 
     def _transformer(self, path: str) -> dict[str, Any]:
         settings: dict[str, Any] = {"subfolder": path} if path else {}
@@ -324,7 +324,8 @@ def _is_file(place: Path) -> bool:
 
 
 def _can_move(folder: Path) -> bool:
-    return os.access(folder.parent, os.W_OK) and not folder.is_mount()
+    here = Path.cwd()  # whoever works inside a folder would be left in the old one
+    return os.access(folder.parent, os.W_OK) and not folder.is_mount() and folder not in (here, *here.parents)
 
 
 def _files(folder: Path) -> list[str]:

@@ -237,6 +237,29 @@ def renamed(path: Path, *prefixes: str) -> None:
 
 
 DISTANCES = "encoder.layer.0.attention.self.distance_embedding.weight"
+HEADS = {
+    "bert": "BertForMaskedLM BertForPreTraining BertForSequenceClassification BertForTokenClassification",
+    "roberta": "RobertaForMaskedLM RobertaForSequenceClassification", "xlm-roberta": "XLMRobertaForMaskedLM",
+    "distilbert": "DistilBertForMaskedLM", "electra": "ElectraForPreTraining ElectraForMaskedLM",
+    "albert": "AlbertForMaskedLM", "mpnet": "MPNetForMaskedLM", "deberta-v2": "DebertaV2ForMaskedLM",
+    "modernbert": "ModernBertForMaskedLM", "t5": "T5ForConditionalGeneration", "gpt2": "GPT2LMHeadModel",
+    "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "opt": "OPTForCausalLM", "bloom": "BloomForCausalLM",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "head"), [(name, head) for name, heads in HEADS.items() for head in heads.split()])
+def test_a_checkpoint_of_any_task_gives_its_own_body(name: str, head: str, tmp_path: Path) -> None:
+    model = getattr(T, head)((BIDIRECTIONAL | CAUSAL)[name]().config).eval()
+    model.save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    encoder = SentenceEncoder.from_pretrained(tmp_path, "mean", device="cpu")
+    body = model.base_model.encoder if name == "t5" else model.base_model
+    ids = encoder.pad(encoder.tokenize(TEXTS[:1]))
+    with torch.no_grad():
+        expected = body(**ids).last_hidden_state.mean(1)
+    np.testing.assert_allclose(encoder.encode(TEXTS[:1]), expected, atol=1e-6)
+
+
 WRONG: dict[str, tuple[str, Callable[[Path], object]]] = {
     "an unknown prefix": ("begins with 'student.'", lambda p: renamed(p, "student.")),
     "two encoders": ("lacks weights", lambda p: renamed(p, "model.", "ema.")),
@@ -313,6 +336,22 @@ def test_a_sentence_transformers_folder_gives_its_vectors(pooling: str, prompt: 
         folder(tmp_path, "bert"), device="cpu", max_length=12, pooling=encoder.pooling
     )
     assert (plain.fingerprint() == encoder.fingerprint()) == (prompt is None)
+
+
+def test_weights_in_a_folder_of_their_own_are_found(tmp_path: Path) -> None:
+    source = st_folder(tmp_path, pooling="cls")
+    modules = json.loads((source / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"  # as sentence-transformers wrote until 2.0
+    (source / "modules.json").write_text(json.dumps(modules))
+    (source / "0_Transformer").mkdir()
+    for file in (
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json"
+    ):  # fmt: skip
+        (source / file).rename(source / "0_Transformer" / file)
+    encoder = SentenceEncoder.from_pretrained(source, device="cpu")
+    assert (encoder.pooling, encoder.max_length) == ("cls", 12)
+    plain = SentenceEncoder.from_pretrained(folder(tmp_path, "bert"), device="cpu", max_length=12)
+    np.testing.assert_array_equal(encoder.encode(TEXTS), plain.encode(TEXTS))
 
 
 def foreign_modules() -> dict[str, Callable[[], Any]]:

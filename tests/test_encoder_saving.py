@@ -109,6 +109,13 @@ def test_files_links_and_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert SentenceEncoder.from_pretrained("~/a/b/e").pooling == "cls"
 
 
+def test_the_working_folder_stays_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny.encoder("first_last").save(tmp_path / "e")
+    monkeypatch.chdir(folder)
+    tiny.encoder("mean").save(".")
+    assert contents(Path()) == contents(folder) == contents(tiny.encoder("mean").save(tmp_path / "fresh"))
+
+
 @pytest.mark.parametrize("place", ["new", "with others"])
 def test_everything_written_has_the_umasks_mode(place: str, tmp_path: Path) -> None:
     if place == "with others":
