@@ -26,7 +26,7 @@ __all__ = ["Finding", "examine", "main", "markdown", "text"]
 
 _SIGNS = {"good": "✓", "optional": "○", "missing": "✗"}
 #: Packages whose versions decide results; the rest of pyproject.toml is only asked whether it is there.
-_TOLD = ("torch", "transformers", "tokenizers", "numpy")
+_DECISIVE = ("torch", "transformers", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Finding:
     Attributes:
         what: Its name.
         state: ``"good"``, ``"optional"`` (the kit runs without it) or ``"missing"`` (it does not).
-        here: What was found.
+        here: What is there.
         means: What that means for the kit.
         do: What to do to change it; empty where there is nothing to do.
     """
@@ -102,8 +102,8 @@ def _packages() -> Finding:
             "the kit cannot run",
             "`make setup`, or pip install",
         )
-    told = ", ".join(f"{name} {_version(name)}" for name in _TOLD)
-    return Finding("packages", "good", told, "all there; other versions move results in the last digits")
+    versions = ", ".join(f"{name} {_version(name)}" for name in _DECISIVE)
+    return Finding("packages", "good", versions, "all there; other versions move results in the last digits")
 
 
 def _required() -> list[str]:
@@ -111,7 +111,7 @@ def _required() -> list[str]:
     try:
         lines = metadata.requires("hncse") or []
     except metadata.PackageNotFoundError:  # a checkout that was never installed
-        lines = list(_TOLD)
+        lines = list(_DECISIVE)
     return [re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
 
 
@@ -171,17 +171,17 @@ def _encoder() -> Finding:
 
 def _variable(name: str) -> Finding | None:
     """What is wrong with a variable that names a folder, if anything is."""
-    given = os.environ.get(name)
-    if not given:
+    value = os.environ.get(name)
+    if not value:
         return None
     try:
-        path = Path(given).expanduser().absolute()
+        path = Path(value).expanduser().absolute()
         file = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
     except (OSError, RuntimeError) as error:  # a name longer than the system allows, ~ of nobody
-        return Finding(name, "missing", f"`{given[:80]}`: {error}"[:200], "is no folder", f"set {name} to a folder")
+        return Finding(name, "missing", f"`{value[:80]}`: {error}"[:200], "is no folder", f"set {name} to a folder")
     if file is None:
         return None
-    here = f"`{given}`" if file == path else f"`{given}`, where `{file}`"
+    here = f"`{value}`" if file == path else f"`{value}`, where `{file}`"
     return Finding(name, "missing", f"{here} is a file", "nothing can be put there", f"set {name} to a folder")
 
 

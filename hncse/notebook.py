@@ -252,7 +252,7 @@ def read_defaults(source: str) -> list[Parameter]:
             bool, list, dict, None.
     """
     comments = _comments(source)
-    found = []
+    parameters = []
     for statement in ast.parse(source).body:
         name = _target(statement)
         try:
@@ -266,8 +266,8 @@ def read_defaults(source: str) -> list[Parameter]:
             ) from error
         comment = comments.get(statement.end_lineno or statement.lineno, "")
         types = tuple(_types(statement.annotation)) if isinstance(statement, ast.AnnAssign) else ()
-        found.append(Parameter(name, default, comment, types))
-    return found
+        parameters.append(Parameter(name, default, comment, types))
+    return parameters
 
 
 def headless() -> bool:
@@ -275,8 +275,8 @@ def headless() -> bool:
 
     ``HNCSE_HEADLESS=1`` (or ``0``) decides it for everything that cannot be recognised.
     """
-    if (given := os.environ.get("HNCSE_HEADLESS")) is not None:
-        return given not in ("", "0")
+    if (setting := os.environ.get("HNCSE_HEADLESS")) is not None:
+        return setting not in ("", "0")
     if "ipykernel" not in sys.modules:
         return True
     import psutil  # type: ignore[import-untyped]  # always there beside ipykernel
@@ -345,14 +345,14 @@ def _target(statement: ast.stmt) -> str | None:
 
 def _assigned(source: str) -> dict[str, Any]:
     """Names a cell assigns to, with their values where these are literals (papermill writes nan as float('nan'))."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for statement in ast.parse(source).body:
         if (name := _target(statement)) is not None:
             try:
-                found[name] = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+                values[name] = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
             except ValueError:
-                found[name] = float("nan")
-    return found
+                values[name] = float("nan")
+    return values
 
 
 def _comments(source: str) -> dict[int, str]:

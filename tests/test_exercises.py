@@ -137,7 +137,7 @@ def test_sources_of_a_signature_over_several_lines_and_a_one_line_docstring(regi
     signature = "def twice(\n    value: float,\n    *,\n    other: float = 0.0,\n) -> float:"
     docstring = '    """Return twice the value, plus `other`."""'
     assert made.stub == f"{signature}\n{docstring}\n    {core.STUB}"
-    assert made.shown_solution == f"{signature}\n    return 2 * value + other"
+    assert made.solution_source == f"{signature}\n    return 2 * value + other"
     assert made.hint == "Add it\nto itself." and made.stars == "★☆☆" and made(3.0) == 6.0
 
 

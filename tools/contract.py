@@ -28,10 +28,10 @@ def check(paths: Sequence[Path], say: Say) -> bool:
     """Print what breaks the contract, notebook by notebook; returns whether nothing does."""
     fine = True
     for path in paths:
-        found = list(problems(read(path), path.stem))
-        fine = fine and not found
-        say(f"{path.stem:24} {'ok' if not found else f'{len(found)} to put right'}")
-        for problem in found:
+        faults = list(problems(read(path), path.stem))
+        fine = fine and not faults
+        say(f"{path.stem:24} {'ok' if not faults else f'{len(faults)} to put right'}")
+        for problem in faults:
             say(f"    {problem}")
     return fine
 
@@ -114,11 +114,11 @@ def _lesson(cells: Sequence[Any]) -> Iterator[str]:
 def _embedded(cells: Sequence[Any]) -> Iterator[str]:
     """Expected pictures: they exist, and say in words what they show."""
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    found = [(target, alt) for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", prose)]
+    images = [(target, alt) for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", prose)]
     for tag in re.findall(r"<img\b[^>]*>", prose):
-        given = dict(re.findall(r'(src|alt)="([^"]*)"', tag))
-        found.append((given.get("src", ""), given.get("alt", "")))
-    figures = [(target, alt) for target, alt in found if target.startswith("../figures/")]
+        attributes = dict(re.findall(r'(src|alt)="([^"]*)"', tag))
+        images.append((attributes.get("src", ""), attributes.get("alt", "")))
+    figures = [(target, alt) for target, alt in images if target.startswith("../figures/")]
     if not figures:
         yield "embeds no picture from ../figures/ as what one should see"
     for target, alt in figures:

@@ -1,7 +1,7 @@
 """Cells of a notebook made from its exercises: task, stub with its check, folded hint and solution.
 
 `hncse.exercises` is the only source. A Markdown cell ``<!-- exercise 02.1 -->`` says where the three cells go; from
-then on they are known by their ids, ``ex-02-1-task``, ``ex-02-1-code``, ``ex-02-1-help``, and made anew at every sync.
+then on they are known by their ids, ``ex-02-1-task``, ``ex-02-1-code``, ``ex-02-1-help``; every sync writes them anew.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def sync(notebook: Any, notebook_name: str) -> Any:
     Returns:
         The same object. Exercises that do not exist keep their cells; `drift` reports them.
     """
-    known, done = exercises_of(notebook_name), set()
-    made: list[Any] = []
+    known, placed = exercises_of(notebook_name), set()
+    result: list[Any] = []
     for cell in notebook.cells:
         name = _exercise_in(cell)
         if name is None or name not in known:
-            made.append(cell)
-        elif name not in done:
-            done.add(name)
-            made += cells(known[name], made)
-    notebook.cells = made
+            result.append(cell)
+        elif name not in placed:
+            placed.add(name)
+            result += cells(known[name], result)
+    notebook.cells = result
     return notebook
 
 
@@ -65,17 +65,17 @@ def cells(exercise: Exercise, before: Sequence[Any]) -> list[Any]:
 
     bound = _names_imported(before)
     head = exercise.stub.rpartition('\n    """')[0] + "\n    ..."
-    own = _imports(exercise, head, bound)
+    imports = _imports(exercise, head, bound)
     if "exercises" not in bound:
-        own.append("from hncse import exercises")
-    bound |= {name for line in own for name in _bound_by(line)}
-    missing = _imports(exercise, exercise.shown_solution, bound)
+        imports.append("from hncse import exercises")
+    bound |= {name for line in imports for name in _bound_by(line)}
+    missing = _imports(exercise, exercise.solution_source, bound)
 
     task = f"### Exercise {exercise.name} · {exercise.title}\n\n{exercise.stars} · {exercise.minutes} minutes\n\n"
     call = f'exercises.check("{exercise.name}", {exercise.solution.__name__})'
     sources = (
         task + exercise.task,
-        "\n\n\n".join([*_block(own), exercise.stub, call]),
+        "\n\n\n".join([*_block(imports), exercise.stub, call]),
         _folded("Hint", exercise.hint) + "\n\n" + _folded("Solution", _python(_block(missing), exercise)),
     )
     stem = "ex-" + exercise.name.lower().replace(".", "-")
@@ -105,11 +105,11 @@ def drift(notebook: Any, notebook_name: str) -> Iterator[str]:
 
 def _by_exercise(notebook: Any) -> dict[str, list[tuple[str, ...]]]:
     """Id, type and source of the cells of every exercise."""
-    found: dict[str, list[tuple[str, ...]]] = {}
+    groups: dict[str, list[tuple[str, ...]]] = {}
     for cell in notebook.cells:
         if (name := _exercise_in(cell)) is not None:
-            found.setdefault(name, []).append((cell.get("id") or "", cell.cell_type, cell.source))
-    return found
+            groups.setdefault(name, []).append((cell.get("id") or "", cell.cell_type, cell.source))
+    return groups
 
 
 def _exercise_in(cell: Any) -> str | None:
@@ -126,7 +126,7 @@ def _folded(title: str, text: str) -> str:
 
 
 def _python(imports: list[str], exercise: Exercise) -> str:
-    return "```python\n" + "\n\n\n".join([*imports, exercise.shown_solution]) + "\n```"
+    return "```python\n" + "\n\n\n".join([*imports, exercise.solution_source]) + "\n```"
 
 
 def _imports(exercise: Exercise, source: str, bound: set[str]) -> list[str]:

@@ -49,14 +49,14 @@ def gif(film: Film, name: str, *, frames: int = 40, milliseconds: int = 110) -> 
 
     from hncse.visual import boundary, style
 
-    found = film.moments[name]
+    moments = film.moments[name]
     pictures = []
-    for step in np.linspace(found[0].step, found[-1].step, frames):
+    for step in np.linspace(moments[0].step, moments[-1].step, frames):
         at = film.between(name, float(step))
-        made = boundary.picture(film, at)
+        drawing = boundary.picture(film, at)
         file = io.BytesIO()
         with style.styled():
-            made.savefig(file, format="png", dpi=_DPI, facecolor="white")
+            drawing.savefig(file, format="png", dpi=_DPI, facecolor="white")
         pictures.append(Image.open(file).convert("RGB"))
     palette = pictures[0].quantize(64, dither=Image.Dither.NONE)
     few = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
@@ -70,7 +70,7 @@ def page(film: Film) -> str:
     """An HTML page that holds everything: script, every moment of every run; nothing is fetched."""
     from hncse.visual import explorer
 
-    scenes = {name: [explorer.scene(film, at) for at in found] for name, found in film.moments.items()}
+    scenes = {name: [explorer.scene(film, at) for at in moments] for name, moments in film.moments.items()}
     data = json.dumps(scenes, separators=(",", ":")).replace("<", "\\u003c")  # no sentence can end or open an element
     script = explorer.SCRIPT.read_text(encoding="utf-8")
     return (
@@ -133,9 +133,9 @@ def _of_the_notebook() -> list[runs.Run]:
 
     (path,) = notebook_files.find(["04_decision_boundary"])
     (cell,) = [c for c in notebook_files.read(path).cells if "parameters" in c.metadata.get("tags", [])]
-    given = {p.name: p.default for p in read_defaults(cell.source)}
-    shared = {name: given[name] for name in _TRAINING} | {"eval_every": 10_000}
-    return [train(TrainingConfig(loss=loss, **shared)) for loss in given["losses"]]
+    defaults = {p.name: p.default for p in read_defaults(cell.source)}
+    shared = {name: defaults[name] for name in _TRAINING} | {"eval_every": 10_000}
+    return [train(TrainingConfig(loss=loss, **shared)) for loss in defaults["losses"]]
 
 
 @command

@@ -81,10 +81,10 @@ def _of_run(run: runs.Run) -> dict[str, Figure]:
     planes = report.planes(run)
     trained = run.load_encoder()
     scores = {name: probe.evaluate(e) for name, e in report.before_and_after(run).items()}
-    found = audit.audit(trained, corpora.load("docstrings", limit=4000).sentences)
+    guards = audit.audit(trained, corpora.load("docstrings", limit=4000).sentences)
     return {
         "phenomena": figures.phenomena(scores),
-        "guard_curves": figures.guard_curves(found),
+        "guard_curves": figures.guard_curves(guards),
         "training_curve": figures.training_curve(run),
         "case_fractions": figures.case_fractions(run),
         "margins": figures.margins(*planes),

@@ -46,8 +46,8 @@ def find(names: Sequence[str] = ()) -> list[Path]:
     for name in names or known:
         if Path(name).is_file():
             paths.append(Path(name))
-        elif found := [path for stem, path in known.items() if Path(name).stem in (stem, stem.partition("_")[0])]:
-            paths += found
+        elif matches := [path for stem, path in known.items() if Path(name).stem in (stem, stem.partition("_")[0])]:
+            paths += matches
         else:
             raise unknown("notebook", name, known)
     return paths
@@ -62,10 +62,10 @@ def repository() -> str:
     path = CHECKOUT / "pyproject.toml"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     urls = re.search(r"^\[project\.urls\](.*?)(?=^\[|\Z)", text, re.M | re.S)
-    found = re.search(r'"(https://github\.com/[^/"]+/[^/"#]+)', urls.group(1)) if urls else None
-    if found is None:
+    address = re.search(r'"(https://github\.com/[^/"]+/[^/"#]+)', urls.group(1)) if urls else None
+    if address is None:
         raise HncseError(f"{path} has no GitHub address under [project.urls]; badge and setup line come from there")
-    return found.group(1).removesuffix(".git")
+    return address.group(1).removesuffix(".git")
 
 
 def version() -> str:

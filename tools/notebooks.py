@@ -33,8 +33,8 @@ def sync(paths: Sequence[Path], say: Say) -> None:
         if [cell.cell_type for cell in notebook.cells[1:2]] == ["code"] and SETUP in notebook.cells[1].source:
             notebook.cells[1].source = setup_source()  # the version is the package's
         changed = store(path, notebook)
-        held = sum((cell.get("id") or "").endswith("-task") for cell in notebook.cells)
-        say(f"{path.stem:24} {held} exercises, {'written' if changed else 'as they were'}")
+        count = sum((cell.get("id") or "").endswith("-task") for cell in notebook.cells)
+        say(f"{path.stem:24} {count} exercises, {'written' if changed else 'as they were'}")
         for problem in exercise_cells.drift(notebook, path.stem):
             say(f"    {problem}")
 

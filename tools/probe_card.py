@@ -83,7 +83,7 @@ def second_pass(groups: Sequence[Group], path: Path | None = None) -> dict[str, 
         HncseError: A line that does not fit the probe.
     """
     sizes = {group.id: len(group.others) for group in groups}
-    found: dict[str, list[float]] = {}
+    grades: dict[str, list[float]] = {}
     path = path or SECOND
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         record = json.loads(line)
@@ -92,8 +92,8 @@ def second_pass(groups: Sequence[Group], path: Path | None = None) -> dict[str, 
                 f"{path.name} line {number}: {len(record['grades'])} grades for {record['id']}, which has "
                 f"{sizes.get(record['id'], 'no place')} sentences in the probe"
             )
-        found[record["id"]] = [float(grade) for grade in record["grades"]]
-    return found
+        grades[record["id"]] = [float(grade) for grade in record["grades"]]
+    return grades
 
 
 def agreement(groups: Sequence[Group], second: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
@@ -115,18 +115,18 @@ def agreement(groups: Sequence[Group], second: Mapping[str, Sequence[float]]) ->
         if group.id in second
         for s, other in zip(group.others, second[group.id], strict=True)
     ]
-    found = {}
+    summary = {}
     for role in ("all", *ROLES):
         first, other = zip(*[(a, b) for r, a, b in pairs if role in ("all", r)], strict=True)
         gaps = [abs(a - b) for a, b in zip(first, other, strict=True)]
         varied = len(set(first)) > 1 and len(set(other)) > 1
-        found[role] = {
+        summary[role] = {
             "n": len(gaps),
             "difference": mean(gaps),
             "half": mean(float(gap <= 0.5) for gap in gaps),
             "spearman": float(spearmanr(first, other).statistic) if varied else float("nan"),
         }
-    return found
+    return summary
 
 
 def _words(sentence: str) -> set[str]:
@@ -154,12 +154,12 @@ def leaks(groups: Sequence[Group], corpus: Iterable[str], threshold: float = 0.8
     if not 0 < threshold <= 1:
         raise HncseError(f"threshold is {threshold}, should be above 0 and at most 1")
     texts = [s.text for g in groups for s in g.sentences]
-    found: dict[tuple[str, str], float] = {}
+    overlaps: dict[tuple[str, str], float] = {}
     pool = sorted(set(corpus))
     for features in (_words, _grams):
         for i, sentence, overlap in _similar([features(t) for t in texts], pool, features, threshold):
-            found[texts[i], sentence] = max(overlap, found.get((texts[i], sentence), 0.0))
-    return [(a, b, score) for (a, b), score in sorted(found.items(), key=lambda item: -item[1])]
+            overlaps[texts[i], sentence] = max(overlap, overlaps.get((texts[i], sentence), 0.0))
+    return [(a, b, score) for (a, b), score in sorted(overlaps.items(), key=lambda item: -item[1])]
 
 
 def _similar(
@@ -231,9 +231,9 @@ def _leakage(groups: Sequence[Group]) -> Iterator[str]:
     if not corpus:
         yield f"\nleakage: not checked, no STS files under {downstream}"
         return
-    found = leaks(groups, corpus)
-    yield f"\nleakage: {len(found)} exact or near matches among {len(corpus)} STS and SICK sentences"
-    yield from (f"  {score:.2f}  {ours!r} ~ {theirs!r}" for ours, theirs, score in found)
+    matches = leaks(groups, corpus)
+    yield f"\nleakage: {len(matches)} exact or near matches among {len(corpus)} STS and SICK sentences"
+    yield from (f"  {score:.2f}  {ours!r} ~ {theirs!r}" for ours, theirs, score in matches)
 
 
 def _show(groups: Sequence[Group], n: int, seed: int) -> Iterator[str]:

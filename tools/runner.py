@@ -33,8 +33,8 @@ class Outcome:
         seconds: It took, start of its kernel included.
         cpu: Seconds of all processor cores that it used; on a busy machine the better measure.
         pictures: Shown with alt text and caption.
-        exercises: Whose stub ran and was found open.
-        broken: What went wrong, in words; empty when nothing did.
+        exercises: Whose stub ran and was reported as open.
+        faults: What went wrong, in words; empty when nothing did.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Outcome:
     cpu: float = 0.0
     pictures: int = 0
     exercises: int = 0
-    broken: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
         """Its line of the table, and a line for everything else that broke."""
         fine = f"ok, over {BUDGET} s" if self.seconds > BUDGET else "ok"
-        yield _row(self, (self.broken or [fine])[0])
-        yield from (f"    {problem}" for problem in self.broken[1:])
+        yield _row(self, (self.faults or [fine])[0])
+        yield from (f"    {problem}" for problem in self.faults[1:])
 
 
 def run(paths: Sequence[Path], say: Say, out: Path | None = None, timeout: int = 600, strict: bool = False) -> bool:
@@ -70,21 +70,21 @@ def run(paths: Sequence[Path], say: Say, out: Path | None = None, timeout: int =
     folder = out or runs.root() / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     say(f"{'notebook':24} {'seconds':>8} {'CPU s':>8} {'figures':>8} {'exercises':>10}  outcome")
-    done = []
+    outcomes = []
     for path in paths:
         outcome = _one(path, folder / path.name, timeout)
         if strict and outcome.seconds > BUDGET:
-            outcome.broken.append(f"took {outcome.seconds:.0f} s; its budget is {BUDGET} s")
-        done.append(outcome)
+            outcome.faults.append(f"took {outcome.seconds:.0f} s; its budget is {BUDGET} s")
+        outcomes.append(outcome)
         for line in outcome.lines():
             say(line)
-    whole = Outcome(f"{len(done)} in all")
-    for outcome in done:
+    whole = Outcome(f"{len(outcomes)} in all")
+    for outcome in outcomes:
         whole.seconds += outcome.seconds
         whole.cpu += outcome.cpu
         whole.pictures += outcome.pictures
         whole.exercises += outcome.exercises
-    bad = [outcome.name for outcome in done if outcome.broken]
+    bad = [outcome.name for outcome in outcomes if outcome.faults]
     verdict = f"failed: {', '.join(bad)}" if bad else "all ok"
     late = whole.seconds > WHOLE
     say(_row(whole, f"{verdict}, over {WHOLE} s" if late else verdict))
@@ -102,16 +102,16 @@ def _one(path: Path, copy: Path, timeout: int) -> Outcome:
     failure = _execute(path, copy, timeout)
     outcome.seconds, outcome.cpu = time.perf_counter() - clock, _children() - cpu
     if failure:
-        outcome.broken.append(failure)
+        outcome.faults.append(failure)
     else:
         executed = read(copy)
-        outcome.pictures = sum(not _unspoken(data) for data in _shown(executed))
+        outcome.pictures = sum(not _words_missing(data) for data in _pictures(executed))
         outcome.exercises = sum(cell.id.endswith("-code") and "○" in _printed(cell) for cell in _exercises(executed))
-        outcome.broken += [*_order(executed), *_outputs(executed), *_files(executed, began)]
-        outcome.broken += _stranger(path, copy, timeout)
+        outcome.faults += [*_order(executed), *_outputs(executed), *_files(executed, began)]
+        outcome.faults += _stranger(path, copy, timeout)
     if path.read_bytes() != before:
-        outcome.broken.append("running it changed the notebook itself")
-    outcome.broken += problems(read(path), path.stem)
+        outcome.faults.append("running it changed the notebook itself")
+    outcome.faults += problems(read(path), path.stem)
     return outcome
 
 
@@ -153,21 +153,21 @@ def _outputs(executed: Any) -> Iterator[str]:
             yield f"cell {cell.id} shows a widget though nobody watches; put it under `if not headless():`"
         if cell in _exercises(executed) and cell.id.endswith("-code") and "○" not in _printed(cell):
             yield f"cell {cell.id}: its stub is not reported as open"
-    shown = _shown(executed)
-    if not shown:
+    pictures = _pictures(executed)
+    if not pictures:
         yield "shows no picture"
-    for data in shown:
-        if what := _unspoken(data):
+    for data in pictures:
+        if what := _words_missing(data):
             yield f"a picture has no {what}: {str(data.get('text/plain', ''))[:60]!r}"
 
 
-def _shown(executed: Any) -> list[Any]:
+def _pictures(executed: Any) -> list[Any]:
     """Data of all outputs that are pictures."""
     outputs = [output.get("data", {}) for cell in executed.cells for output in cell.get("outputs", [])]
     return [data for data in outputs if "image/png" in data]
 
 
-def _unspoken(data: Any) -> str:
+def _words_missing(data: Any) -> str:
     """Which words a picture lacks: alt text, caption, or none of them."""
     page = data.get("text/html", "")
     if not re.search(r'<img\b[^>]*\balt="[^"]+"', page):
@@ -178,14 +178,14 @@ def _unspoken(data: Any) -> str:
 def _files(executed: Any, began: float) -> Iterator[str]:
     """Every picture shown with ``run=`` now lies in a run folder, as PNG and SVG, and was written just now."""
     for cell in executed.cells:
-        for name in _kept(cell.source) if cell.cell_type == "code" else ():
+        for name in _stored_pictures(cell.source) if cell.cell_type == "code" else ():
             for ending in ("png", "svg"):
-                found = runs.root().rglob(f"figures/{name}.{ending}")
-                if not any(file.stat().st_mtime >= began - 1 for file in found):  # a second for coarse clocks
+                written = runs.root().rglob(f"figures/{name}.{ending}")
+                if not any(file.stat().st_mtime >= began - 1 for file in written):  # a second for coarse clocks
                     yield f"picture {name}.{ending} lies in no run folder under {runs.root()}"
 
 
-def _kept(source: str) -> Iterator[str]:
+def _stored_pictures(source: str) -> Iterator[str]:
     """Names of the pictures that a cell shows and stores with a run."""
     for node in ast.walk(parse(source)):
         if isinstance(node, ast.Call) and "run" in {keyword.arg for keyword in node.keywords}:

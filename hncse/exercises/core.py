@@ -27,15 +27,19 @@ Notebooks hold cells made from this by ``python -m tools.notebooks sync``; `make
 from __future__ import annotations
 
 import ast
+import dis
+import functools
 import inspect
 import re
+import reprlib
 import textwrap
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 from hncse.errors import HncseError, unknown
-from hncse.exercises._watched import Watched, does_nothing
 
 __all__ = ["STUB", "Answer", "Exercise", "Verdict", "Wrong", "exercise", "expect"]
 
@@ -118,15 +122,15 @@ class Exercise:
             raise HncseError(f"exercise {self.name} has no check")
         if not callable(answer):
             return Verdict("wrong", f"this takes a function, not {answer!r}")
-        if does_nothing(answer):
+        if _does_nothing(answer):
             return Verdict("open", "not solved yet: write your code, run the cell, and it is checked")
-        watched = Watched(answer)
+        attempt = _Attempt(answer)
         try:
-            return Verdict("right", self._check(watched))
+            return Verdict("right", self._check(attempt))
         except Wrong as wrong:
             return Verdict("wrong", str(wrong))
         except Exception as error:  # theirs to read, in words and without our frames
-            return Verdict("wrong", watched.explain(error))
+            return Verdict("wrong", attempt.explain(error))
 
     @property
     def stars(self) -> str:
@@ -136,7 +140,7 @@ class Exercise:
     @property
     def task(self) -> str:
         """The docstring, Markdown."""
-        return inspect.getdoc(self.solution) or ""
+        return ast.get_docstring(self._function()) or ""
 
     @property
     def stub(self) -> str:
@@ -144,16 +148,23 @@ class Exercise:
         return f'{self._source()[0]}\n    """{self.task.splitlines()[0]}"""\n    {STUB}'
 
     @property
-    def shown_solution(self) -> str:
+    def solution_source(self) -> str:
         """Source of the solution, without its decorator and docstring."""
         return "\n".join(self._source())
 
-    def _source(self) -> tuple[str, str]:
-        """Signature and body as written, without decorators and docstring."""
-        lines = textwrap.dedent(inspect.getsource(self.solution)).splitlines()
-        (function,) = ast.parse("\n".join(lines)).body
+    def _lines(self) -> list[str]:
+        return textwrap.dedent(inspect.getsource(self.solution)).splitlines()
+
+    def _function(self) -> ast.FunctionDef:
+        """The solution's syntax; its docstring is there even where Python runs without docstrings."""
+        (function,) = ast.parse("\n".join(self._lines())).body
         if not isinstance(function, ast.FunctionDef) or ast.get_docstring(function) is None:
             raise HncseError(f"exercise {self.name}: it is a function with a docstring, which is the task")
+        return function
+
+    def _source(self) -> tuple[str, str]:
+        """Signature and body as written, without decorators and docstring."""
+        lines, function = self._lines(), self._function()
         text = function.body[0]
         return "\n".join(lines[function.lineno - 1 : text.lineno - 1]), "\n".join(lines[text.end_lineno :]).rstrip()
 
@@ -172,8 +183,8 @@ def exercise(name: str, title: str, *, difficulty: int, minutes: int, hint: str)
         raise HncseError(f"exercise {name}: difficulty is {difficulty}; it must be 1, 2 or 3")
 
     def make(solution: Answer) -> Exercise:
-        made = _REGISTRY[name] = Exercise(name, title, difficulty, minutes, textwrap.dedent(hint).strip(), solution)
-        return made
+        _REGISTRY[name] = Exercise(name, title, difficulty, minutes, textwrap.dedent(hint).strip(), solution)
+        return _REGISTRY[name]
 
     return make
 
@@ -197,3 +208,52 @@ def lookup(name: str) -> Exercise:
 def _order(name: str) -> tuple[str, int]:
     lesson, _, number = name.partition(".")
     return lesson, int(number)
+
+
+class _Attempt:
+    """A learner's function that remembers its last call, so that an error can be told in the learner's terms."""
+
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        """Watch a function."""
+        functools.update_wrapper(self, answer)
+        self._answer, self._call = answer, ""
+        self._value: Any = None
+        self._failure: Exception | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, and remember with what and what came of it."""
+        given = [reprlib.repr(a) for a in args] + [f"{k}={reprlib.repr(v)}" for k, v in kwargs.items()]
+        self._call = f"{getattr(self._answer, '__name__', 'your function')}({', '.join(given)})"
+        try:
+            self._value = self._answer(*args, **kwargs)
+        except Exception as error:
+            self._failure = error
+            raise
+        return self._value
+
+    def explain(self, error: Exception) -> str:
+        """What to say of an error that came out of the function, or of the check because of what it returned."""
+        if error is self._failure:
+            return f"{self._call} stopped{_place(error, self._answer)} with {type(error).__name__}: {error}"
+        if self._value is None:
+            return f"{self._call} returned None; is a `return` missing?"
+        return (
+            f"{self._call} returned {reprlib.repr(self._value)}, which is not the kind of result that the task asks for"
+        )
+
+
+def _does_nothing(answer: Callable[..., Any]) -> bool:
+    """Whether a function is but a docstring, ``...``, ``pass`` or ``return None``: asked of its instructions."""
+    code = getattr(answer, "__code__", None)
+    if not isinstance(code, CodeType):
+        return False
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
+    idle = ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE")
+    return all(step.opname in idle and step.argval is None for step in steps)
+
+
+def _place(error: BaseException, answer: Callable[..., Any]) -> str:
+    """Where in the learner's function an error arose, counted from its ``def``."""
+    code = getattr(answer, "__code__", None)
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code is code]
+    return f" in line {lines[-1] - code.co_firstlineno + 1}" if code and lines else ""

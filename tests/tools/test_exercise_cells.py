@@ -71,7 +71,7 @@ def test_sync_makes_three_cells_of_a_marker_and_nothing_the_second_time():
     assert code.startswith("from hncse import exercises\n\n\ndef ")
     assert code.endswith(f'exercises.check("02.1", {first.solution.__name__})')
     assert folded.count("<details>") == folded.count("</details>") == 2 and first.hint in folded
-    assert first.shown_solution in folded
+    assert first.solution_source in folded
     assert "from hncse import exercises" not in made.cells[5].source  # the second exercise has it already
     before = json.dumps(made)
     assert json.dumps(exercise_cells.sync(made, "02_hard_negatives")) == before

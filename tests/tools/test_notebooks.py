@@ -283,7 +283,7 @@ def test_runner_looks_for_pictures_in_run_folders(tmp_path, monkeypatch):
         (folder / f"dots.{ending}").touch()
     assert list(runner._files(notebook, began)) == []
     assert len(list(runner._files(notebook, began + 60))) == 2  # left by an earlier run
-    assert list(runner._kept('figures.show(p, "a", alt="x", caption="y")\n%time 1')) == []
+    assert list(runner._stored_pictures('figures.show(p, "a", alt="x", caption="y")\n%time 1')) == []
 
 
 def test_runner_tells_cells_that_ran_out_of_order():
