@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hncse.data import triplets as data
-from hncse.data.triplets import Triplet
 from hncse.errors import HncseError
 from hncse.evaluation import triplets
+from hncse.evaluation.triplets import Triplet
 
 NLI = """sentence1\tsentence2\tgold_label
 A man eats.\tSomebody eats.\tentailment
@@ -30,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (nli / "test.tsv").write_text(NLI, encoding="utf-8")
     crepe = tmp_path / "hard_negatives" / "sugarcrepe"
     crepe.mkdir()
-    for kind in data._KINDS:
+    for kind in triplets._KINDS:
         (crepe / f"{kind}.json").write_text("{}", encoding="utf-8")
     entries = [
         ("1.jpg", "A red  cat.", "A blue cat."),
@@ -43,7 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_counterfactuals_are_paired_from_both_sides(home):
-    found = [(t.anchor, t.positive, t.negative, t.kind) for t in data.load_triplets("cad-nli")]
+    found = [(t.anchor, t.positive, t.negative, t.kind) for t in triplets.load_triplets("cad-nli")]
     assert found == [
         ("A man eats.", "Somebody eats.", "Somebody eats bread.", "hypothesis to neutral"),
         ("A man eats.", "Somebody eats.", "Somebody sleeps.", "hypothesis to contradiction"),
@@ -52,12 +51,12 @@ def test_counterfactuals_are_paired_from_both_sides(home):
 
 
 def test_captions_take_another_caption_of_the_image_as_anchor(home):
-    found = [(t.anchor, t.positive, t.negative) for t in data.load_triplets("sugarcrepe")]
+    found = [(t.anchor, t.positive, t.negative) for t in triplets.load_triplets("sugarcrepe")]
     assert found == [
         ("Some cat sits.", "A red cat.", "A blue cat."),
         ("A red cat.", "Some cat sits.", "Some dog sits."),
     ]
-    assert len({t.cluster for t in data.load_triplets("sugarcrepe")}) == 1
+    assert len({t.cluster for t in triplets.load_triplets("sugarcrepe")}) == 1
 
 
 @pytest.mark.parametrize(
@@ -80,15 +79,15 @@ def test_a_wrong_file_is_named(file, text, says, home):
     path = home / "hard_negatives" / file
     path.unlink() if text is None else path.write_text(text, encoding="utf-8")
     with pytest.raises(HncseError, match=says):
-        data.load_triplets(file.split("/")[0])
+        triplets.load_triplets(file.split("/")[0])
 
 
 def test_unknown_sets_and_splits(home):
     with pytest.raises(HncseError, match="Did you mean 'cad-nli'"):
-        data.load_triplets("cadnli")
+        triplets.load_triplets("cadnli")
     with pytest.raises(HncseError, match="sugarcrepe has no split 'dev'; it has: test"):
-        data.load_triplets("sugarcrepe", "dev")
-    assert data.triplets_present("cad-nli") and data.triplets_present("sugarcrepe")
+        triplets.load_triplets("sugarcrepe", "dev")
+    assert triplets.triplets_present("cad-nli") and triplets.triplets_present("sugarcrepe")
 
 
 class Angles:
