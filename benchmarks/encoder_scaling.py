@@ -151,8 +151,8 @@ def conclusion(table: pd.DataFrame) -> list[str]:
     Raises:
         HncseError: Fewer than three amounts of text, or no language modelling.
     """
+    from benchmarks import scaling_figure as scaling
     from hncse.evaluation.tables import t_interval
-    from hncse.visual import scaling
 
     line = scaling.text_trend(table)
     most, further = line.amounts[-1], line.amounts[-1] * scaling.AHEAD
@@ -181,12 +181,16 @@ def conclusion(table: pd.DataFrame) -> list[str]:
 def _draw(path: Path) -> list[str]:
     import pandas as pd
 
-    from hncse.visual import scaling, style
+    from benchmarks import scaling_figure as scaling
+    from hncse.visual import style
 
     if not path.is_file():
         raise HncseError(f"there is no {path} to draw from; run this without --draw first")
     table = pd.read_csv(path)
-    return [*map(str, style.save(scaling.scaling_figure(table), path.with_suffix(""))), *conclusion(table)]
+    return [
+        *map(str, style.save(scaling.scaling_figure(table), path.with_name(path.name.removesuffix(".csv")))),
+        *conclusion(table),
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -180,7 +180,8 @@ def say(line: str) -> None:
 def _draw(path: Path, target: Path) -> list[Path]:
     import pandas as pd
 
-    from hncse.visual import shapes, style
+    from benchmarks import shapes_figure as shapes
+    from hncse.visual import style
 
     if not path.is_file():
         raise HncseError(f"there is no {path} to draw from; run this without --draw first")
@@ -223,7 +224,9 @@ def main(arguments: list[str] | None = None) -> int:
             add(row, options.csv)
             sys.stdout.write("  ".join(f"{name} {value}" for name, value in row.items()) + "\n")
             sys.stdout.flush()
-    sys.stdout.writelines(f"{path}\n" for path in _draw(options.csv, options.csv.with_suffix("")))
+    sys.stdout.writelines(
+        f"{path}\n" for path in _draw(options.csv, options.csv.with_name(options.csv.name.removesuffix(".csv")))
+    )
     return 0
 
 

@@ -52,8 +52,8 @@ def latex(text: object) -> str:
 
 
 def picture(text: object) -> str:
-    """Escape text for matplotlib, which reads what stands between two dollar signs as a formula."""
-    return _printable(str(text)).replace("$", r"\$")
+    """Text as one line for a picture of the kit, in whose style no text is read as a formula (`hncse.visual.style`)."""
+    return " ".join(_one_line(str(text)).split())
 
 
 def table(head: Sequence[object], body: Sequence[Sequence[object]], left: int = 1) -> str:

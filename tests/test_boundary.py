@@ -15,9 +15,8 @@ from PIL import Image
 from hncse import files, losses, miner, mixing, runs
 from hncse.data import probe
 from hncse.errors import HncseError
-from hncse.visual import boundary, distortion, explorer, scenes
-from hncse.visual.mixes import mix
-from hncse.visual.study import Study, by_loss
+from hncse.visual import boundary, explorer
+from hncse.visual.study import KINDS, Study, by_loss, copies, mix
 from tests import random_state
 from tests.oracles import loss_oracle
 from tools import film
@@ -188,7 +187,7 @@ def test_copies_of_the_anchors_sentence_are_no_negatives(tmp_path):
     groups[3] = dataclasses.replace(groups[3], sentences=tuple(rows))
     film = Study({"simcse": toy_run(tmp_path / "run", 0.02)}, neighbours=40, groups=groups).film("toy-2")
     (at,) = [i for i, point in enumerate(film.points) if point.text == copy and i]
-    assert scenes.copies(film.points)[at - 1] == 0
+    assert copies(film.points)[at - 1] == 0
     for moment in film.moments["simcse"]:
         assert at - 2 not in {parent for m in moment.synthetic for parent in m.parents}
         assert moment.mixes.n == pytest.approx(np.delete(moment.cosine, [0, 1, at]).max())
@@ -210,7 +209,7 @@ def test_the_callers_random_state_is_untouched(tmp_path):
         study = Study({"run": run}, neighbours=5, groups=toy_groups())
         film = study.film("toy-0")
         boundary.strip(film, "run")
-        distortion.report(film, "run")
+        boundary.distortion_report(film, "run")
         explorer.Explorer(study).scene()
 
 
@@ -267,8 +266,8 @@ def test_the_drawn_side_of_a_point_is_the_contour_s(study):
     guess = m.surface(np.concatenate([m.places, m.mix_places])) < boundary.angle(m.p)
     free = np.ones(len(exact), bool)
     free[[1, len(m.cosine)]] = False
-    assert np.array_equal(m.drawn_wrong[free], (exact != guess)[free])
-    assert not m.drawn_wrong[1]
+    assert np.array_equal(m.wrong_side[free], (exact != guess)[free])
+    assert not m.wrong_side[1]
 
 
 def test_ruler_rows_keep_kinds_apart_and_lift_what_would_overlap():
@@ -279,27 +278,27 @@ def test_ruler_rows_keep_kinds_apart_and_lift_what_would_overlap():
 
 
 def test_pictures_say_what_they_show(study, tmp_path):
-    made = study.film(study.telling())
+    made = study.film(study.example_group())
     last = made.moments["simcse"][-1]
     pictures = {
         "moment": boundary.moment(made, "simcse", 10),
         "strip": boundary.strip(made, "simcse", [0, 5, 10]),
         "rulers": boundary.rulers([(name, made, found[-1]) for name, found in made.moments.items()]),
-        "distortion": distortion.picture(made, last),
+        "distortion": boundary.distortion(made, last),
     }
     for name, picture in pictures.items():
         assert len(picture.get_label()) > 60, name
         picture.savefig(tmp_path / f"{name}.png")
     assert f"{last.p:.2f}" in pictures["moment"].get_label()
-    assert -1 <= distortion.rank_agreement(last) <= 1
-    lines = distortion.report(made, "simcse")
+    assert -1 <= boundary.rank_agreement(last) <= 1
+    lines = boundary.distortion_report(made, "simcse")
     assert "fitted again at every step" in lines and "trustworthiness" in lines
 
 
 def test_every_phenomenon_has_a_shape_of_its_own():
     assert set(boundary.PHENOMENON_MARKERS) == set(probe.PHENOMENA)
     assert len({str(m) for m in boundary.PHENOMENON_MARKERS.values()}) == len(probe.PHENOMENA)
-    assert set(scenes.KINDS) | set(boundary.MIX_NAMES) == set(boundary.LOOKS)
+    assert set(KINDS) | set(boundary.MIX_NAMES) == set(boundary.LOOKS)
 
 
 def test_the_film_loops_and_the_page_needs_nothing_else(study):

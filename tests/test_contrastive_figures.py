@@ -7,7 +7,7 @@ import pytest
 
 from hncse import demonstrations as demo
 from hncse.errors import HncseError
-from hncse.visual import contrastive, own_text, sphere, style
+from hncse.visual import contrastive, style
 from tests import random_state
 
 ROW = [0.9, 0.3, 0.6, -0.2]
@@ -91,26 +91,26 @@ def test_dropout_parts_picks_panels_and_falls_back():
 
 
 def test_plane_and_histograms():
-    made = sphere.alignment_uniformity({"a": ([0.5, 0.1], [-3, -1]), "b": ([0.5, 0.4], [-3, -3.5])})
+    made = contrastive.alignment_uniformity({"a": ([0.5, 0.1], [-3, -1]), "b": ([0.5, 0.4], [-3, -3.5])})
     assert [list(line.get_ydata()) for line in made.axes[0].lines[:2]] == [[0.5, 0.1], [0.5, 0.4]]
     assert "a: alignment 0.50 to 0.10, uniformity -3.00 to -1.00" in made.get_label()
-    made = sphere.anisotropy({"x": ([0.1, 0.3], [0.8, 0.9]), "y": ([0.9, 0.9], [1.0, 1.0])})
+    made = contrastive.anisotropy({"x": ([0.1, 0.3], [0.8, 0.9]), "y": ([0.9, 0.9], [1.0, 1.0])})
     assert "x: 0.20 against 0.85; y: 0.90 against 1.00" in made.get_label()
     for panel in made.axes:
         assert sum(patch.get_data().values.sum() for patch in panel.patches) == pytest.approx(200)
 
 
 def test_lengths_are_counted_and_cut():
-    made = own_text.corpus_lengths([5, 5, 7, 40], 32)
+    made = contrastive.corpus_lengths([5, 5, 7, 40], 32)
     heights = [bar.get_height() for bar in made.axes[0].patches]
     assert sum(heights) == pytest.approx(100) and sorted(heights)[-3:] == [25, 25, 50]
     assert "25.0 % are longer than 32" in made.get_label()
     with pytest.raises(HncseError, match="no sentences"):
-        own_text.corpus_lengths([], 32)
+        contrastive.corpus_lengths([], 32)
 
 
 def test_losses_have_scales_of_their_own():
-    made = own_text.losses_compared(
+    made = contrastive.losses_compared(
         {"a": [3.0, 1.0], "b": [-4.0, -5.0]}, {"a": [0, 2], "b": [0, 2]}, {"a": [30, 31], "b": [30, 29]}
     )
     right, *left = made.axes

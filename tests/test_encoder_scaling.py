@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from benchmarks import encoder_scaling, encoder_shapes
+from benchmarks import scaling_figure as scaling
 from hncse import pretraining
 from hncse.data import corpora, senteval
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
-from hncse.visual import scaling
 from tests.test_pretraining import toy_config, toy_sentences
 
 

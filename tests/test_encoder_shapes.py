@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from benchmarks import encode_speed, encoder_shapes
+from benchmarks import shapes_figure as shapes
 from hncse import pretraining
 from hncse.data import corpora
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
-from hncse.visual import shapes
 from tests.test_pretraining import toy_sentences
 
 SETTINGS = {"counted": 600, "trained": 20, "seed": 0}

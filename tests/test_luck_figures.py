@@ -93,9 +93,9 @@ def test_ablations_draw_points_and_their_baseline() -> None:
 
 def test_defects_are_drawn() -> None:
     z = views()
-    terms = defects.search_terms(*defects.squeezed(*z, 3.0))
+    terms = defects.search_terms(*defects.shift(*z, 3.0))
     assert "sum is least at" in described(drawn.search_figure(terms))
-    rows = [defects.beside(*defects.squeezed(*z, s), defects.PRESETS) for s in (0.0, 3.0)]
+    rows = [defects.compare(*defects.shift(*z, s), defects.PRESETS) for s in (0.0, 3.0)]
     assert "0 % at 0" in described(drawn.anisotropy_figure((0.0, 3.0), rows))
 
 

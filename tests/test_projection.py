@@ -105,6 +105,12 @@ def test_a_kept_map_is_found_by_content_and_a_damaged_one_made_again(cloud, layo
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_run_that_cannot_be_written_has_a_map_all_the_same(cloud, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert projection.fit_cached(cloud[:8], tmp_path / "file").shape == (8, 2)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_drift_is_the_median_step_over_the_radius():
     still = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
     moved = still + np.array([0.0, 0.1])

@@ -74,4 +74,4 @@ def test_numbers_names_and_intervals_stay_readable():
     for plain in ("+0.10 [+0.02, +0.18], better", "RankCSE_listMLE (unsup)", "batch_size=64", "30 > 20", "50 %"):
         assert text.markdown(plain) == plain
     assert text.markdown(text.Markup("`simcse` <0.001")) == "`simcse` <0.001"
-    assert text.picture("costs $5 or $x$") == r"costs \$5 or \$x\$"
+    assert text.picture("costs $5 or $x$\n(\\frac{)") == "costs $5 or $x$ (\\frac{)"

@@ -21,7 +21,7 @@ from hncse.errors import HncseError, command
 from tools.gallery import FOLDER, PARAMETERS, other_entries
 
 if TYPE_CHECKING:
-    from hncse.visual.scenes import Film
+    from hncse.visual.study import Film
 
 __all__ = ["draw", "gif", "main", "page"]
 
@@ -90,7 +90,7 @@ def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[P
 
     Args:
         opened: Finished runs with snapshots; strip and GIF show the first, the page all.
-        anchor: Id of a probe group; None takes `Study.telling`.
+        anchor: Id of a probe group; None takes `Study.example_group`.
         folder: Where to.
 
     Returns:
@@ -103,7 +103,7 @@ def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[P
     from hncse.visual.study import Study, by_loss
 
     study = Study(by_loss(opened))
-    film = study.film(anchor or study.telling())
+    film = study.film(anchor or study.example_group())
     name = next(iter(study.runs))
     still = boundary.strip(film, name)
     written = style.save(still, folder / _NAME)

@@ -31,17 +31,17 @@ from hncse.evaluation.geometry import normalised
 __all__ = [
     "PRESETS",
     "STRENGTHS",
-    "Beside",
-    "beside",
+    "Comparison",
+    "compare",
     "distinct_mixes",
     "first_last",
     "gradient",
+    "label_scores",
     "last_batch",
     "own_positive_among_hardest",
     "raw_views",
-    "scored_pairs",
     "search_terms",
-    "squeezed",
+    "shift",
     "table",
     "uniformities",
 ]
@@ -72,7 +72,7 @@ def raw_views(encoder: SentenceEncoder, sentences: Sequence[str], seed: int = 0)
     return z1, z2
 
 
-def squeezed(z1: Tensor, z2: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+def shift(z1: Tensor, z2: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     """Move all vectors the same way, so that all cosines rise: a batch as anisotropic as raw BERT's, from ours.
 
     Args:
@@ -86,7 +86,7 @@ def squeezed(z1: Tensor, z2: Tensor, strength: float) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Comparison:
     """One preset on one batch.
 
     Attributes:
@@ -106,7 +106,9 @@ class Beside:
     mix_hardness: float
 
 
-def beside(z1: Tensor, z2: Tensor, presets: Sequence[str], options: Mapping[str, Any] | None = None) -> list[Beside]:
+def compare(
+    z1: Tensor, z2: Tensor, presets: Sequence[str], options: Mapping[str, Any] | None = None
+) -> list[Comparison]:
     """Compute presets on one batch: loss, cases, and how far each one's gradient points from SimCSE's.
 
     Args:
@@ -125,7 +127,7 @@ def beside(z1: Tensor, z2: Tensor, presets: Sequence[str], options: Mapping[str,
         cases = (d["case_a"], d["case_b"], d["case_c"])
         angle = math.degrees(math.acos(cosine))
         mixes = d.get("mix_angle", math.nan), d.get("mix_hardness", math.nan)
-        found.append(Beside(preset, float(out.loss.detach()), cases, angle, *mixes))
+        found.append(Comparison(preset, float(out.loss.detach()), cases, angle, *mixes))
     return found
 
 
@@ -261,7 +263,7 @@ def uniformities(embeddings: NDArray[np.floating]) -> tuple[float, float]:
     return float((-square).exp().mean().log()), float((-2 * square).exp().mean().log())
 
 
-def scored_pairs(encoder: SentenceEncoder, per_batch: int = 64) -> dict[str, float]:
+def label_scores(encoder: SentenceEncoder, per_batch: int = 64) -> dict[str, float]:
     """Defect 11: Spearman × 100 on the probe with grades as they are, cut to whole numbers, and read a row late.
 
     Args:
@@ -305,13 +307,13 @@ def table(
 
     if len(sentences) < 64:
         raise HncseError(f"there are {len(sentences)} sentences; the table needs a batch of 64")
-    z1, z2 = squeezed(*raw_views(encoder, sentences[:64]), strength=3.0)
+    z1, z2 = shift(*raw_views(encoder, sentences[:64]), strength=3.0)
     options = {"temperature": temperature}
-    meant, *_ = beside(z1, z2, ["pm-intended"], options)
-    draws = [beside(z1, z2, ["pm-as-released"], options | {"seed": seed})[0] for seed in range(50)]
+    meant, *_ = compare(z1, z2, ["pm-intended"], options)
+    draws = [compare(z1, z2, ["pm-as-released"], options | {"seed": seed})[0] for seed in range(50)]
     terms = search_terms(z1, z2, temperature)
     cosine = F.normalize(z1[:10], dim=1) @ F.normalize(z2[:10], dim=1).T
-    mixes, layers, pairs = distinct_mixes(), first_last(encoder), scored_pairs(encoder)
+    mixes, layers, pairs = distinct_mixes(), first_last(encoder), label_scores(encoder)
     once, twice = uniformities(encoder.encode(list(sentences[:64]), show_progress=False))
     topics = transfer.evaluate_full(encoder, [transfer.topics()])["tasks"]["topics"]
     angles, found = [d.mix_angle for d in draws], [d.loss for d in draws]

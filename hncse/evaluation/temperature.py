@@ -3,7 +3,7 @@
 The softmax weighs negatives by exp(similarity/τ): the colder, the more the hardest count. HNM brings hard negatives of
 its own, so that its gradient at one τ resembles SimCSE's at a lower one. `matches` measures at which.
 
-found = matches(batches(encoder, sentences), "hnm-no-replacement", SHOWN)
+found = matches(batches(encoder, sentences), "hnm-no-replacement", TAUS)
 print([(m.temperature, m.alike) for m in found])
 """
 
@@ -20,13 +20,13 @@ from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.evaluation.defects import gradient, raw_views
 
-__all__ = ["CANDIDATES", "SHOWN", "Match", "batches", "matches"]
+__all__ = ["CANDIDATES", "TAUS", "Match", "batches", "matches"]
 
 #: Temperatures of the baseline that are tried, each 9 % above the one before.
 CANDIDATES: tuple[float, ...] = tuple(round(float(t), 4) for t in np.geomspace(0.04, 0.6, 33))
 
 #: Temperatures of the notebook's picture.
-SHOWN = (0.05, 0.1, 0.2, 0.3, 0.5)
+TAUS = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,12 @@ def batches(
         sentences: At least ``size`` of them.
         size: N, as in training.
         seed: Of dropout; each batch has its own.
+
+    Raises:
+        HncseError: A size below 2.
     """
+    if size < 2:
+        raise HncseError(f"size is {size}; a batch has negatives from two sentences on")
     starts = range(0, len(sentences) - size + 1, size)
     return [raw_views(encoder, sentences[at : at + size], seed + i) for i, at in enumerate(starts)]
 

@@ -1,7 +1,8 @@
 """Pictures of the decision boundary around one anchor: a map, and beside it always the ruler that cannot lie.
 
 On the ruler every sentence stands at its exact angle to the anchor; the line is the positive's. Left of it, a sentence
-would be taken for the positive. The map shows who is near whom, and guesses where that line would run.
+would be taken for the positive. The map shows who is near whom, and guesses where that line would run; what it makes up
+is drawn by `distortion` and put into numbers by `distortion_report`.
 
 ``python -m tools.film RUN`` makes the film and the page of figures/.
 """
@@ -17,7 +18,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hncse.evaluation.geometry import angle
-from hncse.visual.scenes import KINDS, Film, Moment
+from hncse.visual import projection
+from hncse.visual.study import KINDS, Film, Moment
 from hncse.visual.style import INK, OKABE_ITO, figure, styled
 
 __all__ = [
@@ -25,14 +27,17 @@ __all__ = [
     "MIX_NAMES",
     "PHENOMENON_MARKERS",
     "TICKS",
+    "distortion",
+    "distortion_report",
     "dot",
     "legend",
     "moment",
     "picture",
+    "rank_agreement",
     "ruler_rows",
     "rulers",
-    "shown",
     "strip",
+    "visible",
     "words",
 ]
 
@@ -78,22 +83,22 @@ def moment(film: Film, name: str, step: int, *, mixes: bool = True) -> Figure:
         step: The nearest snapshot is drawn.
         mixes: Whether PM's and HNM's mixes are shown.
     """
-    made = picture(film, film.at(name, step), mixes=mixes)
-    made.set_label(f"Map and ruler of {name}. {made.get_label()}")
-    return made
+    fig = picture(film, film.at(name, step), mixes=mixes)
+    fig.set_label(f"Map and ruler of {name}. {fig.get_label()}")
+    return fig
 
 
 def picture(film: Film, at: Moment, *, mixes: bool = True) -> Figure:
     """Draw a moment that need not be a snapshot: one of `Film.between`, for example."""
     with styled():
-        made, (left, right) = figure(8.2, 4.5, columns=2, width_ratios=(1.0, 1.12))
+        fig, (left, right) = figure(8.2, 4.5, columns=2, width_ratios=(1.0, 1.12))
         _map(left, film, at, mixes, size=1.0)
         left.set_title(f"The map, step {at.step}")
         _ruler(right, film, at, mixes, names=True, size=1.0)
         right.set_title("The ruler: exact")
-        legend(made, [film], mixes)
-    made.set_label(f"At step {at.step}, {words(film, at)}")
-    return made
+        legend(fig, [film], mixes)
+    fig.set_label(f"At step {at.step}, {words(film, at)}")
+    return fig
 
 
 def strip(film: Film, name: str, steps: Sequence[int] | None = None, *, mixes: bool = True) -> Figure:
@@ -110,19 +115,19 @@ def strip(film: Film, name: str, steps: Sequence[int] | None = None, *, mixes: b
         steps = [every[i].step for i in np.unique(np.linspace(0, len(every) - 1, 4).round().astype(int))]
     moments = [film.at(name, step) for step in steps]
     with styled():
-        made, axes = figure(8.2, 5.0, rows=2, columns=len(moments), height_ratios=(1.0, 0.95))
+        fig, axes = figure(8.2, 5.0, rows=2, columns=len(moments), height_ratios=(1.0, 0.95))
         for i, at in enumerate(moments):
             top, low = axes[i], axes[len(moments) + i]
             _map(top, film, at, mixes, size=0.62)
             top.set_title(f"step {at.step}")
             _ruler(low, film, at, mixes, names=i == 0, size=0.62)
-        legend(made, [film], mixes)
+        legend(fig, [film], mixes)
     first, last = moments[0], moments[-1]
-    made.set_label(
+    fig.set_label(
         f"Maps above rulers of {name} at steps {', '.join(str(at.step) for at in moments)}. "
         f"First, {words(film, first)} Last, {words(film, last)}"
     )
-    return made
+    return fig
 
 
 def rulers(entries: Sequence[tuple[str, Film, Moment]]) -> Figure:
@@ -132,14 +137,14 @@ def rulers(entries: Sequence[tuple[str, Film, Moment]]) -> Figure:
         entries: Title, film and moment of each; four at most read well.
     """
     with styled():
-        made, axes = figure(8.2, 4.2, columns=len(entries))
+        fig, axes = figure(8.2, 4.2, columns=len(entries))
         for i, (panel, (title, film, at)) in enumerate(zip(axes, entries, strict=True)):
             _ruler(panel, film, at, mixes=True, names=i == 0, size=0.75)
             panel.set_title(title)
-        legend(made, [film for _, film, _ in entries], mixes=True, on_map=False)
+        legend(fig, [film for _, film, _ in entries], mixes=True, on_map=False)
     said = " ".join(f"{title}, step {at.step}: {words(film, at)}" for title, film, at in entries)
-    made.set_label(f"{len(entries)} rulers. {said}")
-    return made
+    fig.set_label(f"{len(entries)} rulers. {said}")
+    return fig
 
 
 def words(film: Film, at: Moment) -> str:
@@ -153,7 +158,7 @@ def words(film: Film, at: Moment) -> str:
     )
 
 
-def shown(film: Film, at: Moment, mixes: bool) -> NDArray[np.bool_]:
+def visible(film: Film, at: Moment, mixes: bool) -> NDArray[np.bool_]:
     """Which of points and mixes a map shows; (points + mixes,).
 
     In case B, z³ is the positive and not drawn twice. Sentences of other groups are drawn inside the frame only.
@@ -163,8 +168,8 @@ def shown(film: Film, at: Moment, mixes: bool) -> NDArray[np.bool_]:
     left, right, bottom, top = film.box
     x, y = at.places.T
     inside = (left < x) & (x < right) & (bottom < y) & (y < top)
-    own = np.array([point.grade is not None for point in film.points])
-    return np.concatenate([own | inside, drawn])
+    of_group = np.array([point.grade is not None for point in film.points])
+    return np.concatenate([of_group | inside, drawn])
 
 
 def _map(axes: Axes, film: Film, at: Moment, mixes: bool, size: float) -> None:
@@ -173,15 +178,15 @@ def _map(axes: Axes, film: Film, at: Moment, mixes: bool, size: float) -> None:
     tie = float(angle(at.p))
     axes.contourf(x, y, value, levels=[-99.0, tie], colors=[OKABE_ITO["yellow"]], alpha=0.28)
     axes.contour(x, y, value, levels=[tie], colors=[INK], linewidths=1.4)
-    drawn = shown(film, at, mixes)
+    drawn = visible(film, at, mixes)
     places = film.framed(np.concatenate([at.places, at.mix_places]))
     marks: list[tuple[str, str | None]] = [(point.kind, point.phenomenon) for point in film.points]
     marks += [(mixed.kind, None) for mixed in at.synthetic]
     for layer in ("other", "topic", "HNM", "hard", "false", "PM", "positive", "anchor"):
-        for (x, y), (kind, phenomenon), seen in zip(places, marks, drawn, strict=True):
-            if seen and kind == layer:
+        for (x, y), (kind, phenomenon), on in zip(places, marks, drawn, strict=True):
+            if on and kind == layer:
                 dot(axes, float(x), float(y), kind, phenomenon, size)
-    wrong = places[at.drawn_wrong & drawn]
+    wrong = places[at.wrong_side & drawn]
     axes.scatter(wrong[:, 0], wrong[:, 1], s=(17 * size) ** 2, zorder=4, **_WRONG)
     axes.set(xlim=box[:2], ylim=box[2:], aspect="equal", xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -201,10 +206,10 @@ def ruler_rows(kinds: Sequence[str], angles: Floats) -> list[float]:
     places = row_places()
     heights = [0.5 / (len(_ROWS) + 1)] * len(kinds)
     for row in _ROWS:
-        own = [i for i, kind in enumerate(kinds) if ("other" if kind == "topic" else kind) == row]
-        own.sort(key=lambda i: angles[i])
+        members = [i for i, kind in enumerate(kinds) if ("other" if kind == "topic" else kind) == row]
+        members.sort(key=lambda i: angles[i])
         gap = 0.0 if row == "other" else 4.0  # a cloud of dots needs no room
-        for i, lift in zip(own, _lifts([float(angles[i]) for i in own], gap), strict=True):
+        for i, lift in zip(members, _lifts([float(angles[i]) for i in members], gap), strict=True):
             heights[i] = places[_ROW_NAMES[row]] - lift / (len(_ROWS) + 1)
     return heights
 
@@ -251,7 +256,7 @@ def dot(axes: Axes, x: float, y: float, kind: str, phenomenon: str | None, size:
     )  # fmt: skip
 
 
-def legend(made: Figure, films: Sequence[Film], mixes: bool, on_map: bool = True) -> None:
+def legend(fig: Figure, films: Sequence[Film], mixes: bool, on_map: bool = True) -> None:
     """Say below a picture what its marks are."""
     from matplotlib.lines import Line2D
 
@@ -271,6 +276,78 @@ def legend(made: Figure, films: Sequence[Film], mixes: bool, on_map: bool = True
         ))  # fmt: skip
     handles.append(Line2D([], [], color=INK, linewidth=1.4, label="decision boundary: cosine = p"))
     if on_map:
-        handles.append(made.axes[0].scatter([], [], s=110, label="drawn on the wrong side", **_WRONG))
-    made.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False,
+        handles.append(fig.axes[0].scatter([], [], s=110, label="drawn on the wrong side", **_WRONG))
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False,
                 handletextpad=0.4, columnspacing=1.4)  # fmt: skip
+
+
+def distortion(film: Film, at: Moment) -> Figure:
+    """Draw every sentence's distance to the anchor in the map against its exact angle: a faithful map would rise.
+
+    Args:
+        film: From `Study.film`.
+        at: One of its moments.
+    """
+    far = np.linalg.norm(at.places - at.places[0], axis=1)[1:]  # (m-1,)
+    exact = angle(at.cosine)[1:]
+    with styled():
+        fig, (axes,) = figure(8.2, 4.2)
+        for x, y, point in zip(exact, far, film.points[1:], strict=True):
+            dot(axes, float(x), float(y), point.kind, point.phenomenon, 1.0)
+        axes.axvline(float(angle(at.p)), color=INK, linewidth=1.4)
+        axes.set(xlim=(0, 100), ylim=(0, 1.1 * float(far.max())), ylabel="distance to the anchor in the map")
+        axes.set_xticks(angle(np.array(TICKS)), [f"{tick:g}" for tick in TICKS])
+        axes.set_xlabel("cosine to the anchor (scale: angle)")
+        axes.grid(axis="y")
+        legend(fig, [film], mixes=False, on_map=False)
+    fig.set_label(
+        f"Scatter plot of {len(far)} sentences, exact angle to the anchor across, distance in the map up; "
+        f"rank correlation {rank_agreement(at):.2f}, where 1 would be a map without distortion."
+    )
+    return fig
+
+
+def rank_agreement(at: Moment) -> float:
+    """Spearman correlation of the map's distances to the anchor with the exact angles; 1 where nothing is distorted."""
+    from scipy.stats import spearmanr
+
+    far = np.linalg.norm(at.places - at.places[0], axis=1)[1:]
+    return float(spearmanr(far, angle(at.cosine)[1:])[0])
+
+
+def distortion_report(film: Film, name: str) -> str:
+    """Say in lines how far a run's map can be trusted, and how it compares with a fit for every step.
+
+    Args:
+        film: From `Study.film`.
+        name: Of a run. The first, middle and last moment are compared; they are fitted again for it.
+    """
+    moments = film.moments[name]
+    three = (moments[0], moments[len(moments) // 2], moments[-1])
+    others = [i for i, point in enumerate(film.points) if point.grade is None] or list(range(len(film.points)))
+    placed = projection.drift([m.places[others] for m in three])
+    layouts = [projection.fit(m.embeddings) for m in three]
+    fitted = projection.drift([flat[others] for flat in layouts])
+    turned = projection.drift([flat[others] for flat in _turn_each(layouts)])
+    last = moments[-1]
+    trusted = projection.trust(last.embeddings, last.places)
+    return "\n".join((
+        "how far sentences of other groups jump from step to step, share of the map's radius (median)",
+        f"  {100 * placed:6.1f} %  fitted once, then placed (this map)",
+        f"  {100 * fitted:6.1f} %  fitted again at every step",
+        f"  {100 * turned:6.1f} %  fitted again, each layout turned or mirrored onto the one before",
+        f"this map at step {last.step}",
+        f"  {trusted:8.2f}  trustworthiness: are neighbours on the map real ones? (1: all)",
+        f"  {rank_agreement(last):8.2f}  rank correlation of distances to the anchor, map and sphere (1: same order)",
+        f"  {100 * last.wrong_side.mean():6.1f} %  of sentences and mixes are on the wrong side of the drawn boundary",
+    ))  # fmt: skip
+
+
+def _turn_each(layouts: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Layouts (n, 2), centred, each turned or mirrored so that it lies on the one before as well as it can."""
+    from scipy.linalg import orthogonal_procrustes
+
+    done = [layouts[0]]
+    for flat in layouts[1:]:
+        done.append(flat @ orthogonal_procrustes(flat, done[-1])[0])
+    return done

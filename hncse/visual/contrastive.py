@@ -1,10 +1,13 @@
-"""The pictures of contrastive learning: a batch as a matrix, temperature, dropout, alignment against uniformity.
+"""The pictures of contrastive learning (notebooks 00, 01 and 08).
 
-As in `hncse.visual.figures`: plain results in, a Figure out whose ``get_label()`` says in words what it shows.
+A batch as a matrix, temperature, dropout, alignment against uniformity, how alike random pairs are, how long sentences
+are, losses side by side. As in `hncse.visual.figures`: plain results in, a Figure out whose ``get_label()`` says in
+words what it shows.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,6 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
-from hncse.visual.sphere import alignment_uniformity, anisotropy
 from hncse.visual.style import (
     INK,
     MUTED,
@@ -30,14 +32,18 @@ from hncse.visual.style import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hncse.demonstrations import DropoutViews
 
 __all__ = [
     "alignment_uniformity",
     "anisotropy",
+    "corpus_lengths",
     "dropout_cloud",
     "dropout_parts",
     "gallery_figures",
+    "losses_compared",
     "similarity_matrix",
     "temperature_curves",
 ]
@@ -69,7 +75,7 @@ def similarity_matrix(similarity: ArrayLike, sentences: Sequence[str], tau: floa
     share /= share.sum(axis=1, keepdims=True)
     n = len(cosine)
     with styled():
-        made, panels = figure(8.6, 3.6, columns=2)
+        fig, panels = figure(8.6, 3.6, columns=2)
         _matrix(panels[0], cosine, "cosines $s_{ij}$")
         _matrix(panels[1], share, f"share of each row's softmax, τ = {tau:g}")
         panels[0].set_yticks(range(n), [f"{one_line(s, 42)}  {i + 1}" for i, s in enumerate(sentences)], fontsize=7.5)
@@ -79,13 +85,13 @@ def similarity_matrix(similarity: ArrayLike, sentences: Sequence[str], tau: floa
         panels[0].set_ylabel("anchors")
     hard = _masked(cosine).argmax(axis=1)
     pairs = ", ".join(f"{i + 1}→{j + 1} ({cosine[i, j]:.2f})" for i, j in enumerate(hard))
-    made.set_label(
+    fig.set_label(
         f"Two heat maps of {n} sentences against their second views. Left, cosines: the diagonal lies between "
         f"{cosine.diagonal().min():.2f} and {cosine.diagonal().max():.2f}; hardest negatives {pairs}. Right, the "
         f"softmax at temperature {tau:g}: the positives' shares lie between {share.diagonal().min():.2f} and "
         f"{share.diagonal().max():.2f}."
     )
-    return made
+    return fig
 
 
 def _matrix(axes: Axes, values: Floats, title: str) -> None:
@@ -148,7 +154,7 @@ def temperature_curves(row: Sequence[float], i: int, names: Sequence[str] = (), 
     weight = np.exp(logits[:, rest] - logits[:, rest].max(axis=1, keepdims=True))  # (T, N-1)
     weight = 100 * weight / weight.sum(axis=1, keepdims=True)
     with styled():
-        made, (top, bottom) = figure(8.2, 5.6, rows=2, sharex=True, height_ratios=(3, 2))
+        fig, (top, bottom) = figure(8.2, 5.6, rows=2, sharex=True, height_ratios=(3, 2))
         for place, j in reversed(list(enumerate(rest))):
             colour, line, _ = SERIES[(1, 0, 2)[place]] if place < 3 else ("#b0b0b0", "-", "")
             top.plot(
@@ -162,13 +168,13 @@ def temperature_curves(row: Sequence[float], i: int, names: Sequence[str] = (), 
             title="the three hardest negatives; the others in grey", title_fontsize=8,
         )  # fmt: skip
         _finish_temperature(top, bottom, taus, loss, len(cosine), chosen)
-    made.set_label(
+    fig.set_label(
         f"Lines over the temperature. At 0.01 the hardest negative, cosine {cosine[rest[0]]:.2f}, takes "
         f"{weight[0, 0]:.0f} % of the push; at 2 it takes {weight[-1, 0]:.0f} %, near the equal share of "
         f"{100 / len(rest):.0f} %. The anchor's loss goes from {loss[0]:.2f} to {loss[-1]:.2f}, towards log N = "
         f"{np.log(len(cosine)):.2f}."
     )
-    return made
+    return fig
 
 
 def _finish_temperature(top: Axes, bottom: Axes, taus: Floats, loss: Floats, n: int, chosen: float | None) -> None:
@@ -212,9 +218,9 @@ def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: M
     for key in ("probability", "p", "n"):
         finite(curve[key], f"values of {key}")
     with styled():
-        made = Figure(figsize=(8.2, 5.8), layout="constrained")
-        grid = made.add_gridspec(2, len(clouds), height_ratios=(1.25, 1))
-        panels = [made.add_subplot(grid[0, k]) for k in range(len(clouds))]
+        fig = Figure(figsize=(8.2, 5.8), layout="constrained")
+        grid = fig.add_gridspec(2, len(clouds), height_ratios=(1.25, 1))
+        panels = [fig.add_subplot(grid[0, k]) for k in range(len(clouds))]
         low, high = points.min(axis=0), points.max(axis=0)
         pad = 0.06 * (high - low)
         for panel, (probability, cloud) in zip(panels, clouds.items(), strict=True):
@@ -229,7 +235,7 @@ def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: M
             panel.set_yticks([])
             panel.spines[:].set_visible(True)
             panel.set_title(f"dropout {probability:g}", fontsize=10)
-        below = made.add_subplot(grid[1, :])
+        below = fig.add_subplot(grid[1, :])
         _dropout_curve(below, curve)
         handles, texts = panels[0].get_legend_handles_labels()
         below.legend(
@@ -237,13 +243,13 @@ def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: M
             title="sentences above", title_fontsize=7.5, alignment="left", markerscale=1.3,
         )  # fmt: skip
     p, n = curve["p"], curve["n"]
-    made.set_label(
+    fig.set_label(
         f"Above, clouds of dropout views of {len(names)} sentences at dropout "
         f"{', '.join(f'{x:g}' for x in clouds)}: they grow and begin to overlap. Below, over dropout from "
         f"{curve['probability'][0]:g} to {curve['probability'][-1]:g}, the mean similarity to the positive goes from "
         f"{p[0]:.2f} to {p[-1]:.2f}, to the hardest negative from {n[0]:.2f} to {n[-1]:.2f}."
     )
-    return made
+    return fig
 
 
 def dropout_parts(
@@ -292,9 +298,7 @@ def gallery_figures() -> dict[str, Figure]:
 
     The same machine draws the same pictures: seeds are fixed, nothing is downloaded, no run folder is needed.
     """
-    from hncse.visual import own_text
-
-    return {**_of_notebook_01(), **own_text.gallery_figures()}
+    return {**_of_notebook_01(), **_of_notebook_08()}
 
 
 def _of_notebook_01() -> dict[str, Figure]:
@@ -306,14 +310,210 @@ def _of_notebook_01() -> dict[str, Figure]:
     model = SentenceEncoder.from_pretrained("kit", device="cpu")
     z1, z2 = demo.unit_views(model, demo.EIGHT)
     cosine = (z1 @ z2.T).numpy()
-    found = demo.dropout_views("kit", demo.EIGHT, demo.PROBABILITIES)
+    views = demo.dropout_views("kit", demo.EIGHT, demo.PROBABILITIES)
     traces = {name: demo.push_or_pull("kit", name, temperature=tau) for name in demo.OBJECTIVES}
     return {
         "contrastive_similarity": similarity_matrix(cosine, demo.EIGHT, tau),
         "contrastive_temperature": temperature_curves(cosine[3], 3, demo.EIGHT, tau),
-        "contrastive_dropout": dropout_cloud(*dropout_parts(found, demo.EIGHT)),
+        "contrastive_dropout": dropout_cloud(*dropout_parts(views, demo.EIGHT)),
         "contrastive_plane": alignment_uniformity(
             {name: (t.series("alignment"), t.series("uniformity")) for name, t in traces.items()}
         ),
         "contrastive_anisotropy": anisotropy(demo.spreads({"before training": model} | demo.encoders(traces))),
+    }
+
+
+def alignment_uniformity(paths: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Draw trainings as paths in the plane of uniformity (across) and alignment (up); lower is better in both.
+
+    Args:
+        paths: Name → (alignment, uniformity) over the moments looked at, all from the same start.
+
+    Raises:
+        HncseError: No training, more than seven, or numbers that are not finite.
+    """
+    finite([value for path in paths.values() for half in path for value in half], "alignments and uniformities")
+    with styled():
+        fig, (axes,) = figure(8.2, 4.6)
+        for (name, (up, across)), (colour, line, marker) in zip(
+            paths.items(), looks(list(paths), "trainings"), strict=True
+        ):
+            axes.plot(
+                across, up, line, marker=marker, color=colour, markersize=6, markeredgecolor="white",
+                markeredgewidth=0.6, label=one_line(name),
+            )  # fmt: skip
+        first_up, first_across = next(iter(paths.values()))
+        axes.plot(first_across[0], first_up[0], "*", color=INK, markersize=15, markeredgecolor="white", zorder=5)
+        axes.annotate(
+            "start", (first_across[0], first_up[0]), xytext=(9, 5), textcoords="offset points", fontweight="bold"
+        )
+        axes.margins(0.08)
+        axes.grid()
+        axes.set_xlabel("uniformity  (left: spread out; 0: all in one place)")
+        axes.set_ylabel("alignment  (below: positives near)")
+        axes.set_title("Where each training goes, step by step")
+        axes.legend(frameon=False, fontsize=9, handlelength=3.2)
+    ends = "; ".join(
+        f"{name}: alignment {up[0]:.2f} to {up[-1]:.2f}, uniformity {across[0]:.2f} to {across[-1]:.2f}"
+        for name, (up, across) in paths.items()
+    )
+    fig.set_label(f"Paths of {len(paths)} trainings in the plane of uniformity and alignment. {ends}.")
+    return fig
+
+
+def anisotropy(cosines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
+    """Draw, for several encoders, the cosines of random pairs and of paraphrases: one histogram above the other.
+
+    Args:
+        cosines: Name of an encoder → (cosines of random pairs, cosines of paraphrases).
+
+    Raises:
+        HncseError: No encoder, or one without pairs or with cosines that are not finite.
+    """
+    if not cosines:
+        raise HncseError("there are no encoders to draw")
+    data = {k: (finite(a, f"cosines of {k!r}"), finite(b, f"cosines of {k!r}")) for k, (a, b) in cosines.items()}
+    low = min(-0.2, *(float(a.min()) for a, _ in data.values()))
+    bins = np.linspace(low, 1.0, 49)
+    with styled():
+        fig, panels = figure(8.2, 1.55 * len(data) + 0.6, rows=len(data), sharex=True)
+        for panel, (name, (random, near)) in zip(panels, data.items(), strict=True):
+            for values, colour, filled in ((random, "vermillion", True), (near, "blue", False)):
+                share = 100 * np.histogram(values, bins)[0] / len(values)
+                panel.stairs(
+                    share, bins, fill=filled, color=OKABE_ITO[colour], alpha=0.55 if filled else 1, linewidth=1.8
+                )
+            panel.axvline(float(random.mean()), color=OKABE_ITO["vermillion"], linestyle="--", linewidth=1.4)
+            panel.axvline(float(near.mean()), color=OKABE_ITO["blue"], linestyle="--", linewidth=1.4)
+            panel.set_title(
+                f"{one_line(name)}: random pairs {random.mean():.2f}, paraphrases {near.mean():.2f}", fontsize=10
+            )
+            panel.set_ylabel("% of pairs")
+            panel.grid(axis="y")
+        panels[-1].set_xlabel("cosine  (filled: random pairs; outlined: paraphrases; dashed: their means)")
+    fig.set_label(
+        "Histograms of cosines, random pairs against paraphrases. Means: "
+        + "; ".join(f"{name}: {a.mean():.2f} against {b.mean():.2f}" for name, (a, b) in data.items())
+        + "."
+    )
+    return fig
+
+
+def corpus_lengths(lengths: Sequence[int], max_length: int) -> Figure:
+    """Draw how long sentences are, in tokens, and where training cuts them.
+
+    Args:
+        lengths: Tokens of every sentence, special tokens included.
+        max_length: The longest training input.
+
+    Raises:
+        HncseError: There are no sentences.
+    """
+    tokens = np.asarray(lengths)
+    if not len(tokens):
+        raise HncseError("there are no sentences to draw")
+    cut = 100 * float(np.mean(tokens > max_length))
+    last = int(max(max_length + 4, np.quantile(tokens, 0.99)))
+    bins = np.arange(1, last + 2) - 0.5
+    share = 100 * np.histogram(np.minimum(tokens, last), bins)[0] / len(tokens)
+    with styled():
+        fig, (axes,) = figure(8.2, 3.0)
+        over = bins[:-1] + 0.5 > max_length
+        for chosen, colour, hatch in ((~over, "blue", ""), (over, "vermillion", "////")):
+            axes.bar(
+                bins[:-1][chosen] + 0.5, share[chosen], width=0.9, color=OKABE_ITO[colour], hatch=hatch,
+                edgecolor="white", linewidth=0.3,
+            )  # fmt: skip
+        axes.axvline(max_length + 0.5, color=INK, linewidth=1.2)
+        axes.margins(y=0.15)
+        axes.text(
+            max_length + 0.8, 0.96, f"cut off: {cut:.1f} %", transform=axes.get_xaxis_transform(), va="top",
+            color=OKABE_ITO["vermillion"], fontweight="bold",
+        )  # fmt: skip
+        axes.set_xlabel(f"tokens in a sentence  (the last bar: {last} or more)")
+        axes.set_ylabel("% of sentences")
+        axes.set_title(f"{len(tokens):,} sentences, half of them up to {np.median(tokens):.0f} tokens long")
+        axes.grid(axis="y")
+    fig.set_label(
+        f"Histogram of sentence lengths in tokens: median {np.median(tokens):.0f}, longest {tokens.max()}; "
+        f"{cut:.1f} % are longer than {max_length} and are cut."
+    )
+    return fig
+
+
+def losses_compared(
+    loss: Mapping[str, Sequence[float]], steps: Mapping[str, Sequence[int]], score: Mapping[str, Sequence[float]]
+) -> Figure:
+    """Draw short trainings side by side: each one's loss, and what no loss sees, the probe.
+
+    Args:
+        loss: Name → loss of every step.
+        steps: Name → steps after which the probe was asked.
+        score: Name → Spearman × 100 there.
+
+    Raises:
+        HncseError: No losses, more than seven, or a loss or score that is not finite.
+    """
+    for name in loss:
+        finite(loss[name], f"values of the loss {name!r}")
+        finite(score[name], f"scores of {name!r}")
+    named = zip(loss.items(), looks(list(loss), "losses"), strict=True)
+    with styled():
+        fig = Figure(figsize=(8.2, 1.7 * max(2, len(loss)) + 0.3), layout="constrained")
+        grid = fig.add_gridspec(len(loss), 2)
+        right = fig.add_subplot(grid[:, 1])
+        for place, ((name, values), (shade, line, marker)) in enumerate(named):
+            left = fig.add_subplot(grid[place, 0])
+            left.plot(np.arange(1, len(values) + 1), values, line, color=shade)
+            left.set_title(f"{one_line(name)}: its loss", fontsize=10)
+            left.grid(axis="y")
+            left.margins(y=0.15)
+            right.plot(steps[name], score[name], line, marker=marker, color=shade, markersize=6, label=one_line(name))
+        left.set_xlabel("step")
+        low = min(min(values) for values in score.values())
+        high = max(max(values) for values in score.values())
+        room = max(1.0, 0.25 * (high - low))
+        right.set_ylim(low - room, high + room)
+        right.set_title("Probe: the same question to all", fontsize=10)
+        right.set_ylabel("Spearman × 100")
+        right.set_xlabel("step")
+        right.grid(axis="y")
+        right.legend(frameon=False, fontsize=9, handlelength=3.2, loc="lower right")
+    ends = "; ".join(
+        f"{name}: loss {values[0]:.2f} to {values[-1]:.2f}, probe {score[name][0]:.1f} to {score[name][-1]:.1f}"
+        for name, values in loss.items()
+    )
+    fig.set_label(f"Two panels over training steps, loss and probe, for {len(loss)} losses. {ends}.")
+    return fig
+
+
+def _decoupled(z1: Tensor, z2: Tensor, tau: float) -> Tensor:
+    """The loss written in notebook 08."""
+    import torch
+    import torch.nn.functional as F
+
+    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / tau  # (N, N)
+    positive = torch.eye(len(logits), dtype=torch.bool)
+    return (logits.masked_fill(positive, -torch.inf).logsumexp(dim=1) - logits.diagonal()).mean()
+
+
+def _of_notebook_08() -> dict[str, Figure]:
+    from hncse import demonstrations as demo
+    from hncse.data import corpora
+    from hncse.encoder import SentenceEncoder
+    from hncse.plain_training import Loss, objective
+    from hncse.training import TrainingConfig
+
+    sentences = corpora.load("docstrings", limit=1000).sentences
+    model = SentenceEncoder.from_pretrained("kit", device="cpu")
+    tau = TrainingConfig(encoder="kit").temperature or 0.05
+    losses: dict[str, Loss] = {"SimCSE": objective("InfoNCE", tau), "DCL": functools.partial(_decoupled, tau=tau)}
+    traces = demo.side_by_side("kit", sentences, losses, steps=16)
+    return {
+        "own_text_lengths": corpus_lengths([len(row) for row in model.tokenize(sentences)], 32),
+        "own_text_losses": losses_compared(
+            {name: trace.loss for name, trace in traces.items()},
+            {name: trace.steps for name, trace in traces.items()},
+            {name: trace.series("spearman") for name, trace in traces.items()},
+        ),
     }

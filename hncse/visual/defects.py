@@ -1,19 +1,29 @@
-"""Pictures of "paper against code" (notebook 07): the search, what anisotropy does, presets beside presets."""
+"""The pictures of "paper against code" (notebook 07).
+
+The released search, what anisotropy does, presets beside presets, and hard negatives as a colder softmax.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError
-from hncse.evaluation.defects import Beside
+from hncse.evaluation.defects import Comparison
+from hncse.evaluation.temperature import Match
 from hncse.runs import Run
 from hncse.visual.style import CASE_COLOURS, MUTED, OKABE_ITO, figure, log_axis, one_line, styled
 
-__all__ = ["anisotropy_figure", "presets_figure", "search_figure"]
+__all__ = [
+    "anisotropy_figure",
+    "colder_figure",
+    "presets_figure",
+    "search_figure",
+]
 
 _HATCH = {"A": "", "B": "///", "C": "..."}
 _LOOKS = [
@@ -30,14 +40,14 @@ def search_figure(terms: Mapping[str, NDArray[np.float64]]) -> Figure:
     """
     angle, total = terms["angle"], terms["gap"] + terms["rank"]
     best = float(angle[int(total.argmin())])
-    drawn = [
+    lines = [
         ("gap / τ: positive less mean negative", terms["gap"], OKABE_ITO["blue"], "--"),
         ("mean rank of the positive, from 1", terms["rank"], OKABE_ITO["orange"], "-."),
         ("their sum, which is minimised", total, OKABE_ITO["black"], "-"),
     ]
     with styled():
-        made, (left, right) = figure(8.6, 3.5, 1, 2)
-        for name, values, colour, style in drawn:
+        fig, (left, right) = figure(8.6, 3.5, 1, 2)
+        for name, values, colour, style in lines:
             left.plot(angle, values, linestyle=style, color=colour, label=one_line(name))
         left.axvline(best, color=MUTED, linewidth=1, linestyle=":")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
@@ -50,21 +60,21 @@ def search_figure(terms: Mapping[str, NDArray[np.float64]]) -> Figure:
             axes.set_xticks([0, 15, 30, 45, 60, 75, 90])
             axes.set_xlabel("angle of (w1, w2): 0° is no mixing, 45° equal parts")
             axes.grid(axis="y")
-    made.set_label(
+    fig.set_label(
         f"Two panels against the mixing angle. Left: the gap falls from {terms['gap'][0]:.2f} to "
         f"{terms['gap'].min():.2f} and the rank rises from {terms['rank'][0]:.2f} to {terms['rank'].max():.2f}; their "
         f"sum is least at {best:.0f}°. "
         f"Right: the loss, {terms['loss'][0]:.2f} without mixing, {terms['loss'].max():.2f} at most."
     )
-    return made
+    return fig
 
 
-def anisotropy_figure(strengths: Sequence[float], rows: Sequence[Sequence[Beside]]) -> Figure:
+def anisotropy_figure(strengths: Sequence[float], rows: Sequence[Sequence[Comparison]]) -> Figure:
     """Draw cases, and how far each preset's gradient points from SimCSE's, against anisotropy.
 
     Args:
-        strengths: (S,) as `hncse.evaluation.defects.squeezed` takes them.
-        rows: For each strength, `hncse.evaluation.defects.beside` of the same presets.
+        strengths: (S,) as `hncse.evaluation.defects.shift` takes them.
+        rows: For each strength, `hncse.evaluation.defects.compare` of the same presets.
 
     Raises:
         HncseError: No strengths, rows that do not fit them, or more presets than can be told apart.
@@ -75,7 +85,7 @@ def anisotropy_figure(strengths: Sequence[float], rows: Sequence[Sequence[Beside
     if not 0 < len(names) < len(_LOOKS):
         raise HncseError(f"there are {len(names)} presets to draw; give 1 to {len(_LOOKS) - 1}")
     with styled():
-        made, (left, right) = figure(8.6, 3.5, 1, 2)
+        fig, (left, right) = figure(8.6, 3.5, 1, 2)
         shares = 100 * np.array([row[0].cases for row in rows]).T  # (3, S)
         areas = left.stackplot(strengths, shares, colors=list(CASE_COLOURS.values()), labels=list(CASE_COLOURS))
         for area, hatch in zip(areas, _HATCH.values(), strict=True):
@@ -102,8 +112,8 @@ def anisotropy_figure(strengths: Sequence[float], rows: Sequence[Sequence[Beside
     near = ", ".join(
         f"{100 * row[0].cases[0]:.0f} % at {strength:g}" for strength, row in zip(strengths, rows, strict=True)
     )
-    made.set_label(f"Left: share of anchors in case A, {near}. Right, the angle from SimCSE's gradient: {ends}.")
-    return made
+    fig.set_label(f"Left: share of anchors in case A, {near}. Right, the angle from SimCSE's gradient: {ends}.")
+    return fig
 
 
 def presets_figure(runs: Mapping[str, Run]) -> Figure:
@@ -118,7 +128,7 @@ def presets_figure(runs: Mapping[str, Run]) -> Figure:
     if not 0 < len(runs) <= len(_LOOKS):
         raise HncseError(f"there are {len(runs)} runs to draw; give 1 to {len(_LOOKS)}")
     with styled():
-        made, (left, right) = figure(8.6, 3.5, 1, 2)
+        fig, (left, right) = figure(8.6, 3.5, 1, 2)
         parts = []
         for (colour, style, marker), (name, run) in zip(_LOOKS[: len(runs)], runs.items(), strict=True):
             lines = [line for line in run.history if "loss" in line and "case_a" in line]
@@ -147,6 +157,70 @@ def presets_figure(runs: Mapping[str, Run]) -> Figure:
             axes.set_xlabel("step")
             axes.grid(axis="y")
         handles, labels = left.get_legend_handles_labels()
-        made.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    made.set_label(f"Two panels over training steps, loss and share of case A, a line a preset. {'; '.join(parts)}.")
-    return made
+        fig.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    fig.set_label(f"Two panels over training steps, loss and share of case A, a line a preset. {'; '.join(parts)}.")
+    return fig
+
+
+_TAU_LOOKS = [
+    (OKABE_ITO["blue"], "-"), (OKABE_ITO["green"], "--"), (OKABE_ITO["orange"], "-."), (OKABE_ITO["vermillion"], ":"),
+    (OKABE_ITO["purple"], (0, (5, 1))), (OKABE_ITO["sky"], (0, (1, 1))),
+]  # fmt: skip
+
+
+def colder_figure(matches: Sequence[Match], baseline: str = "SimCSE") -> Figure:
+    """Draw how alike two losses' gradients are, over the baseline's τ, and where they are most alike.
+
+    Args:
+        matches: From `hncse.evaluation.temperature.matches`, one preset at up to six temperatures.
+        baseline: Its name in the picture.
+
+    Raises:
+        HncseError: Nothing to draw, or more lines than can be told apart.
+    """
+    if not 0 < len(matches) <= len(_TAU_LOOKS):
+        raise HncseError(f"{len(matches)} temperatures were given; 1 to {len(_TAU_LOOKS)} can be drawn")
+    preset, baseline = one_line(matches[0].preset), one_line(baseline)
+    with styled():
+        fig, (left, right) = figure(8.6, 3.7, 1, 2)
+        for match, (colour, style) in zip(matches, _TAU_LOOKS[: len(matches)], strict=True):
+            left.plot(
+                match.candidates, match.cosines, color=colour, linestyle=style, label=f"τ = {match.temperature:g}"
+            )
+            top = int(match.cosines.argmax())
+            left.plot(match.candidates[top], match.cosines[top], marker="o", color=colour)
+            same = float(np.interp(np.log(match.temperature), np.log(match.candidates), match.cosines))
+            left.plot(match.temperature, same, marker="s", markerfacecolor="white", color=colour)
+        left.set_ylabel("cosine of the two gradients")
+        left.set_ylim(max(0.0, min(float(m.cosines.max()) for m in matches) - 0.35), 1.0)
+        left.set_title(f"{preset} beside {baseline}", fontsize=10)
+        left.legend(title=preset, fontsize=8.5, title_fontsize=8.5, loc="lower right")
+        hot = np.array([m.temperature for m in matches])
+        like = np.array([m.alike for m in matches])
+        right.plot(hot, hot, color=MUTED, linestyle="--", label="the same τ")
+        right.errorbar(
+            hot, like, yerr=np.nan_to_num([m.spread for m in matches]), color=OKABE_ITO["black"], marker="o", capsize=3,
+            label=preset,
+        )  # fmt: skip
+        right.set_xlabel(f"τ of {preset}")
+        right.set_ylabel(f"τ at which {baseline} pulls most alike")
+        right.set_title("The τ it acts like", fontsize=10)
+        right.set_yscale("log")
+        right.legend(fontsize=8.5, loc="upper left")
+        left.set_xlabel(f"τ of {baseline}")
+        _temperatures(left, "x", [0.04, 0.07, 0.1, 0.2, 0.3, 0.5])
+        _temperatures(right, "y", sorted({0.05, 0.1, 0.2, 0.3, 0.5}))
+        _temperatures(right, "x", list(hot))
+    fig.set_label(
+        f"Two panels. Left: cosine of the gradients of {preset} and {baseline} over {baseline}'s temperature. Right: "
+        + "; ".join(f"{preset} at {m.temperature:g} acts most like {baseline} at {m.alike:.2f}" for m in matches)
+        + "."
+    )
+    return fig
+
+
+def _temperatures(axes: Axes, axis: str, ticks: Sequence[float]) -> None:
+    line = axes.xaxis if axis == "x" else axes.yaxis
+    (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
+    line.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    line.set_ticks([], minor=True)

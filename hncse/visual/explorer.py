@@ -20,14 +20,13 @@ import numpy as np
 from hncse.errors import HncseError, unknown
 from hncse.evaluation.geometry import angle
 from hncse.visual import boundary
-from hncse.visual.scenes import KINDS, Film, Moment
-from hncse.visual.study import Study
+from hncse.visual.study import KINDS, Film, Moment, Study
 
 __all__ = ["SCRIPT", "Explorer", "scene", "show"]
 
 SCRIPT = Path(__file__).with_name("explorer.js")
 _WIDEST = 100.0  # degrees at the ruler's right end
-_SHOWN = 40  # anchors listed at most
+_LISTED = 40  # anchors listed at most
 
 
 class Explorer:
@@ -42,13 +41,13 @@ class Explorer:
     """
 
     def __init__(self, study: Study, anchor: str | None = None, name: str | None = None) -> None:
-        """Begin at an anchor (None: `Study.telling`) and a run (None: the first), at its first snapshot.
+        """Begin at an anchor (None: `Study.example_group`) and a run (None: the first), at its first snapshot.
 
         Raises:
             HncseError: No such anchor or run; the nearest is given.
         """
         self.study, self.mixes = study, True
-        self.anchor = study.group(anchor).id if anchor else study.telling()
+        self.anchor = study.group(anchor).id if anchor else study.example_group()
         self.name = next(iter(study.runs))
         self.step = study.steps[self.name][0]
         if name is not None:
@@ -61,11 +60,11 @@ class Explorer:
 
     def options(self, words: str = "") -> list[tuple[str, str]]:
         """Anchors to choose from: (shown, id) of those that `Study.search` finds, at most 40, the chosen one first."""
-        found = self.study.search(words)
+        matching = self.study.search(words)
         chosen = self.study.group(self.anchor)
-        if chosen in found:
-            found = [chosen, *(g for g in found if g is not chosen)]
-        return [(f"{g.anchor[:88]}{'…' if len(g.anchor) > 88 else ''}  ({g.id})", g.id) for g in found[:_SHOWN]]
+        if chosen in matching:
+            matching = [chosen, *(g for g in matching if g is not chosen)]
+        return [(f"{g.anchor[:88]}{'…' if len(g.anchor) > 88 else ''}  ({g.id})", g.id) for g in matching[:_LISTED]]
 
     def choose_anchor(self, name: str) -> None:
         """Show another anchor.
@@ -117,13 +116,13 @@ def scene(film: Film, at: Moment, *, mixes: bool = True) -> dict[str, Any]:
             ids.append(f"m{i}")
     drawn = np.concatenate([np.ones(len(film.points), bool), np.full(len(at.synthetic), mixes)])
     drawn[len(film.points)] &= at.mixes.case != "B"
-    visible = boundary.shown(film, at, mixes)[drawn]  # on the map; the ruler has all
+    visible = boundary.visible(film, at, mixes)[drawn]  # on the map; the ruler has all
     places = film.framed(np.concatenate([at.places, at.mix_places]))[drawn]
     cosine = np.concatenate([at.cosine, [m.cosine for m in at.synthetic]])[drawn]
     rows = boundary.ruler_rows(kinds, angle(cosine))
     points = [
         {"id": ids[i], "look": looks[i], "x": round(float(places[i, 0]), 4), "y": round(float(places[i, 1]), 4),
-         "angle": round(float(angle(cosine[i])), 2), "row": round(rows[i], 4), "wrong": bool(at.drawn_wrong[drawn][i]),
+         "angle": round(float(angle(cosine[i])), 2), "row": round(rows[i], 4), "wrong": bool(at.wrong_side[drawn][i]),
          "onmap": bool(visible[i]), "tip": tips[i]}
         for i in sorted(range(len(ids)), key=lambda i: _depth(kinds[i]))
     ]  # fmt: skip
@@ -161,7 +160,7 @@ def _widgets(state: Explorer) -> Any:
     short = {"description_width": "52px"}
     row, rest = w.Layout(width="100%", max_width="960px"), w.Layout(flex="1 1 0", width="0", min_width="0")
     find = w.Text(description="search", placeholder="words, or an id", style=short, layout=w.Layout(flex="0 0 230px"))
-    found = w.Label(f"{len(state.study.groups)} found", layout=w.Layout(flex="0 0 80px"))
+    count = w.Label(f"{len(state.study.groups)} count", layout=w.Layout(flex="0 0 80px"))
     pick = w.Dropdown(description="anchor", options=state.options(), value=state.anchor, style=short, layout=rest)
     run = w.ToggleButtons(options=list(state.study.runs), value=state.name)
     run.style.button_width = "auto"
@@ -178,7 +177,7 @@ def _widgets(state: Explorer) -> Any:
         control.observe(changed, "value")
 
     def search(words: str) -> None:
-        found.value = f"{len(state.study.search(words))} found"
+        count.value = f"{len(state.study.search(words))} count"
         if options := state.options(words):
             pick.options = options  # chooses the first
             state.choose_anchor(pick.value)
@@ -194,7 +193,11 @@ def _widgets(state: Explorer) -> Any:
     on(run, switch)
     on(step, state.move)
     on(mixes, lambda shown: setattr(state, "mixes", shown))
-    return w.VBox([w.HBox([find, found, pick], layout=row), w.HBox([run, mixes, step], layout=row), picture])
+    return w.VBox([w.HBox([find, count, pick], layout=row), w.HBox([run, mixes, step], layout=row), picture])
+
+
+def _count(found: int) -> str:
+    return f"{found} found" if found <= _LISTED else f"{_LISTED} of {found}"
 
 
 @functools.cache

@@ -1,7 +1,8 @@
-"""The pictures of training: how the loss fell, which cases fired, where the decision boundary cut before and after.
+"""The pictures of training and of hard negatives.
 
-Every function takes plain results (a run, a plane of similarities, a table) and returns a matplotlib Figure whose
-``get_label()`` says in words what it shows; display it with `show`. Names stand beside what they name, not in a legend.
+How the loss fell, which cases fired, where the decision boundary cut before and after, what guards let through, which
+phenomena an encoder sees. Every function takes plain results (a run, a plane of similarities, a table) and returns a
+matplotlib Figure whose ``get_label()`` says in words what it shows; display it with `show`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,20 @@ from hncse.errors import HncseError
 from hncse.presets import LossOptions
 from hncse.runs import Run
 from hncse.visual.leaderboard import dev_and_test, sts_figure, transfer_figure
-from hncse.visual.mixes import cases
-from hncse.visual.negatives import guard_curves, phenomena
-from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, finite, label_right, save, show, styled
+from hncse.visual.study import cases
+from hncse.visual.style import (
+    CASE_COLOURS,
+    INK,
+    MUTED,
+    OKABE_ITO,
+    figure,
+    finite,
+    label_right,
+    one_line,
+    save,
+    show,
+    styled,
+)
 
 __all__ = [
     "case_fractions",
@@ -61,7 +73,7 @@ def training_curve(run: Run) -> Figure:
         raise HncseError(f"run {run.name!r} has no logged steps to draw")
     with styled():
         rows = 1 + bool(scores)
-        made, axes = figure(8.2, 2.6 * rows + 0.3, rows=rows, sharex=True)
+        fig, axes = figure(8.2, 2.6 * rows + 0.3, rows=rows, sharex=True)
         _line(axes[0], *loss, OKABE_ITO["black"], "-", ".")
         axes[0].set_title("Training loss")
         axes[0].set_ylabel("loss")
@@ -72,8 +84,8 @@ def training_curve(run: Run) -> Figure:
             panel.margins(y=0.12)
         _step_axis(axes[-1])
         axes[-1].set_xlim(0, max(1, *(series[0][-1] for series in (loss, *scores.values()) if len(series[0]))))
-    made.set_label("Lines over training steps. " + " ".join(_change(*s) for s in [("Loss", loss), *scores.items()]))
-    return made
+    fig.set_label("Lines over training steps. " + " ".join(_change(*s) for s in [("Loss", loss), *scores.items()]))
+    return fig
 
 
 def _score_panel(axes: Axes, scores: dict[str, tuple[NDArray[Any], NDArray[Any]]], kept: int | None) -> None:
@@ -110,7 +122,7 @@ def case_fractions(run: Run) -> Figure:
         steps = np.array([0, steps[0]])
         shares = {case: np.repeat(y, 2) for case, y in shares.items()}
     with styled():
-        made, (axes,) = figure(8.2, 3.4)
+        fig, (axes,) = figure(8.2, 3.4)
         tops = np.cumsum(list(shares.values()), axis=0)  # (3, steps)
         bottoms = tops - np.array(list(shares.values()))
         axes.set_xlim(steps[0], steps[-1])
@@ -122,8 +134,8 @@ def case_fractions(run: Run) -> Figure:
         axes.set_ylabel("% of anchors")
         _step_axis(axes)
     ends = ", ".join(f"{CASE_NAMES[c]} {shares[c][0]:.0f} % to {shares[c][-1]:.0f} %" for c in "ABC")
-    made.set_label(f"Stacked areas over training steps; from the first to the last: {ends}.")
-    return made
+    fig.set_label(f"Stacked areas over training steps; from the first to the last: {ends}.")
+    return fig
 
 
 def _name_areas(axes: Axes, steps: NDArray[Any], bottoms: NDArray[Any], tops: NDArray[Any]) -> None:
@@ -168,16 +180,16 @@ def similarity_plane(before: Plane, after: Plane, band: float = BAND) -> Figure:
     planes = [{key: finite(p[key], "cosines") for key in ("hardest_negative", "positive")} for p in (before, after)]
     values = np.concatenate([cosine for plane in planes for cosine in plane.values()])
     with styled():
-        made, panels = figure(8.2, 4.7, columns=2, sharex=True, sharey=True)
+        fig, panels = figure(8.2, 4.7, columns=2, sharex=True, sharey=True)
         low = min(0.8, np.floor(10 * float(values.min()) - 0.2) / 10)
         for panel, plane, title in zip(panels, planes, ("Before training", "After training"), strict=True):
             _plane_panel(panel, plane, title, low, band)
         panels[0].set_ylabel("similarity to the positive, p")
-    made.set_label(
+    fig.set_label(
         "Two scatter plots of the probe's groups, hardest negative across, positive up, with the line p = n. "
         + " ".join(f"{when}, {_shares(plane, band)}." for when, plane in zip(("Before", "After"), planes, strict=True))
     )
-    return made
+    return fig
 
 
 def _plane_panel(axes: Axes, plane: Plane, title: str, low: float, band: float) -> None:
@@ -240,18 +252,18 @@ def margins(before: Plane, after: Plane) -> Figure:
     width = max((high - low) / 36, 1e-5)
     ends = min(np.floor(low / width - 1e-9), -6), max(np.ceil(high / width + 1e-9), 6)  # room for words on both sides
     with styled():
-        made, panels = figure(8.2, 4.2, rows=2, sharex=True, sharey=True)
+        fig, panels = figure(8.2, 4.2, rows=2, sharex=True, sharey=True)
         bins = width * np.arange(ends[0], ends[1] + 1)  # 0 is an edge: no bar is on both sides of the boundary
         for panel, margin, title in zip(panels, both, ("Before training", "After training"), strict=True):
             _margin_panel(panel, margin, bins, title)
         panels[1].set_xlabel("margin p - n   (right of 0: the positive is nearer than every hard negative)")
     ahead = [100 * np.mean(margin > 0) for margin in both]
-    made.set_label(
+    fig.set_label(
         f"Two histograms of the probe groups' margins. The positive is ahead in {ahead[0]:.0f} % of groups before "
         f"training, in {ahead[1]:.0f} % after; the median margin goes from {np.median(both[0]):+.3f} to "
         f"{np.median(both[1]):+.3f}."
     )
-    return made
+    return fig
 
 
 def _margin_panel(axes: Axes, margin: NDArray[np.float64], bins: NDArray[np.float64], title: str) -> None:
@@ -306,3 +318,100 @@ def _change(name: str, points: tuple[NDArray[Any], NDArray[Any]]) -> str:
 def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], colour: str, style: str, marker: str) -> None:
     if len(x):
         axes.plot(x, y, style, color=colour, marker=marker if len(x) < 40 else None, markersize=5, clip_on=False)
+
+
+_LOOKS = {  # guard → name, colour, shape, line: any of the three tells them apart
+    "max_similarity": ("similarity ceiling", OKABE_ITO["blue"], "o", "-"),
+    "calibrated": ("calibrated on the probe", OKABE_ITO["vermillion"], "D", "--"),
+    "skip": ("skip the first r", OKABE_ITO["orange"], "s", "-."),
+    "word_overlap": ("word overlap", OKABE_ITO["green"], "^", ":"),
+    "character_overlap": ("character overlap", OKABE_ITO["purple"], "v", ":"),
+    "min_similarity": ("similarity floor", OKABE_ITO["black"], "P", "-"),
+}
+_SERIES = (  # encoders in a phenomena picture
+    (OKABE_ITO["orange"], "^"), (OKABE_ITO["blue"], "o"), (OKABE_ITO["green"], "s"), (OKABE_ITO["vermillion"], "D"),
+)  # fmt: skip
+
+
+def guard_curves(result: Mapping[str, Any]) -> Figure:
+    """Draw, for every guard, how safe its choice is against how many true hard negatives it keeps.
+
+    Args:
+        result: From `hncse.evaluation.audit.audit`.
+    """
+    from hncse.evaluation.audit import SAFE, YIELD
+
+    with styled():
+        fig, (axes,) = figure(8.2, 4.6)
+        for guard, (name, colour, marker, line) in _LOOKS.items():
+            rows = sorted(result["guards"].get(guard, ()), key=lambda row: row["yield"])
+            if rows:
+                x, y = ([100 * row[key] for row in rows] for key in ("yield", "safe"))
+                axes.plot(x, y, line, marker=marker, color=colour, markersize=4.5, linewidth=1.4, label=name)
+        start = result["guards"]["none"][0]
+        axes.plot(100 * start["yield"], 100 * start["safe"], "*", color=INK, markersize=13, label="no guard")
+        axes.axhspan(100 * SAFE, 100.5, xmin=0, xmax=1, color=OKABE_ITO["sky"], alpha=0.12)
+        axes.plot([100 * YIELD, 100 * YIELD, 103], [100.5, 100 * SAFE, 100 * SAFE], color=MUTED, linewidth=1)
+        axes.annotate(
+            "where a good guard would be", (76, (100 * SAFE + 100.3) / 2), ha="center", va="center", color=MUTED
+        )
+        axes.set_xlim(-2, 103)
+        low = min(row["safe"] for rows in result["guards"].values() for row in rows)
+        axes.set_ylim(100 * low - 1, 100.5)
+        axes.set_xlabel("true hard negatives kept, % of those among the neighbours")
+        axes.set_ylabel("kept neighbours that are\nno paraphrase, %")
+        axes.grid()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)
+    best = result["best"]
+    words = (
+        "none is safe enough"
+        if best is None
+        else f"the best safe one, {best['guard']}, keeps {100 * best['yield']:.0f} % of the hard negatives"
+    )
+    fig.set_label(
+        f"Curves for {len(result['guards']) - 1} guards, hard negatives kept across, share free of paraphrases up. "
+        f"Without a guard {100 * start['safe']:.0f} % are free of paraphrases; {words}."
+    )
+    return fig
+
+
+def phenomena(results: Mapping[str, Mapping[str, Any]], paraphrase: str = "close") -> Figure:
+    """Draw, for every phenomenon, how often the paraphrase outranks the hard negative, with intervals.
+
+    Args:
+        results: Encoder's name → result of `hncse.evaluation.probe.evaluate`; four at most.
+        paraphrase: ``close``, ``far``, ``overall`` or ``both``.
+
+    Raises:
+        HncseError: No results, or more than four.
+    """
+    if not 1 <= len(results) <= len(_SERIES):
+        raise HncseError(f"there are {len(results)} encoders to draw; give 1 to {len(_SERIES)}")
+    first = next(iter(results.values()))
+    names = sorted(first["phenomena"], key=lambda n: first["phenomena"][n][paraphrase]["value"])
+    with styled():
+        fig, (axes,) = figure(8.2, 0.9 + 0.42 * len(names))
+        for i, ((encoder, result), (colour, marker)) in enumerate(
+            zip(results.items(), _SERIES[: len(results)], strict=True)
+        ):
+            places = np.arange(len(names)) + 0.2 * (i - (len(results) - 1) / 2)
+            for place, name in zip(places, names, strict=True):
+                entry = result["phenomena"][name][paraphrase]
+                if entry["interval"]:
+                    axes.plot(entry["interval"], [place, place], color=colour, linewidth=1.6)
+                label = one_line(encoder) if name == names[0] else None
+                axes.plot(entry["value"], place, marker, color=colour, markersize=5, label=label)
+        axes.axvline(50, color=MUTED, linewidth=1, linestyle=":")
+        axes.set_ylim(-0.6, len(names) - 0.1)
+        axes.annotate("a coin", (50, len(names) - 0.45), xytext=(4, 0), textcoords="offset points", color=MUTED)
+        axes.set_yticks(range(len(names)), [one_line(name.replace("_", " ")) for name in names])
+        axes.set_xlim(0, 100)
+        axes.set_xlabel(f"hard negatives outranked by the {paraphrase} paraphrase, %; bars: 95 % intervals over groups")
+        axes.grid(axis="x")
+        axes.legend(loc="lower right")
+    words = "; ".join(
+        f"{encoder}: {result['triplet_accuracy'][paraphrase]['value']:.0f} % over all"
+        for encoder, result in results.items()
+    )
+    fig.set_label(f"Dots with bars for {len(names)} phenomena, share of hard negatives outranked. {words}.")
+    return fig

@@ -217,18 +217,17 @@ def _of_the_kit() -> dict[str, Figure]:
     from hncse.data import probe
     from hncse.evaluation import defects, temperature
     from hncse.visual import defects as drawn
-    from hncse.visual.temperature import colder_figure
 
     encoder = SentenceEncoder.from_pretrained("kit", device="cpu")
     anchors = [group.anchor for group in probe.load()]
     views = defects.raw_views(encoder, anchors[:64])
     batches = temperature.batches(encoder, anchors)
-    terms = defects.search_terms(*defects.squeezed(*views, defects.STRENGTHS[-2]))
-    rows = [defects.beside(*defects.squeezed(*views, strength), defects.PRESETS) for strength in defects.STRENGTHS]
+    terms = defects.search_terms(*defects.shift(*views, defects.STRENGTHS[-2]))
+    rows = [defects.compare(*defects.shift(*views, strength), defects.PRESETS) for strength in defects.STRENGTHS]
     return {
         "search_terms": drawn.search_figure(terms),
         "anisotropy": drawn.anisotropy_figure(defects.STRENGTHS, rows),
-        "colder_softmax": colder_figure(temperature.matches(batches, "hnm-no-replacement", temperature.SHOWN)),
+        "colder_softmax": drawn.colder_figure(temperature.matches(batches, "hnm-no-replacement", temperature.TAUS)),
     }
 
 

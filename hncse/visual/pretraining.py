@@ -36,7 +36,7 @@ def loss_curves(curves: Mapping[str, Floats], floor: float, window: int = 9) -> 
             raise HncseError(f"the loss curve of {name!r} has no points; it was made without language modelling")
         finite(curve, f"numbers of the loss curve of {name!r}")
     with styled():
-        made, (axes,) = figure(8.2, 3.8)
+        fig, (axes,) = figure(8.2, 3.8)
         ends = []
         for (name, curve), (colour, line, _) in zip(curves.items(), colours, strict=True):
             axes.plot(curve[:, 0], curve[:, 1], ".", color=colour, alpha=0.25, markersize=4)
@@ -56,8 +56,8 @@ def loss_curves(curves: Mapping[str, Floats], floor: float, window: int = 9) -> 
         axes.grid(axis="y")
         label_right(axes, ends)
     parts = [f"{n}: {_smooth(c[:, 1], window)[0]:.2f} to {_smooth(c[:, 1], window)[-1]:.2f}" for n, c in curves.items()]
-    made.set_label(f"Lines of loss over word pieces. {'; '.join(parts)}. Frequencies alone: {floor:.2f}.")
-    return made
+    fig.set_label(f"Lines of loss over word pieces. {'; '.join(parts)}. Frequencies alone: {floor:.2f}.")
+    return fig
 
 
 def _smooth(values: Floats, window: int) -> Floats:
@@ -79,7 +79,7 @@ def attention_curves(curves: Mapping[str, tuple[Floats, Floats]]) -> Figure:
     for name, curve in curves.items():
         finite(np.concatenate(curve), f"numbers of the attention curve of {name!r}")
     with styled():
-        made, (axes,) = figure(8.2, 3.8)
+        fig, (axes,) = figure(8.2, 3.8)
         ends = []
         for (name, (often, share)), (colour, line, marker) in zip(curves.items(), colours, strict=True):
             axes.plot(often, share, line, marker=marker, color=colour, markersize=5)
@@ -94,8 +94,8 @@ def attention_curves(curves: Mapping[str, tuple[Floats, Floats]]) -> Figure:
         label_right(axes, ends)
     parts = [f"{name}: {share[0]:.2f} for the rarest, {share[-1]:.2f} for the most frequent" for name, (_, share) in
              curves.items()]  # fmt: skip
-    made.set_label(f"Lines of attention received over the frequency of word pieces. {'; '.join(parts)}.")
-    return made
+    fig.set_label(f"Lines of attention received over the frequency of word pieces. {'; '.join(parts)}.")
+    return fig
 
 
 def stages_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -111,7 +111,7 @@ def stages_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         raise HncseError("there are no stages to draw")
     with_dev = all(row["stsb_dev"] is not None for row in rows)
     with styled():
-        made, panels = figure(8.2, 1.1 + 0.42 * len(rows), columns=1 + with_dev, sharey=True)
+        fig, panels = figure(8.2, 1.1 + 0.42 * len(rows), columns=1 + with_dev, sharey=True)
         _dots(panels[0], rows, "probe", "probe_interval")
         panels[0].set_xlabel("the probe, Spearman × 100")
         if with_dev:
@@ -123,8 +123,8 @@ def stages_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         f"{row['name']}: probe {row['probe']:.1f}" + (f", STS-B dev {row['stsb_dev']:.1f}" if with_dev else "")
         for row in rows
     ]
-    made.set_label("Dots for the scores of each stage, intervals as bars. " + "; ".join(parts) + ".")
-    return made
+    fig.set_label("Dots for the scores of each stage, intervals as bars. " + "; ".join(parts) + ".")
+    return fig
 
 
 def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]], column: str, interval: str | None) -> None:

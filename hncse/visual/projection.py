@@ -22,6 +22,7 @@ Taught in notebooks/04_decision_boundary.ipynb.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
 from collections.abc import Sequence
@@ -117,7 +118,7 @@ def fit_cached(reference: ArrayLike, folder: Path | None, *, neighbours: int = N
 
     Args:
         reference: As in `fit`.
-        folder: Where maps lie (a run's ``maps/``); None keeps nothing.
+        folder: Where maps lie (a run's ``maps/``); None keeps nothing, nor does a folder that cannot be written.
         neighbours: As in `fit`.
         seed: As in `fit`.
     """
@@ -125,13 +126,13 @@ def fit_cached(reference: ArrayLike, folder: Path | None, *, neighbours: int = N
     digest = hashlib.sha256(f"{_FORMAT} {rows.shape} {neighbours} {EPOCHS} {MIN_DIST} {seed}".encode())
     digest.update(rows.tobytes())
     path = folder / f"{digest.hexdigest()[:24]}.safetensors" if folder is not None else None
-    if path is not None and (kept := _read(path, len(rows))) is not None:
-        return kept
+    if path is not None and (stored := _read(path, len(rows))) is not None:
+        return stored
     flat = fit(rows, neighbours=neighbours, seed=seed)
     if path is not None:
         from safetensors.numpy import save
 
-        with whole_file(path, "wb") as file:
+        with contextlib.suppress(HncseError), whole_file(path, "wb") as file:  # the map is there all the same
             file.write(save({"places": flat}))
     return flat
 
@@ -154,15 +155,15 @@ def place(points: ArrayLike, reference: ArrayLike, places: ArrayLike, *, k: int 
     Raises:
         HncseError: A row without direction, widths that differ, k below 1, or not one place for each embedding.
     """
-    rows, known, flat = normalised(points), normalised(reference), np.asarray(places, dtype=np.float64)
-    if len(known) != len(flat):
-        raise HncseError(f"{len(known)} embeddings and {len(flat)} places; a map has one for each")
-    if rows.shape[1] != known.shape[1] or k < 1:
+    rows, mapped, flat = normalised(points), normalised(reference), np.asarray(places, dtype=np.float64)
+    if len(mapped) != len(flat):
+        raise HncseError(f"{len(mapped)} embeddings and {len(flat)} places; a map has one for each")
+    if rows.shape[1] != mapped.shape[1] or k < 1:
         raise HncseError(
-            f"points of width {rows.shape[1]} cannot be put among {k} neighbours of width {known.shape[1]}; widths "
+            f"points of width {rows.shape[1]} cannot be put among {k} neighbours of width {mapped.shape[1]}; widths "
             "must be equal and k at least 1"
         )
-    distance, nearest = _nearest(rows, known, min(k, len(known)))
+    distance, nearest = _nearest(rows, mapped, min(k, len(mapped)))
     weight = 1.0 / (distance + 1e-12)  # (m, k); 1 - cosine is half the squared distance
     weight /= weight.sum(axis=1, keepdims=True)
     return np.einsum("mk,mkc->mc", weight, flat[nearest])

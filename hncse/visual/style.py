@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import unicodedata
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
@@ -23,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from hncse import text as escape
 from hncse.errors import HncseError
 from hncse.files import whole_file
 from hncse.runs import Run
@@ -111,9 +111,9 @@ def styled() -> AbstractContextManager[None]:
 
 def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Figure, list[Axes]]:
     """Make a figure of ``width`` by ``height`` inches and its axes, row by row; call inside `styled`."""
-    made = Figure(figsize=(width, height), layout="constrained")
-    axes = made.subplots(rows, columns, squeeze=False, **kwargs)
-    return made, list(axes.flat)
+    fig = Figure(figsize=(width, height), layout="constrained")
+    axes = fig.subplots(rows, columns, squeeze=False, **kwargs)
+    return fig, list(axes.flat)
 
 
 def looks(names: Sequence[str], what: str, most: int = len(SERIES)) -> Sequence[tuple[str, str, str]]:
@@ -152,14 +152,13 @@ def finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
 
 
 def one_line(text: str, most: int | None = None) -> str:
-    """Text from outside as one line that can be drawn: control characters become spaces, lone surrogates �.
+    """Text from outside as one line that can be drawn; see `hncse.text.picture`.
 
     Args:
         text: A sentence or a name.
         most: Characters at most; the rest becomes "…". None cuts nothing.
     """
-    kinds = {"Cc": " ", "Zl": " ", "Zp": " ", "Cs": "\N{REPLACEMENT CHARACTER}"}
-    line = "".join(kinds.get(unicodedata.category(c), c) for c in str(text))
+    line = escape.picture(text)
     return line if most is None or len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
@@ -173,14 +172,14 @@ def spread(positions: list[float], gap: float, low: float, high: float) -> list[
         high: Highest; given up before ``gap`` is where both cannot hold.
     """
     order = sorted(range(len(positions)), key=positions.__getitem__)
-    placed = [min(max(p, low), high) for p in positions]
+    places = [min(max(p, low), high) for p in positions]
     for before, after in pairwise(order):
-        placed[after] = max(placed[after], placed[before] + gap)
-    if order and placed[order[-1]] > high:
-        placed[order[-1]] = high
+        places[after] = max(places[after], places[before] + gap)
+    if order and places[order[-1]] > high:
+        places[order[-1]] = high
         for after, before in pairwise(order[::-1]):
-            placed[before] = min(placed[before], placed[after] - gap)
-    return placed
+            places[before] = min(places[before], places[after] - gap)
+    return places
 
 
 def label_right(axes: Axes, ends: list[tuple[float, str, str]], size: float = 9, swatches: Sequence[str] = ()) -> None:
@@ -193,9 +192,9 @@ def label_right(axes: Axes, ends: list[tuple[float, str, str]], size: float = 9,
         swatches: Colour of a small square before each text; none where empty.
     """
     low, high = axes.get_ylim()
-    made = axes.get_figure(root=True)
-    assert made is not None
-    height = axes.get_position().height * made.get_figheight() * 72  # points
+    fig = axes.get_figure(root=True)
+    assert fig is not None
+    height = axes.get_position().height * fig.get_figheight() * 72  # points
     gap = 1.25 * size / height * (high - low)
     places = spread([y for y, _, _ in ends], gap, low + gap / 2, high - gap / 2)
     for place, swatch in zip(places, swatches, strict=False):
@@ -219,9 +218,9 @@ def log_axis(axes: Axes, axis: str) -> None:
     line.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
 
 
-def png(picture: Figure) -> bytes:
+def png(fig: Figure) -> bytes:
     """The figure as a PNG file's bytes."""
-    return _render(picture, "png")
+    return _render(fig, "png")
 
 
 def save(picture: Figure, path: Path) -> list[Path]:
@@ -267,11 +266,11 @@ def show(picture: Figure, name: str, alt: str, caption: str, run: Run | None = N
     from IPython.display import display
 
     code = base64.b64encode(png(picture)).decode()
-    shown = (
+    markup = (
         f'<figure style="margin:0"><img src="data:image/png;base64,{code}" alt="{html.escape(alt)}" '
         f'style="width:100%;max-width:{WIDTH}px"/><figcaption>{html.escape(caption)}</figcaption></figure>'
     )
-    display({"text/html": shown, "image/png": code, "text/plain": f"{alt} {caption}"}, raw=True)
+    display({"text/html": markup, "image/png": code, "text/plain": f"{alt} {caption}"}, raw=True)
 
 
 def _render(picture: Figure, ending: str) -> bytes:

@@ -25,16 +25,16 @@ def views(n: int = 24, d: int = 12, noise: float = 0.1, seed: int = 0) -> tuple[
 
 def test_a_common_part_raises_cosines_and_moves_anchors_to_case_a() -> None:
     z1, z2 = views()
-    assert all(torch.equal(a, b) for a, b in zip(defects.squeezed(z1, z2, 0.0), (z1, z2), strict=True))
-    near = [defects.beside(*defects.squeezed(z1, z2, s), ["simcse"])[0].cases[0] for s in (0.0, 3.0, 10.0)]
+    assert all(torch.equal(a, b) for a, b in zip(defects.shift(z1, z2, 0.0), (z1, z2), strict=True))
+    near = [defects.compare(*defects.shift(z1, z2, s), ["simcse"])[0].cases[0] for s in (0.0, 3.0, 10.0)]
     assert near[0] == 0 and near[0] < near[1] <= near[2] == 1
-    x1, x2 = (F.normalize(z, dim=1) for z in defects.squeezed(z1, z2, 10.0))
+    x1, x2 = (F.normalize(z, dim=1) for z in defects.shift(z1, z2, 10.0))
     assert float((x1 @ x2.T).min()) > 0.9
 
 
 def test_pm_is_simcse_where_all_is_safe_and_hnm_is_not() -> None:
     z1, z2 = views()
-    rows = {row.preset: row for row in defects.beside(z1, z2, ["pm-intended", "pm-as-released", "hnm-as-released"])}
+    rows = {row.preset: row for row in defects.compare(z1, z2, ["pm-intended", "pm-as-released", "hnm-as-released"])}
     plain = float(losses.build("simcse")(z1, z2).loss)
     assert rows["pm-intended"].loss == rows["pm-as-released"].loss == pytest.approx(plain)
     assert rows["pm-intended"].angle < 1e-4 and rows["hnm-as-released"].angle > 1
@@ -43,14 +43,14 @@ def test_pm_is_simcse_where_all_is_safe_and_hnm_is_not() -> None:
 
 
 def test_draws_of_the_released_study_differ_and_the_search_does_not() -> None:
-    z = defects.squeezed(*views(), 10.0)
-    drawn = {defects.beside(*z, ["pm-as-released"], {"seed": seed})[0].mix_angle for seed in range(5)}
-    chosen = {defects.beside(*z, ["pm-intended"], {"seed": seed})[0].mix_angle for seed in range(5)}
+    z = defects.shift(*views(), 10.0)
+    drawn = {defects.compare(*z, ["pm-as-released"], {"seed": seed})[0].mix_angle for seed in range(5)}
+    chosen = {defects.compare(*z, ["pm-intended"], {"seed": seed})[0].mix_angle for seed in range(5)}
     assert len(drawn) == 5 and len(chosen) == 1
 
 
 def test_the_searchs_terms_are_the_kits_objective() -> None:
-    z1, z2 = defects.squeezed(*views(), 10.0)
+    z1, z2 = defects.shift(*views(), 10.0)
     terms = defects.search_terms(z1, z2, 0.05, steps=65)
     assert np.all(np.diff(terms["loss"]) > 0)  # mixing only ever makes the loss larger
     total = terms["gap"] + terms["rank"]
@@ -110,10 +110,10 @@ def test_the_callers_random_state_and_the_encoders_mode_are_untouched(kit) -> No
         with random_state.unchanged():
             defects.raw_views(kit, texts[:4], seed=3)
             defects.first_last(small)
-            defects.beside(z1, z2, defects.PRESETS)
+            defects.compare(z1, z2, defects.PRESETS)
             defects.search_terms(z1, z2)
             defects.distinct_mixes()
-            defects.scored_pairs(kit)
+            defects.label_scores(kit)
             defects.uniformities(z1.numpy())
             temperature.matches(temperature.batches(kit, texts), "hnm-no-replacement", [0.2], candidates=(0.1, 0.2))
         assert kit.training is small.training is mode
@@ -140,7 +140,7 @@ def test_the_mode_is_put_back_when_the_encoder_fails(monkeypatch) -> None:
         lambda: defects.last_batch(10, 0),
         lambda: defects.uniformities(np.ones((1, 3))),
         lambda: defects.uniformities(np.full((4, 3), np.nan)),
-        lambda: defects.scored_pairs(tiny.encoder(), per_batch=0),
+        lambda: defects.label_scores(tiny.encoder(), per_batch=0),
         lambda: defects.table(tiny.encoder(), ["one", "two"]),
     ],
 )

@@ -13,7 +13,8 @@ from hncse import SentenceEncoder
 from hncse.data import probe
 from hncse.errors import HncseError
 from hncse.evaluation import temperature
-from hncse.visual.temperature import colder_figure
+from hncse.visual.defects import colder_figure
+from tests import tiny
 from tests.evaluation.test_defects import views
 
 
@@ -55,6 +56,8 @@ def test_hnm_acts_like_a_colder_softmax_where_the_notebook_says_so() -> None:
 
 
 def test_nothing_to_compare_is_said() -> None:
+    with pytest.raises(HncseError, match="size is 0"):
+        temperature.batches(tiny.encoder(), tiny.sentences(4), size=0)
     with pytest.raises(HncseError, match="0 batches"):
         temperature.matches([], "simcse", [0.1])
     with pytest.raises(HncseError, match="0 temperatures were given"):

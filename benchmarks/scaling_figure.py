@@ -130,7 +130,7 @@ def scaling_figure(table: pd.DataFrame) -> Figure:
         if not (table["axis"] == axis).any():
             raise HncseError(f"the table has no rows of the axis {axis!r} to draw")
     with styled():
-        made, panels = figure(8.2, 4.2, columns=2, sharey=True)
+        fig, panels = figure(8.2, 4.2, columns=2, sharey=True)
         for axes, axis in zip(panels, _TITLES, strict=True):
             rows = table[table["axis"] == axis]
             ours = rows["amount"].max() if axis == "text" else 0
@@ -145,8 +145,8 @@ def scaling_figure(table: pd.DataFrame) -> Figure:
         low, high = panels[0].get_ylim()
         panels[0].set_ylim(low - 0.02 * (high - low), high + 0.1 * (high - low))
         _legend(panels[1])
-    made.set_label(_words(table))
-    return made
+    fig.set_label(_words(table))
+    return fig
 
 
 def _place(amount: float, smallest: float) -> float:

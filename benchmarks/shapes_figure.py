@@ -42,7 +42,7 @@ def shapes_figure(table: pd.DataFrame, ours: Shape, limit: float = LIMIT) -> Fig
     if not len(table):
         raise HncseError("the table has no shapes to draw")
     with styled():
-        made, panels = figure(8.2, 6.2, rows=2, sharex=True)
+        fig, panels = figure(8.2, 6.2, rows=2, sharex=True)
         for axes, (column, title) in zip(panels, _PANELS.items(), strict=True):
             _panel(axes, table, column, ours, limit)
             axes.set_title(title)
@@ -54,8 +54,8 @@ def shapes_figure(table: pd.DataFrame, ours: Shape, limit: float = LIMIT) -> Fig
         panels[1].set_xlabel("size of model.safetensors in half precision, MB")
         for axes in panels:
             _name_points(axes, table, "simcse" if axes is panels[0] else "raw", ours)
-    made.set_label(_words(table, ours, limit))
-    return made
+    fig.set_label(_words(table, ours, limit))
+    return fig
 
 
 def _panel(axes: Axes, table: pd.DataFrame, column: str, ours: Shape, limit: float) -> None:
@@ -77,11 +77,11 @@ def _panel(axes: Axes, table: pd.DataFrame, column: str, ours: Shape, limit: flo
 
 def _name_points(axes: Axes, table: pd.DataFrame, column: str, ours: Shape) -> None:
     """Write each shape beside its point, where it covers least of points and other names."""
-    made = axes.get_figure(root=True)
-    if made is None:
+    fig = axes.get_figure(root=True)
+    if fig is None:
         return
-    made.draw_without_rendering()  # axes get their final size only now
-    to_points = 72 / made.dpi
+    fig.draw_without_rendering()  # axes get their final size only now
+    to_points = 72 / fig.dpi
     points = [
         axes.transData.transform((row.bytes / 1e6, getattr(row, column))) * to_points for row in table.itertuples()
     ]
