@@ -270,6 +270,20 @@ def test_the_drawn_side_of_a_point_is_the_contour_s(study):
     assert not m.wrong_side[1]
 
 
+def test_the_map_shows_the_group_and_what_else_lies_inside_its_frame(study):
+    film = study.film("toy-3")
+    left, right, bottom, top = film.box
+    for at in film.moments["simcse"]:
+        for mixes in (True, False):
+            shows = boundary.visible(film, at, mixes)
+            sentences, pm, hnm = shows[: len(film.points)], shows[len(film.points)], shows[len(film.points) + 1 :]
+            inside = [left < x < right and bottom < y < top for x, y in (*at.places, *at.mix_places)]
+            graded = [point.grade is not None for point in film.points]
+            assert sentences.tolist() == [g or i for g, i in zip(graded, inside, strict=False)]
+            assert pm == (mixes and at.mixes.case != "B")
+            assert hnm.tolist() == [mixes and i for i in inside[len(film.points) + 1 :]]
+
+
 def test_ruler_rows_keep_kinds_apart_and_lift_what_would_overlap():
     rows = boundary.ruler_rows(["anchor", "hard", "hard", "hard", "other"], np.array([0.0, 30, 31, 60, 30]))
     assert rows[0] == min(rows)

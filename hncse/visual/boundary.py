@@ -51,7 +51,7 @@ LOOKS: dict[str, tuple[str, str, float]] = {
     "topic": ("#8c8c8c", "s", 5),
     "other": ("#b4b4b4", ".", 6),
     "PM": (OKABE_ITO["blue"], "P", 9),
-    "HNM": (OKABE_ITO["orange"], "X", 6.5),
+    "HNM": (OKABE_ITO["orange"], "X", 5.0),
 }
 MIX_NAMES = {"PM": "PM's z³ (synthetic)", "HNM": "HNM's mixes (synthetic)"}
 #: A shape for each phenomenon: within a group, which has seldom more than five, no two are alike.
@@ -161,15 +161,16 @@ def words(film: Film, at: Moment) -> str:
 def visible(film: Film, at: Moment, mixes: bool) -> NDArray[np.bool_]:
     """Which of points and mixes a map shows; (points + mixes,).
 
-    In case B, z³ is the positive and not drawn twice. Sentences of other groups are drawn inside the frame only.
+    In case B, z³ is the positive and not drawn twice. Sentences of other groups and HNM's mixes, which have those among
+    their parents, are drawn inside the frame only.
     """
-    drawn = np.full(len(at.synthetic), mixes)
-    drawn[0] &= at.mixes.case != "B"
     left, right, bottom, top = film.box
-    x, y = at.places.T
+    x, y = np.concatenate([at.places, at.mix_places]).T
     inside = (left < x) & (x < right) & (bottom < y) & (y < top)
-    of_group = np.array([point.grade is not None for point in film.points])
-    return np.concatenate([of_group | inside, drawn])
+    always = np.array([p.grade is not None for p in film.points] + [m.kind == "PM" for m in at.synthetic])
+    wanted = np.repeat([True, mixes], [len(film.points), len(at.synthetic)])
+    wanted[len(film.points)] &= at.mixes.case != "B"
+    return (always | inside) & wanted
 
 
 def _map(axes: Axes, film: Film, at: Moment, mixes: bool, size: float) -> None:

@@ -160,7 +160,7 @@ def _widgets(state: Explorer) -> Any:
     short = {"description_width": "52px"}
     row, rest = w.Layout(width="100%", max_width="960px"), w.Layout(flex="1 1 0", width="0", min_width="0")
     find = w.Text(description="search", placeholder="words, or an id", style=short, layout=w.Layout(flex="0 0 230px"))
-    count = w.Label(f"{len(state.study.groups)} count", layout=w.Layout(flex="0 0 80px"))
+    count = w.Label(_count(len(state.study.groups)), layout=w.Layout(flex="0 0 80px"))
     pick = w.Dropdown(description="anchor", options=state.options(), value=state.anchor, style=short, layout=rest)
     run = w.ToggleButtons(options=list(state.study.runs), value=state.name)
     run.style.button_width = "auto"
@@ -177,7 +177,7 @@ def _widgets(state: Explorer) -> Any:
         control.observe(changed, "value")
 
     def search(words: str) -> None:
-        count.value = f"{len(state.study.search(words))} count"
+        count.value = _count(len(state.study.search(words)))
         if options := state.options(words):
             pick.options = options  # chooses the first
             state.choose_anchor(pick.value)
@@ -196,8 +196,8 @@ def _widgets(state: Explorer) -> Any:
     return w.VBox([w.HBox([find, count, pick], layout=row), w.HBox([run, mixes, step], layout=row), picture])
 
 
-def _count(found: int) -> str:
-    return f"{found} found" if found <= _LISTED else f"{_LISTED} of {found}"
+def _count(matching: int) -> str:
+    return f"{matching} found" if matching <= _LISTED else f"{_LISTED} of {matching}"
 
 
 @functools.cache
