@@ -23,7 +23,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from hncse.errors import HncseError, unknown
 
@@ -87,8 +89,7 @@ class Tally:
         ]
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     line: int  # its first line in the file
     cells: list[str] | None  # None: a quote in it does not close as it should
     raw: str  # its first line as it stands
@@ -120,6 +121,20 @@ class _Layout:
             yield _Row(number, cells, raw)
             number += len(taken) if cells is not None else 0
 
+    def even_rows(self, lines: Iterable[str]) -> Iterator[_Row]:
+        """As `rows`, for files without an open quote: many times quicker.
+
+        Raises:
+            csv.Error: A quote is left open.
+        """
+        spaced = self.quotes == "rfc after blanks"
+        body = islice(lines, self.skip, None)
+        reader = csv.reader(body, delimiter=self.delimiter, strict=True, skipinitialspace=spaced)
+        line = self.skip + 1
+        for cells in reader:
+            yield _Row(line, cells, self.delimiter.join(cells))
+            line = self.skip + reader.line_num + 1
+
     def _quoted(self, line: str, taken: list[str], again: list[str], source: Iterator[str]) -> list[str] | None:
         def feed() -> Iterator[str]:
             yield line
@@ -141,7 +156,11 @@ class _Survey:
     layout: _Layout
     header: list[str]
     uneven: int  # rows with another number of cells than the header, or with a quote left open
-    stray: int  # cells with a lone quote in them
+
+    def rows(self, lines: Iterable[str]) -> Iterator[_Row]:
+        """Cut lines into rows."""
+        quick = not self.uneven and self.layout.quotes != "text"
+        return self.layout.even_rows(lines) if quick else self.layout.rows(lines)
 
 
 def read(
@@ -172,11 +191,12 @@ def read(
     if survey.layout.quotes == "text":
         notes.remark("quotes are a part of its text: read as they stand")
     guessed = all(column is None for column in columns) and len(survey.header) > 1
-    rows = survey.layout.rows(lines())
+    rows = survey.rows(lines())
     header = next(row for row in rows if row.raw.strip())
     notes.unused(survey.header, [survey.header[place] for place in places])
+    nothing = f' \t"{survey.layout.delimiter}'
     for row in rows:
-        if not any(cell.strip() for cell in row.cells or [row.raw]):
+        if not row.raw.strip(nothing):
             yield row.line, ("",) * len(places)
             continue
         cells = _cells(row, len(survey.header), places, survey.layout.delimiter, notes)
@@ -266,14 +286,14 @@ def _survey(path: Path, lines: Callable[[], Iterator[str]], columns: Sequence[st
     surveys = [survey for survey in surveys if len(survey.header) > 1]
     if not surveys:
         return _of_layout(lines, _Layout(_NONE, "rfc", skip))
-    return _chosen(path, surveys, [column for column in columns if column is not None])
+    return _chosen(path, surveys, [column for column in columns if column is not None], lines)
 
 
-def _chosen(path: Path, surveys: list[_Survey], asked: list[str]) -> _Survey:
+def _chosen(path: Path, surveys: list[_Survey], asked: list[str], lines: Callable[[], Iterator[str]]) -> _Survey:
     """Choose among delimiters: even rows, then no stray quotes, then the columns asked for, or a telling name."""
     even = [survey for survey in surveys if not survey.uneven] or surveys
     if len(even) > 1:
-        clean = [survey for survey in even if not survey.stray]
+        clean = [survey for survey in even if not _stray(survey, lines)]
         even = clean or even
     if len(even) > 1:
         wanted = set(asked) or set(TEXT_NAMES)
@@ -299,17 +319,30 @@ def _best(lines: Callable[[], Iterator[str]], delimiter: str, skip: int) -> _Sur
 
 
 def _of_layout(lines: Callable[[], Iterator[str]], layout: _Layout) -> _Survey:
-    header: list[str] | None = None
-    uneven = stray = 0
-    for row in layout.rows(lines()):
-        if not row.raw.strip():
-            continue
-        if header is None:
-            header = [name.strip() for name in row.cells or [row.raw]]
+    if layout.quotes != "text":
+        try:
+            survey = _counted(layout, layout.even_rows(lines()))
+            if not survey.uneven:
+                return survey
+        except csv.Error:
+            pass
+    return _counted(layout, layout.rows(lines()))
+
+
+def _counted(layout: _Layout, rows: Iterable[_Row]) -> _Survey:
+    header: list[str] = []
+    uneven = 0
+    for row in rows:
+        if not header:
+            header = [name.strip() for name in row.cells or [row.raw]] if row.raw.strip() else []
         elif row.cells is None or (len(row.cells) != len(header) and any(cell.strip() for cell in row.cells)):
             uneven += 1
-        stray += sum(cell.count('"') % 2 for cell in row.cells or ())
-    return _Survey(layout, header or [], uneven, stray)
+    return _Survey(layout, header, uneven)
+
+
+def _stray(survey: _Survey, lines: Callable[[], Iterator[str]]) -> bool:
+    """Say whether some cell has a lone quote in it, as where a quoted delimiter is taken for one."""
+    return any(cell.count('"') % 2 for row in survey.rows(lines()) for cell in row.cells or ())
 
 
 def _places(
