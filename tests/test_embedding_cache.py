@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +174,58 @@ def test_what_was_not_used_for_longest_goes_first(cache: Path, monkeypatch: pyte
     assert {path.name for path in files(cache)} == {names[0], names[2]}
 
 
+def test_only_files_of_ours_are_ever_removed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir()
+    theirs = ["my-vectors.npy", "0" * 64 + ".npy", "." + "0" * 64 + ".npy", ".hidden-abcd1234", "notes.txt"]
+    for name in theirs:
+        np.save(cache / "x.npy", np.zeros((50, 50), dtype=np.float32))
+        (cache / "x.npy").rename(cache / name)
+        os.utime(cache / name, (1e9 - 1e6, 1e9 - 1e6))
+    (cache / "folder.npy").mkdir()
+    leftover = cache / f".{'1' * 64}.npy-0123abcd"  # of a process that was killed long ago, and of one that writes
+    for path, age in ((leftover, 1e6), (cache / f".{'2' * 64}.npy-0123abcd", 0)):
+        path.write_bytes(b"half")
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    monkeypatch.setenv("HNCSE_CACHE_GB", "0.0000003")
+    for name in "abc":
+        cached_encode(Marked(), [f"{name}{i}" for i in range(10)])
+    left = {path.name for path in files(cache)}
+    assert left > {*theirs, "folder.npy", f".{'2' * 64}.npy-0123abcd"} and leftover.name not in left
+    assert len(left) == len(theirs) + 3  # and the newest of ours
+
+
+def test_files_are_for_whom_the_umask_lets(cache: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        cached_encode(Marked(), ["a"])
+    finally:
+        os.umask(before)
+    assert files(cache)[0].stat().st_mode & 0o777 == 0o640
+
+
+def test_an_edited_encoder_makes_another_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    encoder, texts = tiny.encoder(), ["a cat"]
+    before = key(encoder, texts)
+    monkeypatch.setattr(embedding_cache, "source_hash", lambda *modules: "the kit's encoder, edited")
+    assert key(encoder, texts) != before
+    keys = []
+    for row in ("len(s)", "-len(s)"):  # a module of the reader's own: same class, same fingerprint
+        (tmp_path / "mine.py").write_text(
+            "import numpy as np\nclass Mine:\n    def fingerprint(self):\n        return 'x'\n"
+            f"    def encode(self, sentences):\n        return np.array([[{row}, 1.0] for s in sentences])\n"
+        )
+        place = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
+        module = importlib.util.module_from_spec(place)
+        sys.modules["mine"] = module
+        place.loader.exec_module(module)
+        keys.append(key(module.Mine(), ["a"]))
+        typed: dict = {"__name__": "typed_in"}
+        exec(f"class Mine:\n    fingerprint = lambda self: 'x'\n    def encode(self, s): return {row}", typed)
+        keys.append(key(typed["Mine"](), ["a"]))
+    del sys.modules["mine"]
+    assert len(set(keys)) == 4
+
+
 def test_what_is_larger_than_the_limit_is_not_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HNCSE_CACHE_GB", "0.000000050")
     np.testing.assert_array_equal(cached_encode(Marked(), list("abcdef")), Fake().encode(list("abcdef")))
@@ -228,6 +282,54 @@ def test_embeddings_of_the_wrong_shape() -> None:
 
     with pytest.raises(HncseError, match=r"shape \(2,\) for 2 sentences"):
         cached_encode(Flat(), ["a", "b"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("listed", [False, True])
+def test_tensors_become_float32_rows(dtype: torch.dtype, listed: bool) -> None:
+    z = torch.tensor([[0.5, 2.0], [1.25, -3.0], [0.0, 8.0]], dtype=dtype, requires_grad=True)
+
+    class Torch:
+        def encode(self, sentences: list[str]):
+            return list(z) if listed else z * 1
+
+    rows = cached_encode(Torch(), ["a", "b", "c"])
+    assert rows.dtype == np.float32 and rows.tolist() == [[0.5, 2.0], [1.25, -3.0], [0.0, 8.0]]
+
+
+@pytest.mark.parametrize(
+    ("given_rows", "says"),
+    [
+        (np.ones((2, 3), dtype=np.int8), "int8 values; embeddings must be floating-point"),
+        (torch.ones(2, 3, dtype=torch.int64), "int64 values"),
+        (torch.ones(2, 3, 1), r"shape \(2, 3, 1\) for 2 sentences; it must be \(n, d\)"),
+        ([[1.0, 2.0], [1.0]], r"no \(n, d\) array"),
+        (None, r"shape \(\) for 2 sentences"),
+        (np.array([[1e300, 1.0], [1.0, 1.0]]), "1 of 2 embeddings hold NaN or infinity, the first that of 'a'"),
+    ],
+)
+def test_what_is_no_table_of_floats_is_named(given_rows, says: str) -> None:
+    class Odd:
+        def encode(self, sentences: list[str]):
+            return given_rows
+
+    with pytest.raises(HncseError, match=says):
+        cached_encode(Odd(), ["a", "b"])
+
+
+def test_a_folder_that_is_a_file_is_named_and_home_is_expanded(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("HNCSE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(HncseError, match="HNCSE_CACHE is .*file.* which is a file"):
+        cached_encode(Marked(), ["a"])
+    assert (tmp_path / "file").read_text() == "mine"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HNCSE_CACHE", "~/kept")
+    cached_encode(Marked(), ["a"])
+    assert len(files(tmp_path / "kept")) == 1
+    monkeypatch.setenv("HNCSE_CACHE", "~nobody-of-that-name/x")
+    with pytest.raises(HncseError, match="home folder"):
+        folder()
 
 
 @pytest.mark.parametrize("value", ["much", "-1", "inf", "nan"])

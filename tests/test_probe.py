@@ -353,6 +353,19 @@ def test_a_collapsed_encoder_knows_nothing(shipped):
     assert result["spearman"] == 0 and result["margins"]["close"]["p50"] == 0
 
 
+def test_a_collapse_that_differs_by_rounding_knows_nothing(shipped):
+    rng = np.random.default_rng(0)
+    result = probe.evaluate(by_rule(shipped, lambda s: rng.normal(0, 1e-5)), bootstrap=20)
+    assert result["spearman"] == 0 and result["triplet_accuracy"]["overall"]["value"] == 50
+
+
+@pytest.mark.parametrize(("option", "value"), [("--seed", "-1"), ("--bootstrap", "1000000000"), ("--bootstrap", "-1")])
+def test_a_bootstrap_that_cannot_be_is_one_sentence(option, value, capsys):
+    assert probe.main(["kit", option, value]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {option[2:]} is {value}") and len(error.splitlines()) == 1
+
+
 def test_scale_of_embeddings_does_not_matter():
     groups, encoder = three_groups()
     scale = np.random.default_rng(0).uniform(0.1, 9, 24)[:, None]

@@ -5,11 +5,66 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hncse.embedding_cache import Encoder, cached_encode
+from hncse.errors import HncseError
+
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
     from hncse.runs import Run
 
-__all__ = ["open_encoder"]
+__all__ = ["TIE", "check_resampling", "embed", "open_encoder"]
+
+TIE = 1e-6  # float32 rounding; cosines closer than this say nothing about order
+_CELLS = 125_000_000  # counts of a bootstrap held at a time, 1 GB
+
+
+def embed(
+    encoder: Encoder, sentences: list[str], batch_size: int | None = None, *, cache: bool = True
+) -> NDArray[np.float32]:
+    """Embed distinct sentences for a score; a collapsed encoder has none.
+
+    Args:
+        encoder: Meets every sentence once, unless its embeddings of them are on disk (`hncse.embedding_cache`).
+        sentences: n of them.
+        batch_size: Passed on to ``encode``; None leaves its default.
+        cache: Whether embeddings may be read from and kept on disk.
+
+    Returns:
+        (n, d) float32.
+
+    Raises:
+        HncseError: A shape other than (n, d), numbers that are no floats, NaN or infinity, or all rows equal but for
+            rounding.
+    """
+    rows = cached_encode(encoder, sentences, cache=cache, batch_size=batch_size)
+    if np.abs(rows - rows[0]).max() <= TIE * np.abs(rows[0]).max():
+        raise HncseError(
+            f"all {len(rows)} embeddings are equal, so nothing can be told apart; has the training collapsed?"
+        )
+    return rows
+
+
+def check_resampling(resamples: int, seed: int, units: int = 1) -> None:
+    """Check the settings of a bootstrap before anything is encoded.
+
+    Args:
+        resamples: How many.
+        seed: Of their draw.
+        units: What is drawn in each: groups, pairs, clusters.
+
+    Raises:
+        HncseError: A negative one, one that is no whole number, or more resamples than fit into memory.
+    """
+    for name, value in (("bootstrap", resamples), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            meaning = "0 (no intervals) or a number of resamples such as 2000" if name == "bootstrap" else "0 or more"
+            raise HncseError(f"{name} is {value!r}; it must be a whole number, {meaning}")
+    most = _CELLS // units
+    if resamples > most:
+        raise HncseError(f"bootstrap is {resamples}; it must be at most {most:,}: more resamples do not fit in memory")
 
 
 def open_encoder(name: str, pooling: str | None = None) -> tuple[SentenceEncoder, Run | None]:

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from hncse.data import senteval
 from hncse.data.senteval import STS_TASKS, StsSubset
 from hncse.errors import HncseError, command
-from hncse.evaluation import open_encoder, resampling
-from hncse.evaluation._encoding import Encoder, encode_once
+from hncse.evaluation import TIE, Encoder, check_resampling, embed, open_encoder, resampling
 
 __all__ = ["bootstrap_interval", "evaluate", "evaluate_full", "similarities", "table"]
 
 Floats = NDArray[np.float64]
+_MOST_PAIRS = 5_000  # about as many as the largest task has
 Similarities = dict[str, list[tuple[StsSubset, Floats]]]  # task → its subsets, each with its cosines (n,)
 
 
@@ -39,25 +39,27 @@ def evaluate(
     batch_size: int | None = None,
     *,
     allow_other_files: bool | None = None,
+    cache: bool = True,
 ) -> dict[str, float]:
     """Score an encoder; benchmark files that are missing are fetched once.
 
     Args:
-        encoder: Its ``encode`` is called once, with every distinct sentence of all tasks once.
+        encoder: Its ``encode`` meets every distinct sentence of all tasks once.
         tasks: Among STS12 STS13 STS14 STS15 STS16 STSB SICKR; None takes all that have the split.
         split: ``test``; ``dev`` and ``train`` exist for STSB and SICKR.
         batch_size: Passed on to ``encode``; None leaves its default.
         allow_other_files: Score files whose rows are not the known release's too; None asks
             ``HNCSE_OTHER_BENCHMARKS`` (1 allows them).
+        cache: Whether embeddings are read from and kept on disk (`hncse.embedding_cache`).
 
     Returns:
         Task → Spearman ×100, "all" aggregation. With all seven tasks also ``avg``.
 
     Raises:
         HncseError: Unknown task or split, files missing or not the benchmark's, embeddings of a wrong shape, with NaN
-            or infinity, or all equal (no correlation is defined then).
+            or infinity, or all equal but for rounding (no correlation is defined then).
     """
-    compared, _ = similarities(encoder, tasks, split, batch_size, allow_other_files)
+    compared, _ = similarities(encoder, tasks, split, batch_size, allow_other_files, cache=cache)
     scores = {task: _spearman(*_together(subsets), task) for task, subsets in compared.items()}
     return scores | _average(scores)
 
@@ -71,6 +73,7 @@ def evaluate_full(
     bootstrap: int = 1000,
     seed: int = 0,
     allow_other_files: bool | None = None,
+    cache: bool = True,
 ) -> dict[str, Any]:
     """Score an encoder with everything a table or a report may need.
 
@@ -83,6 +86,7 @@ def evaluate_full(
             benchmark's choice of pairs decides a score, not how far the training seed does (that takes several runs).
         seed: Seed of the resampling.
         allow_other_files: As in `evaluate`; ``files`` of the result says what they were.
+        cache: As in `evaluate`.
 
     Returns:
         JSON-able: ``tasks`` (task → ``all``, its 95 % ``interval``, ``mean``, ``wmean``, ``pairs``, and ``subsets``:
@@ -91,11 +95,10 @@ def evaluate_full(
         ``bootstrap``, ``files`` (``known release`` or ``other``). Correlations ×100.
 
     Raises:
-        HncseError: As in `evaluate`; or ``bootstrap`` is negative.
+        HncseError: As in `evaluate`; or as in `hncse.evaluation.check_resampling`.
     """
-    if bootstrap < 0:
-        raise HncseError(f"bootstrap is {bootstrap}; it must be 0 (no intervals) or a number of resamples such as 1000")
-    compared, sentences = similarities(encoder, tasks, split, batch_size, allow_other_files)
+    check_resampling(bootstrap, seed, _MOST_PAIRS)
+    compared, sentences = similarities(encoder, tasks, split, batch_size, allow_other_files, cache=cache)
     resampled = {
         task: _resampled(*_together(subsets), bootstrap, seed + place)
         for place, (task, subsets) in enumerate(compared.items())
@@ -121,6 +124,8 @@ def similarities(
     split: str = "test",
     batch_size: int | None = None,
     allow_other_files: bool | None = None,
+    *,
+    cache: bool = True,
 ) -> tuple[Similarities, int]:
     """Compare every pair of some tasks.
 
@@ -130,6 +135,7 @@ def similarities(
         split: As in `evaluate`.
         batch_size: As in `evaluate`.
         allow_other_files: As in `evaluate`.
+        cache: As in `evaluate`.
 
     Returns:
         Task → its subsets, each with the cosines (n,) of its pairs, float64; and how many distinct sentences there
@@ -144,7 +150,7 @@ def similarities(
     for subset in every:
         for sentence in (*subset.first, *subset.second):
             place.setdefault(sentence, len(place))
-    z = encode_once(encoder, list(place), batch_size)  # (n, d)
+    z = embed(encoder, list(place), batch_size, cache=cache)  # (n, d)
     compared = {
         task: [(s, _cosines(z, [place[t] for t in s.first], [place[t] for t in s.second])) for s in subsets]
         for task, subsets in loaded.items()
@@ -223,7 +229,7 @@ def _together(subsets: list[tuple[StsSubset, Floats]]) -> tuple[Floats, Floats]:
 def _spearman(cosine: Floats, gold: Floats, what: str) -> float:
     from scipy.stats import spearmanr
 
-    if np.ptp(cosine) == 0:
+    if np.ptp(cosine) <= TIE:
         raise HncseError(f"{what}: every pair has cosine {cosine[0]:.6f}, so no correlation is defined")
     return 100 * float(spearmanr(cosine, gold).statistic)
 
@@ -274,6 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, help="sentences in a forward pass")
     parser.add_argument("--bootstrap", type=int, default=1000, help="resamples behind each interval (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")
     parser.add_argument("--json", help="write the result there as well")
     parser.add_argument("--allow-other-files", action="store_true", default=None, help=senteval.OTHER_FILES_HELP)
     return parser
@@ -283,10 +290,16 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     options = _parser().parse_args(arguments)
+    check_resampling(options.bootstrap, options.seed, _MOST_PAIRS)
     for task in _chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
         senteval.present(task, options.split)
     encoder, run = open_encoder(options.encoder, options.pooling)
-    settings = {"bootstrap": options.bootstrap, "seed": options.seed, "allow_other_files": options.allow_other_files}
+    settings = {
+        "bootstrap": options.bootstrap,
+        "seed": options.seed,
+        "allow_other_files": options.allow_other_files,
+        "cache": not options.no_cache,
+    }
     result = evaluate_full(encoder, options.tasks, options.split, options.batch_size, **settings)
     if options.json:
         from hncse.files import write_json

@@ -31,8 +31,7 @@ from numpy.typing import NDArray
 from hncse.data import senteval
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import open_encoder
-from hncse.evaluation._encoding import Encoder, encode_once
+from hncse.evaluation import Encoder, embed, open_encoder
 from hncse.evaluation._transfer_folds import FOLDS, SEED, Choice, Fit, choices, protocol
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def evaluate_full(
     began = time.perf_counter()
     index: dict[str, int] = {}
     places = [np.array([index.setdefault(s, len(index)) for s in task.sentences]) for task in loaded]
-    z = encode_once(encoder, list(index), batch_size, cache=cache)  # (N, d)
+    z = embed(encoder, list(index), batch_size, cache=cache)  # (N, d)
     encoded = time.perf_counter()
     results = {}
     for task, place in zip(loaded, places, strict=True):

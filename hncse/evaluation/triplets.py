@@ -32,13 +32,10 @@ from numpy.typing import NDArray
 from hncse import data
 from hncse.data.probe import jaccard
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import open_encoder
-from hncse.evaluation._encoding import Encoder, encode_once
+from hncse.evaluation import TIE, Encoder, check_resampling, embed, open_encoder
 from hncse.evaluation.resampling import draw_groups, rate
 
 __all__ = ["TRIPLET_SETS", "Triplet", "evaluate", "folder", "load_triplets", "table", "triplets_present"]
-
-TIE = 1e-6  # float32 rounding, as in the probe
 
 
 TRIPLET_SETS = ("cad-nli", "sugarcrepe")
@@ -129,10 +126,9 @@ def evaluate(
         ``pooling``, ``bootstrap``.
 
     Raises:
-        HncseError: No files of any set, unknown sets, a negative ``bootstrap``, broken embeddings.
+        HncseError: No files of any set, unknown sets, settings of the bootstrap that cannot be, broken embeddings.
     """
-    if bootstrap < 0:
-        raise HncseError(f"bootstrap is {bootstrap}, should be 0 (no intervals) or a number of resamples such as 2000")
+    check_resampling(bootstrap, seed, 10_000)
     if triplets is not None:
         loaded = {"own": list(triplets)}
     else:
@@ -150,7 +146,7 @@ def _score(encoder: Encoder, triplets: list[Triplet], bootstrap: int, seed: int)
     index = np.array(
         [[place.setdefault(s, len(place)) for s in (t.anchor, t.positive, t.negative)] for t in triplets]
     )  # (T, 3)
-    z = encode_once(encoder, list(place)).astype(np.float64)
+    z = embed(encoder, list(place)).astype(np.float64)
     z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     anchor, positive, negative = (z[index[:, c]] for c in range(3))  # (T, d) each
     wins = _wins(np.einsum("td,td->t", anchor, positive), np.einsum("td,td->t", anchor, negative))
@@ -259,6 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval (default 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     options = parser.parse_args(arguments)
+    check_resampling(options.bootstrap, options.seed, 10_000)
     for name in options.sets or ():
         triplets_present(name)  # a typo is an error before anything is loaded
     encoder, run = open_encoder(options.encoder, options.pooling)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hncse import evaluation
 from hncse.data import senteval
 from hncse.errors import HncseError
 from hncse.evaluation import sts
 from hncse.runs import Run
+from tests import tiny
 from tests.data import benchmark
 from tests.oracles import sts_oracle
 
@@ -139,6 +141,47 @@ def test_a_sentence_equals_itself_exactly_and_a_zero_embedding_is_like_nothing()
 def test_embeddings_that_cannot_be_scored(change, says, base):
     with pytest.raises(HncseError, match=says):
         sts.evaluate(Fake(change))
+
+
+def test_a_collapsed_encoder_is_refused_whatever_its_rounding(base):
+    for noise in (0, 1e-8, 2e-7):
+        with pytest.raises(HncseError, match="nothing can be told apart|no correlation is defined"):
+            sts.evaluate(Fake(lambda z, noise=noise: np.ones_like(z) + np.float32(noise) * z))
+        scales = lambda z, noise=noise: (1 + np.arange(len(z))[:, None]) * (1 + np.float32(noise) * z)  # noqa: E731
+        with pytest.raises(HncseError, match="no correlation is defined"):
+            sts.evaluate(Fake(scales))
+    assert np.isfinite(sts.evaluate(Fake(lambda z: np.ones_like(z) + np.float32(0.05) * z))["avg"])
+
+
+def test_embeddings_are_kept_by_content_and_tensors_are_taken(base, monkeypatch):
+    encoder = tiny.encoder("mean")
+    calls: list[int] = []
+    plain = type(encoder).encode
+    monkeypatch.setattr(type(encoder), "encode", lambda self, s, **k: (calls.append(len(s)), plain(self, s, **k))[1])
+    first = sts.evaluate(encoder, ["STSB"])
+    assert sts.evaluate(encoder, ["STSB"]) == first and len(calls) == 1
+    assert sts.evaluate(encoder, ["STSB"], cache=False) == first and len(calls) == 2
+    half = sts.evaluate(Fake(lambda z: torch.tensor(z, requires_grad=True).bfloat16()), ["STSB"])
+    assert half["STSB"] == pytest.approx(sts.evaluate(Fake(), ["STSB"])["STSB"], abs=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"bootstrap": -1}, "bootstrap is -1"),
+        ({"bootstrap": 1_000_000_000}, "bootstrap is 1000000000; it must be at most"),
+        ({"bootstrap": 10.5}, "bootstrap is 10.5"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_a_bootstrap_that_cannot_be_is_refused_before_anything_is_encoded(options, says, base, capsys):
+    encoder = Fake()
+    with pytest.raises(HncseError, match=says):
+        sts.evaluate_full(encoder, **options)
+    assert encoder.given == []
+    if not isinstance(options.get("bootstrap"), float):
+        assert sts.main(["kit", *(f"--{name}={value}" for name, value in options.items())]) == 2
+        assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
