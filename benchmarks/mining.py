@@ -84,7 +84,7 @@ def _peers(pairs: int, rounds: int) -> list[dict[str, Any]]:
     depth = SKIP + 10 * NEGATIVES + 1  # what the other takes by default
 
     def ours() -> Any:
-        mined = mine(encoder, anchors, None, positives, k=depth + 1, guards=guards, negatives=NEGATIVES, cache=False)
+        mined = mine(encoder, anchors, positives, k=depth + 1, guards=guards, negatives=NEGATIVES, cache=False)
         return mined.triplets()
 
     def other(use_faiss: bool) -> Any:
@@ -157,12 +157,12 @@ class Random:
         draw = np.random.default_rng(int(sentences[0].split()[0]))
         return draw.standard_normal((len(sentences), 320), dtype=np.float32)
 
-def proposals(self, anchors, width):
+def proposals(anchors, rows, width):
     draw = np.random.default_rng(0)
-    column = (draw.integers(len(self._rows), size=(len(anchors), 1)) + np.arange(width)) % len(self._rows)
+    column = (draw.integers(len(rows), size=(len(anchors), 1)) + np.arange(width)) % len(rows)
     return np.tile(np.linspace(0.9, 0.8, width, dtype=np.float32), (len(anchors), 1)), column
 
-search._Faiss.nearest = proposals
+search._by_faiss = proposals
 rest = " words of a sentence of the usual length, about a hundred and twenty letters long, with this and that"
 mined = mining.mine(Random(), [str(i) + rest for i in range(n)], k=k, cache=False)
 mined.triplets()

@@ -91,7 +91,7 @@ def test_mine_is_the_oracle(seed: int, guards: Guards, k: int, block: int, backe
     encoder = Fake(seed)
     given_corpus = iter(corpus) if how == "streamed" else corpus
     mined = mine(
-        encoder, anchors, given_corpus, positives, k=None if k > 15 else k, guards=guards, negatives=2, block=block,
+        encoder, anchors, positives, given_corpus, k=None if k > 15 else k, guards=guards, negatives=2, block=block,
         backend=backend,
     )  # fmt: skip
     z = {text: encoder.vector(text) for text in {*anchors, *searched, *(positives or [])}}
@@ -159,7 +159,7 @@ def test_equal_to_sentence_transformers(theirs: dict, ours: dict, window: int) -
                 **theirs,
             )  # fmt: skip
         got = mine(
-            model, anchors, corpus + positives, positives, k=min(window + 3, 160), negatives=3, block=37,
+            model, anchors, positives, corpus + positives, k=min(window + 3, 160), negatives=3, block=37,
             guards=Guards(same_text=False, **ours),
         ).triplets()  # fmt: skip
         key = lambda t: [*zip(t["anchor"], t["positive"], t["negative"], strict=True)]  # noqa: E731
@@ -183,7 +183,7 @@ def test_equal_to_sentence_transformers_with_a_real_model(tmp_path: Path) -> Non
             pairs, model, corpus=texts[60:], range_max=20, num_negatives=2, relative_margin=0.02, verbose=False
         )
     mined = mine(
-        encoder, texts[:30], texts[60:] + texts[30:60], texts[30:60], k=21, negatives=2, cache=False,
+        encoder, texts[:30], texts[30:60], texts[60:] + texts[30:60], k=21, negatives=2, cache=False,
         guards=Guards(same_text=False, relative_margin=0.02),
     )  # fmt: skip
     got = mined.triplets(similarities=False)
@@ -204,47 +204,47 @@ def test_nearest_on_a_circle() -> None:
 
 def test_ties_go_to_the_first_in_the_corpus_however_the_work_is_cut() -> None:
     corpus = [f"{angle} {name}" for name in "abc" for angle in (5, -5, 40)]
-    whole = mine(Circle(), ["0 anchor"], corpus, negatives=9)
+    whole = mine(Circle(), ["0 anchor"], corpus=corpus, negatives=9)
     assert rows(whole) == [[0, 1, 3, 4, 6, 7, 2, 5, 8]]
     for block in (1, 2, 5):
         for backend in ("faiss", "torch"):
-            cut = mine(Circle(), ["0 anchor"], corpus, negatives=9, block=block, backend=backend)
+            cut = mine(Circle(), ["0 anchor"], corpus=corpus, negatives=9, block=block, backend=backend)
             np.testing.assert_array_equal(cut.index, whole.index)
             np.testing.assert_array_equal(cut.similarity, whole.similarity)
 
 
 def test_copies_blanks_and_the_anchors_own_text_are_no_neighbours() -> None:
     corpus = ["0", "10", "10", " ", "20", "", "10", "0"]
-    mined = mine(Circle(), ["0", "20"], [*corpus[:3], "30", "20", "30"], negatives=3)
+    mined = mine(Circle(), ["0", "20"], corpus=[*corpus[:3], "30", "20", "30"], negatives=3)
     assert rows(mined)[0] == [1, 4, 3] and sorted(rows(mined)[1]) == [0, 1, 3]
     assert mined.report.counts["copies"] == 2
     with pytest.raises(IndexError):  # Circle cannot read a blank text: the miner must not ask for one
         Circle().encode([" "])
-    mined = mine(Circle(), ["0"], corpus, negatives=2)
+    mined = mine(Circle(), ["0"], corpus=corpus, negatives=2)
     assert rows(mined) == [[1, 4]]
     assert (mined.report.counts["copies"], mined.report.counts["blank"]) == (3, 2)
 
 
 def test_a_positive_is_seen_and_never_used_whoever_else_uses_it() -> None:
-    mined = mine(Circle(), ["0", "0", "50"], ["2", "4", "6", "51"], ["2", "6", "51"], negatives=2)
+    mined = mine(Circle(), ["0", "0", "50"], ["2", "6", "51"], ["2", "4", "6", "51"], negatives=2)
     assert rows(mined) == [[1, 3], [1, 3], [2, 1]]
     assert [GUARDS[c - 1] if c > 0 else "kept" for c in mined.removed_by[0]] == ["positive", "kept", "positive", "kept"]
     assert mined.positive_similarity[1] == pytest.approx(math.cos(math.radians(6)))
     table = mined.triplets()
     assert table["positive"][:4] == ["2", "2", "6", "6"]  # the rows as they were given
-    margin = mine(Circle(), ["0", "0", "50"], ["2", "4", "6", "51"], ["2", "6", "51"], guards=Guards(margin=0.0))
+    margin = mine(Circle(), ["0", "0", "50"], ["2", "6", "51"], ["2", "4", "6", "51"], guards=Guards(margin=0.0))
     assert rows(margin)[0] == rows(margin)[1] == [3]  # 4° is nearer than the farther of both positives
 
 
 def test_without_positives_margins_read_against_one() -> None:
-    mined = mine(Circle(), ["0"], ["10", "30", "60"], guards=Guards(relative_margin=0.1))
+    mined = mine(Circle(), ["0"], corpus=["10", "30", "60"], guards=Guards(relative_margin=0.1))
     assert rows(mined) == [[1]]  # cos 10° = 0.985 > 0.9 > cos 30°
-    assert rows(mine(Circle(), ["0"], ["10", "30", "60"], guards=Guards(margin=0.2))) == [[2]]
+    assert rows(mine(Circle(), ["0"], corpus=["10", "30", "60"], guards=Guards(margin=0.2))) == [[2]]
 
 
 def test_relative_margin_of_a_negative_positive_is_below_it() -> None:
     anchors, positives, corpus = ["0"], ["100"], ["95", "100.5", "150"]  # the positive's cosine is -0.17
-    mined = mine(Circle(), anchors, corpus, positives, guards=Guards(relative_margin=0.1))
+    mined = mine(Circle(), anchors, positives, corpus, guards=Guards(relative_margin=0.1))
     assert rows(mined) == [[2]]  # p - |p|/10, not p × 0.9, which 100.5° would pass
 
 
@@ -254,11 +254,11 @@ def test_relative_margin_of_a_negative_positive_is_below_it() -> None:
 def test_random_sampling_is_seeded_fair_and_does_not_depend_on_blocks() -> None:
     encoder, anchors, corpus = Fake(1), [f"a{i}" for i in range(300)], [f"c{i}" for i in range(60)]
     options = {"k": 10, "negatives": 3, "sampling": "random", "guards": Guards(skip=2)}
-    one = mine(encoder, anchors, corpus, seed=4, **options)
+    one = mine(encoder, anchors, corpus=corpus, seed=4, **options)
     np.testing.assert_array_equal(
-        mine(encoder, anchors, corpus, seed=4, block=7, batch_size=2, **options).index, one.index
+        mine(encoder, anchors, corpus=corpus, seed=4, block=7, batch_size=2, **options).index, one.index
     )
-    assert (mine(encoder, anchors, corpus, seed=5, **options).index != one.index).any()
+    assert (mine(encoder, anchors, corpus=corpus, seed=5, **options).index != one.index).any()
     assert (np.diff(one.similarity, axis=1) <= 0).all()  # most similar first
     ranks = np.array([np.flatnonzero(np.isin(near, row)) for near, row in zip(one.neighbours, one.index, strict=True)])
     counts = np.bincount(ranks.ravel(), minlength=10)
@@ -269,7 +269,7 @@ def test_random_sampling_is_seeded_fair_and_does_not_depend_on_blocks() -> None:
 def test_fewer_left_than_wanted() -> None:
     for sampling in ("top", "random"):
         mined = mine(
-            Circle(), ["0", "170"], ["10", "20", "175"], negatives=3, sampling=sampling,
+            Circle(), ["0", "170"], corpus=["10", "20", "175"], negatives=3, sampling=sampling,
             guards=Guards(min_similarity=0.5),
         )  # fmt: skip
         assert mined.index.tolist() == [[0, 1, -1], [2, -1, -1]]
@@ -334,7 +334,7 @@ def test_a_stale_cache_is_impossible(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_every_different_sentence_is_encoded_once() -> None:
     encoder = Fake()
-    mine(encoder, ["a", "b", "a"], ["b", "c", "c", "d"], ["c", "a", "b"])
+    mine(encoder, ["a", "b", "a"], ["c", "a", "b"], ["b", "c", "c", "d"])
     assert encoder.asked == [4]
 
 
@@ -354,17 +354,17 @@ ABC = ["aa", "bb", "cc", "dd"]
     [
         ((ABC,), {"k": 4}, r"k is 4, .* more than 3 neighbours in a corpus of 4 sentences; ask for at most 3"),
         ((ABC,), {"k": 50}, r"k is 50, .* more than 4 neighbours"),
-        ((ABC, [*ABC, "aa", ""]), {"k": 5}, r"1 copies and 1 blank left out"),
-        ((ABC, iter(["xx", "yy"])), {"k": 3}, r"k is 3, .* more than 2"),
+        ((ABC, None, [*ABC, "aa", ""]), {"k": 5}, r"1 copies and 1 blank left out"),
+        ((ABC, None, iter(["xx", "yy"])), {"k": 3}, r"k is 3, .* more than 2"),
         ((["aa", "aa"],), {}, r"nothing but the anchor's own text"),
-        ((["aa"], []), {}, r"nothing but the anchor's own text"),
+        ((["aa"], None, []), {}, r"nothing but the anchor's own text"),
         ((["aa", " "],), {}, r"anchor 1 is ' ', a blank sentence"),
         (([],), {}, r"there are no anchors"),
         (("aa",), {}, r"anchors is one string 'aa'"),
         (([3],), {}, r"anchor 0 is 3 \(int\)"),
-        ((ABC, None, ["x", None, "y", "z"]), {}, r"positive 1 is None"),
-        ((ABC, None, ["x", "y"]), {}, r"4 anchors and 2 positives"),
-        ((ABC, ["x", 7]), {}, r"sentence 1 of the corpus is 7"),
+        ((ABC, ["x", None, "y", "z"]), {}, r"positive 1 is None"),
+        ((ABC, ["x", "y"]), {}, r"4 anchors and 2 positives"),
+        ((ABC, None, ["x", 7]), {}, r"sentence 1 of the corpus is 7"),
         ((ABC,), {"negatives": 0}, r"negatives is 0"),
         ((ABC,), {"k": 3, "negatives": 2, "guards": Guards(skip=2)}, r"k must be at least 4"),
         ((ABC,), {"sampling": "topp"}, r"Did you mean 'top'"),
@@ -372,8 +372,8 @@ ABC = ["aa", "bb", "cc", "dd"]
         ((ABC,), {"block": 0}, r"block is 0"),
         ((ABC,), {"limit": 0}, r"limit is 0"),
         ((ABC,), {"column": "text"}, r"leave column out"),
-        ((ABC, "nowhere.txt"), {}, r"there is no file nowhere.txt"),
-        ((ABC, "wikipedja"), {}, r"Did you mean 'wikipedia'"),
+        ((ABC, None, "nowhere.txt"), {}, r"there is no file nowhere.txt"),
+        ((ABC, None, "wikipedja"), {}, r"Did you mean 'wikipedia'"),
     ],
 )
 def test_bad_input_is_named(arguments: tuple, options: dict, message: str) -> None:

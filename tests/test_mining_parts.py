@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import lzma
 from collections.abc import Iterator
@@ -14,10 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hncse import HncseError, mining
-from hncse.mining import GUARDS, Guards, MinedCorpus, load, mine, neighbours
-from hncse.mining.corpus import Listed, Spooled, pool, stream
-from hncse.mining.overlap import character_grams, jaccard, normalised, overlapping, sketches, words
-from hncse.mining.search import pair_similarity, unit_rows
+from hncse.mining import GUARDS, Guards, MinedCorpus, load, mine
+from hncse.mining.search import Pool, pair_similarity, unit_rows
 from tests import tiny
 from tests.oracles import mining_oracle as oracle
 from tests.test_mining import Circle, Fake, rows
@@ -30,52 +27,98 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Text overlap
 
+
+class Same:
+    """Every text has nearly the same vector, so that all are neighbours of all."""
+
+    def encode(self, sentences: list[str]) -> np.ndarray:
+        return np.ones((len(sentences), 2)) + np.arange(len(sentences))[:, None] * [0, 0.001]
+
+
+def guard_names(guards: Guards, anchors: list[str], positives: list[str] | None, corpus: list[str]) -> dict[str, str]:
+    """Corpus text → the guard that removed it from the first anchor's neighbours, or "kept"."""
+    mined = mine(Same(), anchors, positives, corpus, guards=guards)
+    names = [GUARDS[code - 1] if code else "kept" for code in mined.removed_by[0].tolist()]
+    return dict(zip(mined.texts(mined.neighbours[0]), names, strict=True))
+
+
 texts = st.lists(st.text(alphabet="aAb, é!", min_size=1, max_size=14).filter(str.strip), min_size=1, max_size=8)
 
 
 @settings(max_examples=150, deadline=None)
-@given(left=texts, right=texts, threshold=st.floats(0.05, 1.0), feature=st.sampled_from(["word", "gram"]))
-def test_overlap_by_sketches_is_overlap_by_sets(left, right, threshold: float, feature: str) -> None:
-    i, j = (a.ravel() for a in np.indices((len(left), len(right))))
-    pairs = lambda at: [(left[i[p]], right[j[p]]) for p in at]  # noqa: E731
-    got = overlapping(feature, threshold, (sketches([left]), i), (sketches([right[:3], right[3:]]), j), pairs)
-    split = (lambda t: oracle.plain(t).split()) if feature == "word" else (lambda t: oracle.grams(oracle.plain(t)))
-    assert got.tolist() == [
-        oracle.overlap(split(left[a]), split(right[b])) >= threshold for a, b in zip(i, j, strict=True)
-    ]
-
-
-def test_sketches_spare_almost_every_comparison() -> None:
-    left, right = tiny.sentences(200, seed=1), tiny.sentences(200, seed=2)
-    asked = []
-
-    def pairs(at: np.ndarray) -> list[tuple[str, str]]:
-        asked.extend(at.tolist())
-        return [(left[p], right[p]) for p in at]
-
-    each = np.arange(200)
-    overlapping("gram", 0.8, (sketches([left]), each), (sketches([right]), each), pairs)
-    assert len(asked) < 5
+@given(
+    own=texts, corpus=texts, limit=st.floats(0.05, 1.0), guard=st.sampled_from(["word_overlap", "character_overlap"])
+)
+def test_overlap_is_that_of_sets_with_the_anchor_or_any_positive(own, corpus, limit: float, guard: str) -> None:
+    guards = Guards(same_text=False, **{guard: limit})
+    anchor, *positives = own
+    given_positives = positives or None
+    searched = [text for text in corpus if text != anchor and text not in positives]
+    if not searched:
+        return
+    got = guard_names(guards, [anchor] * max(1, len(positives)), given_positives, searched)
+    for text, name in got.items():
+        expected = oracle.removed_by(guards, own, text, 0.0, 1.0, None)
+        assert name == (expected or "kept")
 
 
 def test_overlap_known_by_eye() -> None:
-    assert normalised("The  DOG, bit — the man!") == "the dog bit the man"
-    assert normalised(" ?! ") == "?!"  # no words: the text itself
-    dog, man = normalised("the dog bit the man"), normalised("The man bit the dog.")
-    assert jaccard(words(dog), words(man)) == 1.0  # words alone do not see who bit whom
-    assert jaccard(character_grams(dog), character_grams(man)) < 0.6
-    assert character_grams("abcdef") == {"abcde", "bcdef"} and character_grams("abc") == {"abc"}
+    dog, man = "The  DOG, bit — the man!", "the man bit the dog"
+    assert guard_names(Guards(word_overlap=1.0), [dog], None, [man, "it rains"])[man] == "word_overlap"
+    assert guard_names(Guards(character_overlap=0.6), [dog], None, [man, "it rains"])[man] == "kept"
+    assert guard_names(Guards(), [dog], None, ["the dog bit the man", "?!"])["the dog bit the man"] == "same_text"
+    assert guard_names(Guards(), ["?!"], None, ["?!?", "?! "]) == {"?!?": "kept", "?! ": "same_text"}  # no words
+    assert guard_names(Guards(character_overlap=1.0, same_text=False), ["abc"], None, ["ABC", "abd"]) == {
+        "ABC": "character_overlap", "abd": "kept",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "PARIS IS BIG",
+        "  paris   is big ",
+        "Paris is big",
+        "Paris\u00a0is big!",
+        "Ｐａｒｉｓ is big",
+        "Pa\u00adris is big",
+    ],
+)
+@pytest.mark.parametrize("others", [[], ["Paris has size.", "It is Paris."]])
+def test_a_positive_in_other_dress_is_no_negative(copy: str, others: list[str]) -> None:
+    positives = [*others, "Paris is big."]
+    anchors = ["What is big?"] * len(positives)
+    mined = mine(Same(), anchors, positives, [*positives, copy, "Rome is old."], negatives=9)
+    assert set(mined.triplets()["negative"]) == {"Rome is old."}
+    assert mined.report.guards["same_text"]["removed"] == 1
+    assert mined.report.guards["positive"]["removed"] == len(positives)
+
+
+def test_composed_and_decomposed_letters_are_the_same_and_vowel_signs_are_not() -> None:
+    got = guard_names(Guards(), ["café"], ["Straße"], ["CAFE\u0301", "cafe", "STRASSE"])
+    assert got == {"CAFE\u0301": "same_text", "cafe": "kept", "STRASSE": "same_text"}
+    assert guard_names(Guards(), ["कि"], None, ["के", "कि।"]) == {"के": "kept", "कि।": "same_text"}
+
+
+def test_overlap_with_a_positive_removes_too() -> None:
+    anchor, positive, near = "Who?", "the old dog slept on the mat", "the old dog slept on a mat"
+    assert guard_names(Guards(), [anchor], [positive], [near, "rain"])[near] == "kept"
+    assert guard_names(Guards(word_overlap=0.7), [anchor], [positive], [near, "rain"])[near] == "word_overlap"
+    got = guard_names(Guards(character_overlap=0.5), [anchor], [positive], [near, "rain"])
+    assert got == {near: "character_overlap", "rain": "kept"}
+
+
+def test_pairs_among_themselves_leave_no_copy_of_a_positive() -> None:
+    mined = mine(Same(), ["What is big?", "What is red?"], ["Paris is big.", "PARIS IS BIG"])
+    assert len(mined.triplets()) == 0 and mined.triplets().features["negative"].dtype == "string"
+    assert mined.report.guards["same_text"]["removed"] == 2 and "same_text" in str(mined.report)
 
 
 def test_text_guards_remove_what_they_say() -> None:
-    class Same:
-        def encode(self, sentences: list[str]) -> np.ndarray:
-            return np.ones((len(sentences), 2)) + np.arange(len(sentences))[:, None] * [0, 0.001]
-
     corpus = ["the dog bit the man", "The dog bit the man!", "the man bit the dog", "the dog bit the mane", "it rains"]
 
     def names(guards: Guards) -> list[str]:
-        codes = mine(Same(), corpus[:1], corpus[1:], guards=guards).removed_by[0]
+        codes = mine(Same(), corpus[:1], corpus=corpus[1:], guards=guards).removed_by[0]
         return [GUARDS[c - 1] if c else "kept" for c in codes]
 
     assert names(Guards(same_text=False)) == ["kept"] * 4
@@ -105,7 +148,7 @@ def test_a_pair_has_one_similarity_wherever_it_stands(seed: int, n: int, d: int)
 @pytest.mark.parametrize("block", [1000, 150, 30])
 def test_of_hundreds_that_are_tied_the_first_are_taken(backend: str, block: int) -> None:
     corpus = [f"{40 if i % 7 else 200} {i}" for i in range(700)] + ["39"]
-    mined = mine(Circle(), ["0", "41", "40 3"], corpus, k=5, negatives=5, block=block, backend=backend)
+    mined = mine(Circle(), ["0", "41", "40 3"], corpus=corpus, k=5, negatives=5, block=block, backend=backend)
     first = [i for i in range(20) if i % 7]
     assert rows(mined) == [[700, *first[:4]], first[:5], [i for i in first if i != 3][:5]]
 
@@ -117,9 +160,9 @@ CORPUS = [f"text {i}" for i in range(40)] + ["text 3", "  ", "text 5"]
 
 def test_a_stream_gives_what_a_list_gives_and_holds_one_block_of_embeddings() -> None:
     encoder = Fake()
-    listed = mine(Fake(), CORPUS[:10], CORPUS, k=9, negatives=3, guards=Guards(character_overlap=0.9, skip=1))
+    listed = mine(Fake(), CORPUS[:10], corpus=CORPUS, k=9, negatives=3, guards=Guards(character_overlap=0.9, skip=1))
     streamed = mine(
-        encoder, CORPUS[:10], (text for text in CORPUS), k=9, negatives=3, block=8,
+        encoder, CORPUS[:10], None, (text for text in CORPUS), k=9, negatives=3, block=8,
         guards=Guards(character_overlap=0.9, skip=1),
     )  # fmt: skip
     for name in ("index", "similarity", "neighbours", "removed_by", "positive_similarity"):
@@ -144,51 +187,37 @@ def test_a_stream_is_not_read_ahead_of_its_block() -> None:
             return super().encode(sentences)
 
     seen: list[int] = []
-    mine(Watching(), ["a", "b"], sentences(), block=10)
+    mine(Watching(), ["a", "b"], corpus=sentences(), block=10)
     assert seen == [0, *range(10, 101, 10)]
 
 
 def test_texts_of_a_stream_are_found_again() -> None:
-    spooled = Spooled(iter(["a", "", "bé\n\x00", "a", "日本"]))
-    assert [(texts, places.tolist()) for texts, places in spooled.blocks(2)] == [
+    pool = Pool(iter(["a", "", "bé\n\x00", "a", "日本"]))
+    assert [(texts, places.tolist()) for texts, places in pool.blocks(2)] == [
         (["a", "bé\n\x00"], [0, 2]), (["日本"], [4]),
     ]  # fmt: skip
-    assert spooled.texts(np.array([4, 0, 2, 4, 3])) == ["日本", "a", "bé\n\x00", "日本", "a"]
-    file = spooled._file
-    del spooled
-    gc.collect()
-    assert file.closed or file is not None  # an unnamed file: nothing is left in the folder
+    assert pool.texts(np.array([4, 0, 2, 4, 3])) == ["日本", "a", "bé\n\x00", "日本", "a"]
 
 
 def test_a_file_is_streamed_and_cleaned_as_a_corpus_is(tmp_path: Path) -> None:
-    from hncse.data import corpora
-
     path = tmp_path / "corpus.txt.xz"
     with lzma.open(path, "wt", encoding="utf-8") as file:
         file.write("one  sentence\n\n two \tsentences\nthree\n")
-    assert list(stream(path)) == corpora.load(path).sentences == ["one sentence", "two sentences", "three"]
-    assert list(stream(path, limit=2)) == ["one sentence", "two sentences"]
+    mined = mine(Fake(), ["one sentence", "four"], corpus=str(path), negatives=3)
+    assert rows(mined)[0] in ([1, 2], [2, 1]) and mined.texts([0, 1]) == ["one sentence", "two sentences"]
     (tmp_path / "t.csv").write_text("a,b\nx,y\nv,w\n")
-    assert list(stream(tmp_path / "t.csv", column="b")) == ["y", "w"]
-    assert rows(mine(Fake(), ["one sentence", "four"], str(path), negatives=3))[0] in ([1, 2], [2, 1])
+    assert mine(Fake(), ["four"], corpus=tmp_path / "t.csv", column="b").texts([0, 1]) == ["y", "w"]
     with pytest.raises(HncseError, match="takes no column"):
-        stream("wikipedia", column="a")
+        mine(Fake(), ["four"], corpus="wikipedia", column="a")
 
 
-def test_wikipedia_is_streamed_in_its_files_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HNCSE_DATA", str(tmp_path))
-    (tmp_path / "wikipedia").mkdir()
-    for name in "ba":
-        (tmp_path / "wikipedia" / f"{name}.txt").write_text(f"{name} one\n{name} two\n")
-    assert list(stream("wikipedia", limit=3)) == ["a one", "a two", "b one"]
-
-
-def test_a_list_stays_a_list_and_may_be_cut() -> None:
+def test_a_list_stays_a_list_and_any_corpus_may_be_cut() -> None:
     from hncse.data import corpora
 
-    assert isinstance(pool(CORPUS), Listed) and isinstance(pool(corpora.from_sentences(CORPUS)), Listed)
-    assert [texts for texts, _ in pool(CORPUS, limit=3).blocks(2)] == [CORPUS[:2], CORPUS[2:3]]
-    assert [texts for texts, _ in pool(iter(CORPUS), limit=3).blocks(2)] == [CORPUS[:2], CORPUS[2:3]]
+    for corpus in (CORPUS, corpora.from_sentences(CORPUS), iter(CORPUS)):
+        mined = mine(Fake(), ["a"], corpus=corpus, limit=3, negatives=9)
+        assert mined.report.counts["corpus"] == 3 and sorted(rows(mined)[0]) == [0, 1, 2]
+    assert Pool(CORPUS).in_memory and not Pool(iter(CORPUS)).in_memory
 
 
 # The report
@@ -196,7 +225,7 @@ def test_a_list_stays_a_list_and_may_be_cut() -> None:
 
 def test_the_report_counts_what_the_arrays_say() -> None:
     guards = Guards(margin=0.1, max_similarity=0.8, min_similarity=0.2, skip=1)
-    mined = mine(Fake(2), CORPUS[:20], CORPUS[10:], CORPUS[20:40], k=12, negatives=2, guards=guards)
+    mined = mine(Fake(2), CORPUS[:20], CORPUS[20:40], CORPUS[10:], k=12, negatives=2, guards=guards)
     report = mined.report
     there = mined.removed_by >= 0
     reached = int(there.sum())
@@ -245,12 +274,27 @@ def test_near_copies_are_pointed_out() -> None:
     assert any("one negative in twenty is above 0.95" in line for line in mined.report.advice)
 
 
+# Other guards, without another search
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), skip=st.integers(0, 2), overlap=st.none() | st.floats(0.3, 1.0))
+def test_other_guards_keep_what_a_search_with_them_keeps(seed: int, skip: int, overlap: float | None) -> None:
+    draw = np.random.default_rng(seed)
+    pick = lambda n: [CORPUS[i] for i in draw.integers(40, size=n)]  # noqa: E731  copies among them
+    anchors, positives = pick(9), pick(9)
+    other = Guards(margin=0.1, character_overlap=overlap, skip=skip)
+    lax = mine(Fake(seed), anchors, positives, CORPUS, k=20, guards=Guards(same_text=False))
+    strict = mine(Fake(seed), anchors, positives, CORPUS, k=20, guards=other)
+    np.testing.assert_array_equal(lax.under(other), strict.removed_by == 0)
+
+
 # Triplets and files
 
 
 @pytest.fixture(scope="module")
 def mined() -> MinedCorpus:
-    return mine(Circle(), ["0", "170", "0"], ["10", "20", "175"], negatives=2, guards=Guards(min_similarity=0.5))
+    return mine(Circle(), ["0", "170", "0"], corpus=["10", "20", "175"], negatives=2, guards=Guards(min_similarity=0.5))
 
 
 def test_triplets_are_a_row_for_every_negative(mined: MinedCorpus) -> None:
@@ -371,6 +415,39 @@ def test_the_command_names_what_is_wrong(arguments: str, message: str, files, ca
     assert message in shown and shown.startswith("error: ") and len(shown.splitlines()) == 1
 
 
+QA = [("Who wrote it?", "A poet wrote it."), ("Who sang it?", "A singer sang it."), ("Where?", "In the old house.")]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> str:
+    path = tmp_path / "qa.csv"
+    path.write_text("query,passage\n" + "".join(f"{query},{passage}\n" for query, passage in [*QA, *QA[:1]]))
+    return str(path)
+
+
+def test_the_command_mines_pairs(pairs: str, files, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "m.jsonl"
+    asked = ["--encoder", files["encoder"], "--anchors", pairs, "--anchor-column", "query", "--positives", "passage"]
+    for corpus in ([], ["--corpus", pairs, "--column", "passage"]):
+        assert mining.main([*asked, *corpus, "--negatives", "2", "--out", str(out)]) == 0
+        table = load(out)
+        assert list(zip(table["anchor"], table["positive"], strict=True))[::2] == [*QA, QA[0]]
+        assert set(table["negative"]) == {passage for _, passage in QA}
+        assert all(row["negative"] != row["positive"] for row in table)
+        assert "note:" not in capsys.readouterr().err
+
+
+def test_the_command_says_when_two_columns_of_a_table_may_be_pairs(pairs: str, files, capsys) -> None:
+    asked = ["--encoder", files["encoder"], "--anchors", pairs, "--corpus", pairs]
+    assert mining.main([*asked, "--anchor-column", "query", "--column", "passage"]) == 0
+    notes = capsys.readouterr().err.splitlines()
+    assert len([line for line in notes if line.startswith("note:") and "--positives passage" in line]) == 1
+    assert mining.main([*asked, "--anchor-column", "query", "--column", "query"]) == 0
+    assert "--positives" not in capsys.readouterr().err
+    assert mining.main(["--encoder", files["encoder"], "--positives", "passage"]) == 2
+    assert "--anchors names none" in capsys.readouterr().err
+
+
 # The benchmark
 
 
@@ -393,4 +470,4 @@ def test_a_bar_is_shown_on_request(capsys) -> None:
     mine(Fake(), CORPUS[:5], show_progress=True)
     assert "search: 100%" in capsys.readouterr().err
     mine(Fake(), CORPUS[:5])
-    assert capsys.readouterr().err == "" and neighbours._LONG > 1e9
+    assert capsys.readouterr().err == "" and mining._LONG > 1e9

@@ -84,7 +84,7 @@ def audit(
             raise unknown("guard", name, GUARDS[1:])
     aside, judged = groups[::2], groups[1::2]
     hidden = [s.text for group in groups for s in group.sentences]
-    mined = mine(encoder, [g.anchor for g in judged], [*hidden, *corpus], k=k, guards=Guards(same_text=False))
+    mined = mine(encoder, [g.anchor for g in judged], corpus=[*hidden, *corpus], k=k, guards=Guards(same_text=False))
     kind = _kinds(mined, judged)  # (n, k)
     rows: dict[str, list[dict[str, Any]]] = {"none": [_row(None, kind >= 0, kind)]}
     for name, settings in grid.items():

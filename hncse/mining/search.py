@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine, over a corpus that comes in blocks.
+"""Exact nearest neighbours by cosine, among sentences in memory or in a stream that is larger than memory.
 
 faiss (or torch on a GPU) proposes a block's nearest; their similarities are then computed once more, pair by pair, and
 ordered by similarity and position. A pair's number so depends on the pair alone, not on block or batch, and ties fall
@@ -8,17 +8,18 @@ the same way every time.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError, unknown
 
-__all__ = ["BACKENDS", "Nearest", "pair_similarity", "pick_backend", "unit_rows"]
+__all__ = ["BACKENDS", "Nearest", "Pool", "pair_similarity", "pick_backend", "unit_rows"]
 
 BACKENDS = ("faiss", "torch")
 
@@ -30,8 +31,84 @@ _PAIRS = 32_768  # pairs whose vectors are gathered at a time
 _SPARE = 8  # proposals beyond k: a matrix product's rounding may swap neighbours that are nearly tied
 _ROUNDING = 1e-5  # far more than float32 products of unit vectors are off
 _TIE = 2e-6  # sentences that differ by less may be proposed in any order
-_WIDEST = 2_048  # of more sentences tied at an anchor's k-th place, which are taken is left to the engine
+_WIDEST = 2_048  # of more sentences tied at an anchor's k-th place, which are taken is left to the backend
 _GPU_FLOATS = 1 << 28  # similarities held on a GPU at a time, 1 GiB
+
+
+class Pool:
+    """The sentences to search. A position counts every sentence given, copies and blank ones too.
+
+    A list stays where it is. A stream is read once and written to an unnamed temporary file as it passes; in memory
+    stay 8 bytes a sentence (where it begins) and about 100 (a hash that recognises copies).
+
+    Attributes:
+        in_memory: Whether it is a list.
+        total: Sentences read so far.
+        copies: Those equal to an earlier one; only the first of equal sentences is searched.
+        blank: Those without a character that is no blank; never searched.
+    """
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        """Take a list or a stream; nothing is read yet."""
+        self.in_memory = isinstance(sentences, Sequence)
+        self.total = self.copies = self.blank = 0
+        self._sentences: Iterable[str] = sentences
+        self._ends = array("Q", [0])
+        if not self.in_memory:
+            self._file = tempfile.TemporaryFile(prefix="hncse-corpus-")  # noqa: SIM115  lives as long as this object
+
+    def blocks(self, size: int) -> Iterator[tuple[list[str], Integers]]:
+        """Yield up to ``size`` different sentences at a time, and their positions (m,), rising."""
+        texts: list[str] = []
+        places: list[int] = []
+        for place, text in self._distinct():
+            texts.append(text)
+            places.append(place)
+            if len(texts) == size:
+                yield texts, np.array(places, dtype=np.int64)
+                texts, places = [], []
+        if texts:
+            yield texts, np.array(places, dtype=np.int64)
+
+    def texts(self, index: Integers) -> list[str]:
+        """Sentences at positions (p,), in the order asked for; a stream's file is read from front to back."""
+        if isinstance(self._sentences, Sequence):
+            return [self._sentences[i] for i in index.tolist()]
+        wanted, where = np.unique(index, return_inverse=True)
+        texts = []
+        for i in wanted.tolist():
+            self._file.seek(self._ends[i])
+            texts.append(self._file.read(self._ends[i + 1] - self._ends[i]).decode("utf-8", "surrogatepass"))
+        return [texts[i] for i in where.tolist()]
+
+    def _distinct(self) -> Iterator[tuple[int, str]]:
+        """Yield first occurrences with their positions, counting the rest."""
+        known: set[bytes | str] = set()
+        for place, text in enumerate(self._sentences):
+            self.total += 1
+            if not isinstance(text, str):
+                raise HncseError(f"sentence {place} of the corpus is {text!r:.60}; every one must be a str")
+            mark = text if self.in_memory else self._spool(text)
+            if not text.strip():
+                self.blank += 1
+            elif mark in known:
+                self.copies += 1
+            else:
+                known.add(mark)
+                yield place, text
+
+    def _spool(self, text: str) -> bytes:
+        """Write a sentence to the file; return its hash."""
+        content = text.encode("utf-8", "surrogatepass")
+        try:
+            self._file.write(content)
+        except OSError as error:
+            raise HncseError(
+                f"the corpus could not be written to {tempfile.gettempdir()} ({error.strerror or error}); make room "
+                "there, or set TMPDIR to another folder"
+            ) from error
+        self._ends.append(self._ends[-1] + len(content))
+        return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def unit_rows(rows: Floats) -> Floats:
@@ -81,25 +158,8 @@ def pick_backend(name: str | None) -> str:
     return "torch" if torch is not None and torch.cuda.is_available() else "faiss"
 
 
-class _Engine(Protocol):
-    """What proposes a block's nearest."""
-
-    def nearest(self, anchors: Floats, width: int) -> tuple[Floats, Integers]:
-        """Similarities (q, w), falling, and rows of the block (q, w), for anchors (q, d)."""
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Part of a corpus: what searches it, its unit rows (m, d), their positions (m,), whose text each is (m,)."""
-
-    engine: _Engine
-    rows: Floats
-    index: Integers
-    same: Integers
-
-
 class Nearest:
-    """The k nearest of everything seen so far, for n anchors.
+    """The k nearest of everything searched so far, for n anchors.
 
     Attributes:
         similarity: (n, k) float32, falling along a row; ``-inf`` where there is no neighbour yet.
@@ -114,7 +174,8 @@ class Nearest:
             k: Neighbours to keep.
             backend: One of `BACKENDS`; None picks.
         """
-        self._anchors, self._k, self._backend = anchors, k, pick_backend(backend)
+        self._anchors, self._k = anchors, k
+        self._propose = _by_torch if pick_backend(backend) == "torch" else _by_faiss
         self.similarity = np.full((len(anchors), k), -np.inf, dtype=np.float32)
         self.index = np.full((len(anchors), k), -1, dtype=np.int64)
 
@@ -133,81 +194,73 @@ class Nearest:
             raise HncseError(
                 f"the corpus has embeddings of width {rows.shape[1]}, the anchors {self._anchors.shape[1]}"
             )
-        if len(rows) == 0:
-            return
-        block = _Block(_Torch(rows) if self._backend == "torch" else _Faiss(rows), rows, index, same)
-        for start in range(0, len(self._anchors), _QUERIES):
+        for start in range(0, len(self._anchors) if len(rows) else 0, _QUERIES):
             who = np.arange(start, min(start + _QUERIES, len(self._anchors)))
-            self._search(block, who, min(len(rows), self._k + 1 + _SPARE))
+            self._search(rows, index, same, who, min(len(rows), self._k + 1 + _SPARE))
             yield len(who)
 
-    def _search(self, block: _Block, who: Integers, width: int) -> None:
+    def _search(self, rows: Floats, index: Integers, same: Integers, who: Integers, width: int) -> None:
         """Search a block for anchors (q,); again, wider, for those whose last proposals are tied with the k-th."""
-        rough, column = block.engine.nearest(self._anchors[who], width)  # (q, w)
+        rough, column = self._propose(self._anchors[who], rows, width)  # (q, w)
         last, kth, worst = rough[:, -1], rough[:, min(self._k, width - 1)], self.similarity[who, -1]  # (q,)
         tied = (last > kth - _TIE) & (last > worst - _TIE)
-        limit = min(len(block.rows), _WIDEST)
-        if width >= limit or not tied.any():
-            self._merge(block, who, rough, column)
-            return
-        self._merge(block, who[~tied], rough[~tied], column[~tied])
+        limit = min(len(rows), _WIDEST)
+        if width >= limit:
+            tied[:] = False
+        enters = (same[column] != who[:, None]) & (rough > worst[:, None] - _ROUNDING) & ~tied[:, None]  # (q, w)
+        self._merge(rows, index, who, column, enters)
         wider = min(8 * width, limit)
         step = max(1, _QUERIES * width // wider)
         for start in range(0, int(tied.sum()), step):
-            self._search(block, who[tied][start : start + step], wider)
+            self._search(rows, index, same, who[tied][start : start + step], wider)
 
-    def _merge(self, block: _Block, who: Integers, rough: Floats, column: Integers) -> None:
-        """Put a block's proposals (q, w) among the neighbours known so far of anchors (q,)."""
-        worst = self.similarity[who, -1:]  # (q, 1)
-        enters = (block.same[column] != who[:, None]) & (rough > worst - _ROUNDING)  # (q, w)
+    def _merge(self, rows: Floats, index: Integers, who: Integers, column: Integers, enters: NDArray[np.bool_]) -> None:
+        """Put those of a block's proposals (q, w) that enter among the neighbours known so far of anchors (q,)."""
         i, j = np.nonzero(enters)
-        fresh = np.full(rough.shape, -np.inf, dtype=np.float32)  # (q, w)
-        fresh[i, j] = pair_similarity(self._anchors, who[i], block.rows, column[i, j])
-        places = np.where(enters, block.index[column], -1)  # (q, w)
+        fresh = np.full(column.shape, -np.inf, dtype=np.float32)  # (q, w)
+        fresh[i, j] = pair_similarity(self._anchors, who[i], rows, column[i, j])
         similarity = np.concatenate([self.similarity[who], fresh], axis=1)  # (q, k+w)
-        places = np.concatenate([self.index[who], places], axis=1)
+        places = np.concatenate([self.index[who], np.where(enters, index[column], -1)], axis=1)
         order = np.lexsort((places, -similarity), axis=1)[:, : self._k]  # most similar first, then first in the corpus
         self.similarity[who] = np.take_along_axis(similarity, order, axis=1)
         self.index[who] = np.take_along_axis(places, order, axis=1)
 
 
-class _Faiss:
-    """A block searched by faiss's exact inner-product search (what IndexFlatIP runs, without its copy of the rows)."""
+def _by_faiss(anchors: Floats, rows: Floats, width: int) -> tuple[Floats, Integers]:
+    """Propose by faiss's exact inner-product search (what IndexFlatIP runs, without its copy of the rows).
 
-    def __init__(self, rows: Floats) -> None:
-        self._rows = np.ascontiguousarray(rows)
+    Args:
+        anchors: (q, d).
+        rows: (m, d).
+        width: w, proposals for every anchor.
 
-    def nearest(self, anchors: Floats, width: int) -> tuple[Floats, Integers]:
-        import faiss
+    Returns:
+        Similarities (q, w), falling, and rows (q, w).
+    """
+    import faiss
 
-        return faiss.knn(np.ascontiguousarray(anchors), self._rows, width, metric=faiss.METRIC_INNER_PRODUCT)
+    contiguous = np.ascontiguousarray(anchors), np.ascontiguousarray(rows)
+    return faiss.knn(*contiguous, width, metric=faiss.METRIC_INNER_PRODUCT)
 
 
-class _Torch:
-    """A block searched by matrix products and topk, on a GPU where there is one, tile by tile."""
+def _by_torch(anchors: Floats, rows: Floats, width: int) -> tuple[Floats, Integers]:
+    """Propose by matrix products and topk, on a GPU where there is one, tile by tile; as `_by_faiss`."""
+    import torch
 
-    def __init__(self, rows: Floats) -> None:
-        import torch
-
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._rows = torch.from_numpy(rows).to(self._device)  # (m, d)
-
-    def nearest(self, anchors: Floats, width: int) -> tuple[Floats, Integers]:
-        import torch
-
-        tile = max(width, _GPU_FLOATS // len(anchors))  # columns at a time
-        values: list[torch.Tensor] = []
-        places: list[torch.Tensor] = []
-        query = torch.from_numpy(anchors).to(self._device)  # (q, d)
-        with torch.inference_mode(), torch.autocast(self._device.type, enabled=False), _full_precision():
-            for start in range(0, len(self._rows), tile):
-                similarity = query @ self._rows[start : start + tile].T  # (q, t)
-                best = similarity.topk(min(width, similarity.shape[1]), dim=1)
-                values.append(best.values)
-                places.append(best.indices + start)
-            found = torch.cat(values, dim=1).topk(width, dim=1)  # (q, w)
-            column = torch.cat(places, dim=1).gather(1, found.indices)
-        return found.values.cpu().numpy(), column.cpu().numpy()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    table, query = torch.from_numpy(rows).to(device), torch.from_numpy(anchors).to(device)  # (m, d), (q, d)
+    tile = max(width, _GPU_FLOATS // len(anchors))  # columns at a time
+    values: list[torch.Tensor] = []
+    places: list[torch.Tensor] = []
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False), _full_precision():
+        for start in range(0, len(table), tile):
+            similarity = query @ table[start : start + tile].T  # (q, t)
+            best = similarity.topk(min(width, similarity.shape[1]), dim=1)
+            values.append(best.values)
+            places.append(best.indices + start)
+        top = torch.cat(values, dim=1).topk(width, dim=1)  # (q, w)
+        column = torch.cat(places, dim=1).gather(1, top.indices)
+    return top.values.cpu().numpy(), column.cpu().numpy()
 
 
 @contextlib.contextmanager

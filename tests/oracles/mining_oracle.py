@@ -33,14 +33,16 @@ def grams(text: str) -> list[str]:
     return [text[i : i + 5] for i in range(len(text) - 4)] if len(text) >= 5 else [text]
 
 
-def removed_by(guards, anchor: str, text: str, s: float, p: float, threshold: float | None) -> str | None:
-    """Name of the first guard that removes a neighbour; skip is not asked here."""
-    a, b = plain(anchor), plain(text)
-    if guards.same_text and a == b:
+def removed_by(guards, own: list[str], text: str, s: float, p: float, threshold: float | None) -> str | None:
+    """Name of the first guard that removes a neighbour; ``own``: the anchor and its positives; skip is not asked."""
+    near, b = [plain(one) for one in own], plain(text)
+    if guards.same_text and b in near:
         return "same_text"
-    if guards.word_overlap is not None and overlap(a.split(), b.split()) >= guards.word_overlap:
+    if guards.word_overlap is not None and max(overlap(a.split(), b.split()) for a in near) >= guards.word_overlap:
         return "word_overlap"
-    if guards.character_overlap is not None and overlap(grams(a), grams(b)) >= guards.character_overlap:
+    if guards.character_overlap is not None and max(overlap(grams(a), grams(b)) for a in near) >= (
+        guards.character_overlap
+    ):
         return "character_overlap"
     if guards.margin is not None and not s <= p - guards.margin:
         return "margin"
@@ -64,7 +66,8 @@ def mine(z, anchors, corpus, positives, k, guards, negatives, threshold=None):
         near, kept, skipped = [], [], 0
         for j in neighbours(z, anchor, corpus, k):
             guard = "positive" if corpus[j] in own else None
-            guard = guard or removed_by(guards, anchor, corpus[j], cosine(z[anchor], z[corpus[j]]), p, threshold)
+            similarity = cosine(z[anchor], z[corpus[j]])
+            guard = guard or removed_by(guards, [anchor, *own], corpus[j], similarity, p, threshold)
             if guard is None and skipped < guards.skip:
                 guard, skipped = "skip", skipped + 1
             near.append((j, guard))
