@@ -386,6 +386,19 @@ def test_nan_vectors_are_named() -> None:
         mine(Broken(), ABC)
 
 
+def test_text_that_the_encoder_cannot_read_is_refused() -> None:
+    encoder = tiny.encoder("mean")
+    chinese = ["机器学习模型", "我喜欢学习很", "他在看书吗呢"]
+    for arguments in ({"anchors": chinese}, {"anchors": ["a cat sat", "the dog"], "corpus": chinese}):
+        with pytest.raises(HncseError, match="same tokens"):
+            mine(encoder, cache=False, **arguments)
+        with pytest.raises(HncseError, match="same tokens"):
+            mine(encoder, cache=False, **arguments | {"corpus": iter(chinese)})
+    capitals = mine(encoder, ["a cat sat", "the dog"], ["The house.", "THE HOUSE"], cache=False)  # one text, not unread
+    assert len(capitals.triplets()) == 0
+    assert len(mine(Fake(), chinese, cache=False)) == 3  # a foreign encoder is asked nothing
+
+
 def test_a_vector_of_zeros_is_like_nothing() -> None:
     class Zero(Fake):
         def encode(self, sentences: list[str], batch_size: int = 32) -> np.ndarray:
