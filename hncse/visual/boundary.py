@@ -250,9 +250,10 @@ def dot(axes: Axes, x: float, y: float, kind: str, phenomenon: str | None, size:
     wide *= 1.0 if isinstance(PHENOMENON_MARKERS.get(phenomenon or "", ""), str) else 1.3  # slim ones look small
     shape: Any = PHENOMENON_MARKERS.get(phenomenon or "", marker) if kind == "hard" else marker
     synthetic = kind in MIX_NAMES
+    rim = min(1.6, 0.18 * wide) if synthetic else 0.7
     axes.plot(
         [x], [y], marker=shape, color="white" if synthetic else colour, markersize=wide * size, linestyle="none",
-        markeredgecolor=colour if synthetic else "white", markeredgewidth=(1.6 if synthetic else 0.7) * size**0.5,
+        markeredgecolor=colour if synthetic else "white", markeredgewidth=rim * size**0.5,
         zorder=3 + 0.1 * (list(LOOKS).index(kind) in (0, 1, 2, 3)), clip_on=True,
     )  # fmt: skip
 
@@ -273,7 +274,8 @@ def legend(fig: Figure, films: Sequence[Film], mixes: bool, on_map: bool = True)
         handles.append(Line2D(
             [], [], linestyle="none", marker=PHENOMENON_MARKERS.get(phenomenon or "", marker), label=text,
             markersize=min(wide, 10), color="white" if synthetic else colour,
-            markeredgecolor=colour if synthetic else "white", markeredgewidth=1.4 if synthetic else 0.6,
+            markeredgecolor=colour if synthetic else "white",
+            markeredgewidth=min(1.4, 0.18 * wide) if synthetic else 0.6,
         ))  # fmt: skip
     handles.append(Line2D([], [], color=INK, linewidth=1.4, label="decision boundary: cosine = p"))
     if on_map:
