@@ -1,6 +1,6 @@
 """What is here, what that means for the kit, and what to do about what is missing.
 
-``python -m hncse.doctor`` prints it; notebook 00 shows it. A laptop without network, GPU and benchmark files is a
+``hncse doctor`` prints it; notebook 00 shows it. A laptop without network, GPU and benchmark files is a
 complete environment: the kit brings an encoder, text and a probe with it. Nothing here raises because of a missing
 extra; the exit code is 1 only where a package is missing without which the kit cannot run.
 """
@@ -264,7 +264,7 @@ def _hub(timeout: float) -> Finding:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0, or 1 where something is missing that the kit needs."""
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.doctor", description="Say what is here, what it means, and what to do."
+        prog="hncse doctor", description="Say what is here, what it means, and what to do."
     )
     parser.add_argument("--offline", action="store_true", help="do not ask whether the hub answers")
     parser.add_argument("--timeout", type=float, default=1.5, help="longest wait for the hub, seconds (default 1.5)")

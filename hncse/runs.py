@@ -9,7 +9,7 @@
       sts.json  transfer.json  probe.json  summary.md  figures/      made from the run, later
       checkpoints/     what an interrupted run resumes from; empty when finished
 
-``python -m hncse.runs`` lists runs; ``python -m hncse.runs NAME`` (or ``latest``) prints one run's summary.
+``hncse runs`` lists runs; ``hncse runs NAME`` (or ``latest``) prints one run's summary.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ def _lines(argument: str | None) -> Iterator[str]:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hncse.runs", description="List runs, or print one run's summary.")
+    parser = argparse.ArgumentParser(prog="hncse runs", description="List runs, or print one run's summary.")
     parser.add_argument("run", nargs="?", help="a run's name or folder, or 'latest'")
     options = parser.parse_args(arguments)
     sys.stdout.writelines(_lines(options.run))

@@ -2,8 +2,8 @@
 
 run = train(TrainingConfig(loss="hnm-no-replacement", corpus="wikipedia", limit=100_000))
 
-python -m hncse.training --loss hnm-no-replacement --corpus wikipedia --limit 100000
-torchrun --nproc-per-node 4 -m hncse.training …          # the same batch, split over four processes
+hncse train --loss hnm-no-replacement --corpus wikipedia --limit 100000
+torchrun --nproc-per-node 4 -m hncse train …          # the same batch, split over four processes
 
 Taught in notebooks/03_train.ipynb.
 """
@@ -232,7 +232,7 @@ def _whole(name: str, value: object, least: int) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.training",
+        prog="hncse train",
         description="Train a sentence encoder on unlabelled sentences and write a run folder.",
         epilog=presets.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -274,7 +274,7 @@ def lines_of(stderr: str) -> list[str]:
 def test_processes_share_a_folder_and_train_nothing_twice(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-m", "hncse.sweep", *arguments, "--no-test"]
+    command = [sys.executable, "-m", "hncse", "sweep", *arguments, "--no-test"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as other:
         assert sweep.main([*arguments, "--no-test", "--workers", "2"]) == 0
         _, there = other.communicate(timeout=600)

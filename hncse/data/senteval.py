@@ -6,7 +6,7 @@ decides the folds, so it is part of the protocol: SentEval sorts each file's row
 label (its ``senteval/binary.py``, ``sst.py``, ``trec.py``, ``mrpc.py``), and so do we. Empty lines count as sentences
 there, and here: CR has four, MPQA three.
 
-``python -m hncse.data.senteval [--transfer]`` fetches what is missing and prints what was counted.
+``hncse benchmark-files [--transfer]`` fetches what is missing and prints what was counted.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ def release_of(part: str, rows: Iterable[str], path: Path, allow_other_files: bo
     raise HncseError(
         f"{path}: its rows are not those of the known release ({part}: sha256 {digest[:12]}…, expected "
         f"{_digests().get(part, 'none')[:12]}…): edited, in another order, or of another version. Move it away and run "
-        "`python -m hncse.data.senteval` to fetch it again; or score it as it is with allow_other_files=True "
+        "`hncse benchmark-files` to fetch it again; or score it as it is with allow_other_files=True "
         "(--allow-other-files, HNCSE_OTHER_BENCHMARKS=1), and the result says so"
     )
 
@@ -344,7 +344,7 @@ def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> P
 
 #: Said wherever a benchmark file is missing.
 WAYS = (
-    f"Two ways to get it: `python -m hncse.data.senteval` with a network (fetched once, from {remote.REPOSITORY}), or "
+    f"Two ways to get it: `hncse benchmark-files` with a network (fetched once, from {remote.REPOSITORY}), or "
     f"unpack {_ARCHIVE} yourself into senteval/downstream of the data folder, so that senteval/downstream/STS is "
     "there; HNCSE_DATA names the data folder."
 )
@@ -591,7 +591,7 @@ def _check_labels(task: str, part: str, rows: list[Row], path: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.data.senteval",
+        prog="hncse benchmark-files",
         description="Fetch the benchmark files once, count them, and print the counts.",
     )
     parser.add_argument("--transfer", action="store_true", help="the transfer tasks' files besides those of STS")

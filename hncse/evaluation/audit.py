@@ -7,7 +7,7 @@ sentence of the same topic. Everything else is nobody's paraphrase. So for every
     safe     share of what it keeps that is no paraphrase
     yield    share of the true hard negatives among the k nearest that it keeps
 
-``python -m hncse.evaluation.audit RUN_OR_ENCODER --corpus wikipedia`` prints the table, writes audit.json into a run.
+``hncse audit RUN_OR_ENCODER --corpus wikipedia`` prints the table, writes audit.json into a run.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def _telling(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.evaluation.audit", description="Measure guards against false negatives on the probe."
+        prog="hncse audit", description="Measure guards against false negatives on the probe."
     )
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
     parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")

@@ -6,7 +6,7 @@ Three figures, each with a 95 % bootstrap interval over groups:
     triplet accuracy    share of (paraphrase, hard negative) pairs with the paraphrase nearer to the anchor
     both above          share of hard negatives that both of the group's paraphrases outrank; per phenomenon as well
 
-``python -m hncse.evaluation.probe RUN_OR_ENCODER`` prints them and writes probe.json into a run. Taught in
+``hncse probe RUN_OR_ENCODER`` prints them and writes probe.json into a run. Taught in
 notebooks/02_hard_negatives.ipynb.
 """
 
@@ -234,7 +234,7 @@ def _shown(value: float, span: list[float] | None) -> str:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m hncse.evaluation.probe", description="Score on the probe.")
+    parser = argparse.ArgumentParser(prog="hncse probe", description="Score on the probe.")
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
     parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--probe", help="a probe file of your own; default: the embedded probe")

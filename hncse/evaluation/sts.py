@@ -5,7 +5,7 @@ the cosines and gold scores of all its subsets in one Spearman correlation, ×10
 own correlations, plain and weighted by pairs) are other numbers and stand beside it in the JSON. The average is over
 the seven tasks, each first rounded to two decimals.
 
-``python -m hncse.evaluation.sts RUN_OR_ENCODER`` prints the table and writes sts.json into a run. Taught in
+``hncse sts RUN_OR_ENCODER`` prints the table and writes sts.json into a run. Taught in
 notebooks/05_sts_table.ipynb.
 """
 
@@ -271,7 +271,7 @@ def _resampled(cosine: Floats, gold: Floats, resamples: int, seed: int) -> Float
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.evaluation.sts", description="Score an encoder on the STS tasks, by SimCSE's protocol."
+        prog="hncse sts", description="Score an encoder on the STS tasks, by SimCSE's protocol."
     )
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
     parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")

@@ -247,7 +247,7 @@ def _captions(files: list[Path]) -> Iterator[Triplet]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.evaluation.triplets", description="Score on counterfactual NLI and SugarCrepe captions."
+        prog="hncse triplets", description="Score on counterfactual NLI and SugarCrepe captions."
     )
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
     parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")

@@ -1,7 +1,7 @@
 """Sentences → a small BERT: own vocabulary, word vectors by counting, masked language modelling, a card.
 
-python -m hncse.pretraining --source wikipedia --tokens 0 --out runs/kit-encoder        # the embedded encoder
-python -m hncse.pretraining --source docstrings --out runs/toy --vocabulary 4096 --minutes 2
+hncse pretrain --source wikipedia --tokens 0 --out runs/kit-encoder        # the embedded encoder
+hncse pretrain --source docstrings --out runs/toy --vocabulary 4096 --minutes 2
 
 Interrupted runs go on from their last checkpoint when started again with the same arguments.
 

@@ -1,4 +1,4 @@
-"""``python -m hncse.pretraining``."""
+"""``hncse pretrain``."""
 
 import sys
 

@@ -32,7 +32,7 @@ def card(config: Any, facts: dict[str, Any], curve: list[tuple[int, float]]) -> 
     start = f"counted vectors: window {c.window}, PPMI, SVD" if c.static else "random weights"
     shape = f"{c.layers} × {c.width}, {c.heads} heads, feed-forward {c.intermediate}"
     rows = [
-        ("command", f"`python -m hncse.pretraining{flags}`"),
+        ("command", f"`hncse pretrain{flags}`"),
         ("data", f"`{c.source}`: {facts['sentences']:,} sentences, {facts['pieces']:,} word pieces"),
         ("shape", f"{shape}, {facts['vocabulary']:,} word pieces; {facts['bytes']:,} bytes in half precision"),
         ("start", start),

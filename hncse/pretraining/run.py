@@ -234,7 +234,7 @@ def _write(trainer: Trainer, vocabulary: Sequence[str], folder: Path) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.pretraining",
+        prog="hncse pretrain",
         description="Make a small encoder from plain text: vocabulary, counted vectors, masked language model.",
     )
     kinds: dict[str, type] = {"int": int, "int | None": int, "float": float, "float | None": float}

@@ -378,7 +378,7 @@ def test_without_a_network_the_error_says_what_to_do(small, home, online, monkey
     monkeypatch.setattr(socket.socket, "connect", lambda self, to: (attempts.append(to), connect(self, to))[1])
     with pytest.raises(HncseError, match=r"127\.0\.0\.1:9 cannot be reached") as caught:
         fetch()
-    for part in (TAR, str(home), "python -m hncse.data.senteval", "unpack", "HNCSE_DATA"):
+    for part in (TAR, str(home), "hncse benchmark-files", "unpack", "HNCSE_DATA"):
         assert part in str(caught.value)
     assert len(attempts) <= 2  # no half minute of retries
     assert list(home.iterdir()) == []
