@@ -128,8 +128,13 @@ def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, colum
     name, skipped, notes = str(source), Tally(), Tally()
     if column is not None and (name in SOURCES or name.startswith("hf:")):
         raise HncseError(f"source {name!r} takes no column (got {column!r}); only files of your own do")
-    yield from islice(_good(_rows(name, limit, seed, column, notes), skipped), limit)
-    _warn(name, skipped, notes)
+    rows = _rows(name, limit, seed, column, notes)
+
+    def sentences() -> Iterator[str]:
+        yield from islice(_good(rows, skipped), limit)
+        _warn(name, skipped, notes)
+
+    return sentences()
 
 
 def _rows(name: str, limit: int | None, seed: int, column: str | None, notes: Tally) -> Iterator[tuple[int, Value]]:
