@@ -13,8 +13,8 @@ from benchmarks import text
 from benchmarks.measure import Action, interleaved, markdown
 from hncse import losses
 from hncse._loading import KIT
-from hncse._trainer import Contrastive
 from hncse.encoder import SentenceEncoder
+from hncse.trainer import Contrastive
 
 __all__ = ["encoder", "measure", "training_step"]
 

@@ -16,7 +16,7 @@ import torch
 from benchmarks import text
 from benchmarks.loss_share import BATCH, LENGTH, encoder, training_step
 from benchmarks.measure import Action, interleaved, markdown, ratio, spread
-from hncse import _trainer, losses
+from hncse import losses, trainer
 from hncse._loading import KIT
 from hncse.training import TrainingConfig, train
 
@@ -35,7 +35,7 @@ def ours(sentences: list[str], preset: str = "simcse", length_groups: int | None
                 precision="fp32", eval_every=10**9, snapshots=0, selection="last", length_groups=length_groups,
                 output=folder,
             )  # fmt: skip
-            with mock.patch.object(_trainer._Watch, "_look"):
+            with mock.patch.object(trainer.Watch, "_look"):
                 train(config, sentences)
 
     return run
@@ -113,7 +113,7 @@ def measure_groups(names: tuple[str, ...], rounds: int) -> tuple[list[dict[str, 
     for name in names:
         steps = {
             str(n): training_step(
-                _trainer.Contrastive(encoder(name).add_head(), losses.build("hnm-no-replacement"), n), sentences
+                trainer.Contrastive(encoder(name).add_head(), losses.build("hnm-no-replacement"), n), sentences
             )
             for n in _GROUPS
         }

@@ -20,7 +20,16 @@ from typing import IO, Any
 
 from hncse.errors import HncseError
 
-__all__ = ["expand", "somebody_watches", "source_hash", "sweep", "whole_file", "write_json", "write_text"]
+__all__ = [
+    "expand",
+    "is_leftover",
+    "somebody_watches",
+    "source_hash",
+    "sweep",
+    "whole_file",
+    "write_json",
+    "write_text",
+]
 
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{8}|\..+\.(?:json|jsonl|md|csv|txt|html)-[a-z0-9_]{8}")
 
@@ -100,6 +109,11 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, text + "\n")
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file has such a name as an interrupted `whole_file` leaves."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
 def sweep(folder: Path) -> list[Path]:
     """Remove what an interrupted `whole_file` left in a folder and the folders in it.
 
@@ -108,7 +122,7 @@ def sweep(folder: Path) -> list[Path]:
     Returns:
         The files removed.
     """
-    leftovers = [path for path in folder.rglob(".*-????????") if _UNFINISHED.fullmatch(path.name) and path.is_file()]
+    leftovers = [path for path in folder.rglob(".*-????????") if is_leftover(path.name) and path.is_file()]
     for path in leftovers:
         path.unlink(missing_ok=True)
     return leftovers

@@ -1,13 +1,14 @@
 """The run folder: the only way results travel.
 
     runs/<name>/
-      config.json      every parameter, package versions, fingerprints of data and encoder, seed, key
+      config.json      every parameter, package versions, fingerprints of data, encoder and code, seed, key
       history.jsonl    a line for every logged step
       snapshots/       step-*.safetensors: embeddings of the probe while training
       encoder/         the result, for transformers and sentence-transformers
       result.json      steps, seconds, hardware, which step was kept; its presence says the run is finished
       sts.json  transfer.json  probe.json  summary.md  figures/      made from the run, later
-      checkpoints/     what an interrupted run resumes from; empty when finished
+      checkpoints/     what an interrupted run resumes from; gone when finished
+      .lock  .owner    who writes here: one process at a time
 
 ``hncse runs`` lists runs; ``hncse runs NAME`` (or ``latest``) prints one run's summary.
 """
@@ -16,9 +17,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
+import functools
 import json
+import logging
+import math
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -27,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, command, unknown
-from hncse.files import write_json, write_text
+from hncse.files import expand, is_leftover, sweep, write_json, write_text
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -35,7 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "RunBusyError", "find", "list_runs", "root"]
 
+_LOG = logging.getLogger(__name__)
 _OWNED: dict[Path, tuple[int, int]] = {}  # lock files that this process holds: process and thread
+_OF_NOBODY = (".lock", ".owner", ".DS_Store")  # a folder with no more than these is a run's that just began
 
 
 class RunBusyError(HncseError):
@@ -46,9 +54,15 @@ def root() -> Path:
     """Folder of runs: ``$HNCSE_RUNS``, else ``runs/`` of the source checkout, else ``runs/`` of the working folder.
 
     Jupyter starts in a notebook's folder and papermill in the caller's; both find the same runs this way.
+
+    Raises:
+        HncseError: ``HNCSE_RUNS`` names a file.
     """
     if given := os.environ.get("HNCSE_RUNS"):
-        return Path(given)
+        folder = expand(given)
+        if folder.exists() and not folder.is_dir():
+            raise HncseError(f"HNCSE_RUNS is {given!r}, which is a file; it must name the folder of runs")
+        return folder
     checkout = Path(__file__).resolve().parent.parent
     home = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
     return home / "runs"
@@ -62,8 +76,8 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        """Open a run folder; it need not exist yet."""
-        self.path = Path(path)
+        """Open a run folder; it need not exist yet. ``~`` is your home."""
+        self.path = expand(path)
 
     def __repr__(self) -> str:
         """Name and state."""
@@ -76,8 +90,11 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether training ended and the encoder lies there."""
-        return (self.path / "result.json").is_file()
+        """Whether training ended and the encoder lies there; a result.json that is cut off or empty says nothing."""
+        try:
+            return self.read("result") is not None
+        except HncseError:
+            return False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -103,6 +120,11 @@ class Run:
         """Folder of the trained encoder."""
         return self.path / "encoder"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of what an interrupted run resumes from; gone when it is finished."""
+        return self.path / "checkpoints"
+
     @contextlib.contextmanager
     def lock(self, wait: bool | float = True) -> Iterator[None]:
         """Own the folder while the block runs: nobody else trains into it or removes it.
@@ -114,7 +136,7 @@ class Run:
 
         Raises:
             RunBusyError: Another process owns the folder.
-            HncseError: A file stands where the folder should be, or the disk refuses.
+            HncseError: Something that is no run lies there, or the disk refuses.
         """
         import filelock
 
@@ -123,17 +145,17 @@ class Run:
         if _OWNED.get(path) == me:
             yield
             return
+        self.require_ours()
         lock = filelock.FileLock(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                if wait is not False:
-                    sys.stderr.write(f"waiting for {self.owner()}, which works on {self.path}\n")
-                    lock.acquire(timeout=-1 if wait is True else wait)
-                else:
+                if wait is False:
                     raise
+                sys.stderr.write(f"waiting for {self.owner()}, which works on {self.path}\n")
+                lock.acquire(timeout=-1 if wait is True else wait)
         except filelock.Timeout as error:
             raise RunBusyError(f"run {self.name!r} is in the hands of {self.owner()}: {self.path}") from error
         except OSError as error:
@@ -156,6 +178,34 @@ class Run:
         except OSError:
             return "another process"
 
+    def require_ours(self) -> None:
+        """Make sure that the folder is a run's, new or empty: nothing else is ever written into.
+
+        Raises:
+            HncseError: It holds other things, its config.json is damaged, or it is no folder.
+        """
+        try:
+            inside = [path.name for path in self.path.iterdir()]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise HncseError(f"run folder {self.path}: {error.strerror or error}") from error
+        if all(name in _OF_NOBODY or is_leftover(name) for name in inside):
+            return
+        if "config.json" not in inside or "key" not in self.config:
+            raise HncseError(
+                f"{self.path} is no run's folder, it holds {', '.join(sorted(inside)[:3])}; nothing is written there. "
+                "Give another name or output"
+            )
+
+    def tidy(self) -> None:
+        """Remove what interruptions left: files half written, and the checkpoints of a finished run; only its owner."""
+        sweep(self.path)
+        for folder in self.path.glob(".encoder-????????"):
+            shutil.rmtree(folder, ignore_errors=True)
+        if self.finished:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     def load_encoder(self) -> SentenceEncoder:
         """Load the trained encoder."""
         from hncse.encoder import SentenceEncoder
@@ -169,17 +219,20 @@ class Run:
         return (self.path / f"{what}.json").is_file()
 
     def read(self, what: str) -> dict[str, Any]:
-        """Contents of ``<what>.json``.
+        """Contents of ``<what>.json``; the file is read again only when it has changed.
 
         Raises:
             HncseError: The file is missing or damaged.
         """
         path = self.path / f"{what}.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            now = path.stat()
+            return copy.deepcopy(_parsed(path, now.st_mtime_ns, now.st_size, now.st_ino))
         except FileNotFoundError as error:
             raise HncseError(f"run {self.name!r} has no {what}.json") from error
-        except json.JSONDecodeError as error:
+        except OSError as error:
+            raise HncseError(f"{path}: {error.strerror or error}") from error
+        except ValueError as error:  # no JSON, or no UTF-8
             raise HncseError(f"{path} is damaged: {error}") from error
 
     def write(self, what: str, content: Mapping[str, Any]) -> None:
@@ -193,20 +246,21 @@ class Run:
         if not path.is_file():
             return []
         lines = []
-        for text in path.read_text(encoding="utf-8").splitlines():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 lines.append(json.loads(text))
-        return lines
+        return [line for line in lines if isinstance(line, dict) and "step" in line]
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Append a line to history.jsonl."""
+        """Append a line to history.jsonl; numbers that are NaN or infinite are left out, which JSON cannot say."""
+        finite = {name: value for name, value in line.items() if not isinstance(value, float) or math.isfinite(value)}
         with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(line)) + "\n")
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after ``step``: a resumed run writes it again."""
-        kept = [json.dumps(line) for line in self.history if line["step"] <= step]
-        write_text(self.path / "history.jsonl", "".join(f"{line}\n" for line in kept))
+        lines = [json.dumps(line) for line in self.history if line["step"] <= step]
+        write_text(self.path / "history.jsonl", "".join(f"{line}\n" for line in lines))
         for at, path in self.snapshots():
             if at > step:
                 path.unlink()
@@ -217,31 +271,52 @@ class Run:
         return sorted((int(file.stem.removeprefix("step-")), file) for file in files)
 
 
-def list_runs(folder: Path | None = None) -> list[Run]:
-    """Every run in a folder (default `root`), oldest first."""
-    folder = folder or root()
+@functools.lru_cache(maxsize=4096)
+def _parsed(path: Path, _changed_ns: int, _size: int, _inode: int) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not names and values")
+    return content
+
+
+def list_runs(folder: str | Path | None = None) -> list[Run]:
+    """Every run in a folder (default `root`), oldest first; damaged ones are left out, with a warning."""
+    folder = root() if folder is None else expand(folder)
     if not folder.is_dir():
         return []
-    made = [path for path in folder.iterdir() if (path / "config.json").is_file()]
-    return [Run(path) for path in sorted(made, key=lambda p: ((p / "config.json").stat().st_mtime, p.name))]
+    whole = [Run(path) for path in folder.iterdir() if (path / "config.json").is_file() and _is_whole(Run(path))]
+    return sorted(whole, key=lambda run: ((run.path / "config.json").stat().st_mtime, run.name))
 
 
-def find(name: str, folder: Path | None = None) -> Run:
+def _is_whole(run: Run) -> bool:
+    try:
+        return "parameters" in run.config
+    except HncseError as error:
+        _warn_once(f"left out of the runs: {error}")
+        return False
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    _LOG.warning(text)
+
+
+def find(name: str, folder: str | Path | None = None) -> Run:
     """Find a run by name or path; ``"latest"`` is the youngest.
 
     Raises:
-        HncseError: There is none; the nearest name is given.
+        HncseError: There is none; the nearest name is given. Or its config.json is damaged.
     """
-    if (Path(name) / "config.json").is_file() and (Path(name) / "history.jsonl").is_file():
-        return Run(name)
+    folder = root() if folder is None else expand(folder)
     runs = list_runs(folder)
     if name == "latest" and runs:
         return runs[-1]
-    for run in runs:
-        if run.name == name:
-            return run
+    for run in (Run(folder / name), Run(name)):
+        with contextlib.suppress(OSError):  # a name longer than the system allows
+            if (run.path / "config.json").is_file() and "parameters" in run.config:
+                return run
     if not runs:
-        raise HncseError(f"no run {name!r}: {folder or root()} holds no runs yet; `make train` makes one")
+        raise HncseError(f"no run {name!r}: {folder} holds no runs yet; `make train` makes one")
     raise unknown("run", name, [run.name for run in runs])
 
 
@@ -254,8 +329,8 @@ def _lines(argument: str | None) -> Iterator[str]:
     for run in list_runs():
         parameters = run.config["parameters"]
         state = "finished" if run.finished else "unfinished"
-        shown = " ".join(f"{key}={parameters[key]}" for key in ("loss", "encoder", "corpus", "limit", "seed"))
-        yield f"{run.name:40} {state:10} {shown}\n"
+        what = " ".join(f"{key}={parameters.get(key)}" for key in ("loss", "encoder", "corpus", "limit", "seed"))
+        yield f"{run.name:40} {state:10} {what}\n"
 
 
 @command

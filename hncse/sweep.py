@@ -186,10 +186,9 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
     Raises:
         HncseError: A corpus or an encoder that is not there.
     """
-    from hncse import _trainer
+    from hncse import training
     from hncse.data import corpora
     from hncse.encoder import SentenceEncoder
-    from hncse.training import run_name
 
     texts: dict[Any, Any] = {}
     encoders: dict[Any, Any] = {}
@@ -202,8 +201,8 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
             encoders[weights] = SentenceEncoder.from_pretrained(c.encoder, c.pooling, dropout=c.dropout)
             fingerprint = encoders[weights].fingerprint()  # of all weights: once an encoder, not once a run
             encoders[weights].fingerprint = lambda known=fingerprint: known
-        key = _trainer.facts(c, texts[text], encoders[weights])["key"]
-        jobs.append(Job(c, Run((Path(c.output) if c.output else runs.root()) / run_name(c, key))))
+        key = training.facts(c, texts[text], encoders[weights])["key"]
+        jobs.append(Job(c, Run((Path(c.output) if c.output else runs.root()) / training.run_name(c, key))))
     return jobs
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from hncse import _trainer, sweep, training
+from hncse import sweep, trainer, training
 from hncse.data import senteval
 from hncse.errors import HncseError
 from hncse.evaluation import report
@@ -58,8 +58,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "judge", judge)
     monkeypatch.setattr(report, "judged", lambda run, **_: run.finished and run.has("sts"))
     monkeypatch.setattr(senteval, "sts_present", lambda: True)
-    monkeypatch.setattr(_trainer, "_selects_on_dev", lambda config: False)
-    monkeypatch.setattr(_trainer._Watch, "_scores", lambda self: {})
+    monkeypatch.setattr(training, "selects_on_dev", lambda config: False)
+    monkeypatch.setattr(trainer.Watch, "_scores", lambda self: {})
 
 
 # Words
@@ -165,7 +165,7 @@ def test_a_sweep_trains_judges_and_prints_a_table(
     out = capsys.readouterr().out
     assert "20.00 ± 24.84" in out and "95 % t-interval over seeds" in out  # t(2) = 4.303, sd 10, n 3
     assert (tmp_path / "tau_0.1.csv").read_text().count("\n") == 2
-    monkeypatch.setattr(_trainer, "fit", lambda *_, **__: pytest.fail("trained a finished run again"))
+    monkeypatch.setattr(trainer, "fit", lambda *_, **__: pytest.fail("trained a finished run again"))
     assert sweep.main(arguments) == 0
     assert "3 of 3 runs are done" in capsys.readouterr().err
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import dataclasses
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import types
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +21,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hncse import SentenceEncoder, _trainer, presets, runs, training
+from hncse import SentenceEncoder, files, presets, runs, trainer, training
+from hncse.data import corpora
 from hncse.errors import HncseError
 from hncse.training import TrainingConfig, train
 from tests import tiny
@@ -29,6 +37,12 @@ def config(tmp_path: Path, **changes: object) -> TrainingConfig:
         "seed": 7,
     }  # fmt: skip
     return TrainingConfig.from_dict(base | changes)
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluate nothing while training, for tests of other things: a probe takes longer than these six steps."""
+    monkeypatch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 0.0})
 
 
 def weights(run: runs.Run) -> dict[str, torch.Tensor]:
@@ -53,6 +67,7 @@ def test_every_preset_trains_and_writes_a_whole_run(loss: str, tmp_path: Path) -
     assert np.abs(again.encode(TEXTS[:4]) - tiny.encoder().encode(TEXTS[:4])).max() > 1e-3  # it learned something
 
 
+@pytest.mark.usefixtures("blind")
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
     first = weights(train(config(tmp_path, name="a"), TEXTS))
     second = weights(train(config(tmp_path, name="b"), TEXTS))
@@ -62,54 +77,254 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Pat
     assert any(not torch.equal(first[name], third[name]) for name in first)
 
 
+@pytest.mark.usefixtures("blind")
 def test_a_finished_run_is_returned_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     c = config(tmp_path, name=None)
     run = train(c, TEXTS)
-    monkeypatch.setattr(_trainer, "fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer, "fit", lambda *_: pytest.fail("trained again"))
     assert train(c, TEXTS).path == run.path
     monkeypatch.undo()
     assert train(config(tmp_path, name=None, learning_rate=2e-3), TEXTS).path != run.path
     assert train(c, TEXTS[:80]).path != run.path  # keyed by content, not by name
 
 
+def edit(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Make training believe that somebody edited a module."""
+    real = files.source_hash
+    monkeypatch.setattr(training, "source_hash", lambda *names: real(*names, *(["errors"] if module in names else [])))
+
+
+@pytest.mark.usefixtures("blind")
+@pytest.mark.parametrize("module", ["losses", "trainer"])
+def test_edited_code_gives_another_run_and_says_so(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    c = config(tmp_path, name=None)
+    first = train(c, TEXTS)
+    edit(monkeypatch, module)
+    other = train(c, TEXTS)
+    assert other.path != first.path and other.config["key"] == first.config["key"]
+    assert other.config["code"] != first.config["code"]
+    assert first.name in caplog.text and f"{module}.py" in caplog.text
+    caplog.clear()
+    assert train(c, TEXTS).path == other.path and not caplog.text
+    with pytest.raises(HncseError, match=f"another run: .*{module}.py"):
+        shutil.copytree(first.path, tmp_path / "runs" / "named")
+        train(dataclasses.replace(c, name="named"), TEXTS)
+
+
+def test_edited_losses_are_new_code(tmp_path: Path) -> None:
+    """The whole way, in a copy of the package: edit losses.py, train, and see the new loss."""
+    package = Path(training.__file__).parent
+    shutil.copytree(package, tmp_path / "hncse", ignore=shutil.ignore_patterns("__pycache__"))
+    tiny.folder(tmp_path)
+    code = (
+        "import sys; from hncse import TrainingConfig, train\n"
+        "run = train(TrainingConfig(encoder='tiny', loss='simcse', output='runs', batch_size=2, snapshots=0,\n"
+        "    log_every=1, selection='last'), ['the cat sat', 'a dog ran', 'the old house', 'sun and rain'])\n"
+        "print(run.name, [line['loss'] for line in run.history if 'loss' in line])"
+    )
+
+    def output() -> str:
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    before = output()
+    with (tmp_path / "hncse" / "losses.py").open("a") as file:
+        file.write(
+            "\n\n_forward = ContrastiveLoss.forward\n"
+            "def _seven(self, *z, **more):\n"
+            "    out = _forward(self, *z, **more)\n"
+            "    return LossOutput(out.loss * 0 + 7.0, out.diagnostics)\n"
+            "ContrastiveLoss.forward = _seven\n"
+        )
+    after = output()
+    assert "7.0" not in before and "[7.0, 7.0]" in after and before.split()[0] != after.split()[0]
+
+
+# Fingerprints of the corpus and encoder of figures/sweep.csv, which itself holds their first 16 digits; the test marked
+# real makes them from the files.
+WIKIPEDIA_6400 = "948166b960c6514b6906a2cd1b0b9cf43d0f9947aeb190e64c110fb1cae28211"
+KIT = "10f783ccf329a6c4e24ffd9f010bea6a450cbbe3910f8010b965edfcb3afc3e9"
+
+
+def recorded() -> list[tuple[TrainingConfig, dict[str, str]]]:
+    path = Path(training.__file__).parent.parent / "figures" / "sweep.csv"
+    rows = [row for row in csv.DictReader(path.open(encoding="utf-8")) if row["kind"] == "trained"]
+    configs = []
+    for row in rows:
+        values = {name: row[name] for name in ("loss", "encoder", "corpus")} | json.loads(row["parameters"])
+        values |= {"limit": int(row["limit"]), "seed": int(row["seed"])}
+        values |= {"loss_options": json.loads(row["loss_options"] or "{}")}
+        configs.append(TrainingConfig.from_dict(values))
+    return list(zip(configs, rows, strict=True))
+
+
+def test_keys_of_the_recorded_runs_are_todays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "selects_on_dev", lambda config: True)
+    encoder = types.SimpleNamespace(pooling="mean", fingerprint=lambda: KIT, unusual_dropout=dict)
+    corpus = corpora.Corpus([""] * 6400, "wikipedia", WIKIPEDIA_6400)
+    assert len(recorded()) == 108
+    for c, row in recorded():
+        assert (row["data"], row["weights"]) == (WIKIPEDIA_6400[:16], KIT[:16]) and row["selection"] == "stsb-dev"
+        monkeypatch.setattr(training, "__version__", row["hncse"])
+        assert training.facts(c, corpus, encoder)["key"] == row["key"], row["run"]
+
+
+@pytest.mark.real
+def test_the_key_of_a_recorded_run_is_made_from_its_files(kit: SentenceEncoder) -> None:
+    c, row = recorded()[0]
+    corpus = corpora.load("wikipedia", limit=6400)
+    assert (corpus.fingerprint, kit.fingerprint()) == (WIKIPEDIA_6400, KIT)
+    assert training.facts(c, corpus, kit)["key"] == row["key"]
+
+
+def test_a_younger_setting_changes_no_key_at_its_default(tmp_path: Path) -> None:
+    assert "negatives" not in config(tmp_path).deciding()
+    assert config(tmp_path, negatives="n").deciding()["negatives"] == "n"
+
+    @dataclasses.dataclass(frozen=True)
+    class Tomorrow(TrainingConfig):
+        news: int = 3
+
+    assert Tomorrow().deciding() == TrainingConfig().deciding()
+    assert Tomorrow(news=4).deciding() == TrainingConfig().deciding() | {"news": 4}
+
+
+@pytest.mark.usefixtures("blind")
 def test_another_run_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None:
     train(config(tmp_path), TEXTS)
     with pytest.raises(HncseError, match=r"holds another run: learning_rate was 0.001, now 0.002"):
         train(config(tmp_path, learning_rate=2e-3), TEXTS)
 
 
-@pytest.mark.parametrize("loss", ["simcse", "hnm-as-released"])
-def test_an_interrupted_run_resumes_to_the_same_weights(
-    loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = train(config(tmp_path, name="whole", loss=loss), TEXTS)
-    look = _trainer._Watch._look
+def cut(monkeypatch: pytest.MonkeyPatch, at: int, c: TrainingConfig) -> runs.Run:
+    """Train, and lose the power when step ``at`` is over."""
+    look = trainer.Watch._look
 
-    def power_cut(self: object, step: int, last: bool = False) -> None:
-        if step == 5:
+    def power_cut(self: trainer.Watch, step: int, last: bool = False) -> None:
+        if step == at:
             raise KeyboardInterrupt
         look(self, step, last)
 
-    monkeypatch.setattr(_trainer._Watch, "_look", power_cut)
-    with pytest.raises(KeyboardInterrupt):
-        train(config(tmp_path, name="cut", loss=loss), TEXTS)
-    cut = runs.Run(tmp_path / "runs" / "cut")
-    assert not cut.finished and (cut.path / "checkpoints" / "checkpoint-3").is_dir()
-    monkeypatch.undo()
-    resumed = train(config(tmp_path, name="cut", loss=loss), TEXTS)
-    assert resumed.finished
-    for name, tensor in weights(whole).items():
-        assert torch.equal(tensor, weights(resumed)[name]), name
-    steps = [line["step"] for line in resumed.history if "loss" in line]
-    assert steps == [1, 2, 3, 4, 5, 6]  # nothing twice, nothing lost
-    a, b = ([line["loss"] for line in run.history if "loss" in line] for run in (whole, resumed))
-    assert a == b
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer.Watch, "_look", power_cut)
+        train(c, TEXTS)
+    return runs.Run(Path(str(c.output)) / str(c.name))
+
+
+def everything(run: runs.Run) -> dict[str, bytes]:
+    """Every file of a run, less what holds seconds and its name."""
+    files = {str(path.relative_to(run.path)): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    return {name: content for name, content in files.items() if name not in ("result.json", "config.json")}
+
+
+@pytest.mark.usefixtures("blind")
+@pytest.mark.parametrize(("loss", "log_every", "at"), [("simcse", 1, 5), ("simcse", 4, 5), ("hnm-as-released", 5, 6)])
+def test_an_interrupted_run_resumes_to_the_same_bytes(
+    loss: str, log_every: int, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"loss": loss, "log_every": log_every, "eval_every": 2, "accumulate": 1}
+    whole = train(config(tmp_path, name="whole", **settings), TEXTS)
+    run = cut(monkeypatch, at, config(tmp_path, name="cut", **settings))
+    assert not run.finished and len(list(run.checkpoints.glob("checkpoint-*"))) == 2
+    for leftover in (".result.json-0a1b2c3d", ".history.jsonl-abc_9xyz", ".encoder-abcd1234/model.safetensors"):
+        (run.path / leftover).parent.mkdir(exist_ok=True)
+        (run.path / leftover).write_text("half")
+    resumed = train(config(tmp_path, name="cut", **settings), TEXTS)
+    assert resumed.finished and everything(resumed) == everything(whole)
+    result, other = dict(resumed.result), dict(whole.result)
+    for name in ("seconds", "seconds_evaluating", "sentences_per_second"):
+        assert result.pop(name) > 0 and other.pop(name) > 0
+    assert result == other
+    steps = [line["step"] for line in resumed.history]
+    assert steps == sorted(steps)
+
+
+@pytest.mark.usefixtures("blind")
+def test_seconds_before_an_interruption_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = cut(monkeypatch, 5, config(tmp_path))
+    path = run.checkpoints / "checkpoint-3" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    state["stateful_callbacks"]["hncse"] |= {"seconds": 1000.0, "seconds_evaluating": 900.0}
+    path.write_text(json.dumps(state))
+    result = train(config(tmp_path), TEXTS).result
+    assert result["seconds"] > 1000 and result["seconds_evaluating"] > 900
+    assert result["sentences_per_second"] < 96 / 100
+
+
+@pytest.mark.usefixtures("blind")
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [("trainer_state.json", "gone"), ("trainer_state.json", "empty"), ("model.safetensors", "half"),
+     ("optimizer.pt", "half"), ("rng_state.pth", "gone")],
+)  # fmt: skip
+def test_a_damaged_checkpoint_is_passed_over(
+    file: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"eval_every": 2, "snapshots": 0}
+    whole = train(config(tmp_path, name="whole", **settings), TEXTS)
+    run = cut(monkeypatch, 5, config(tmp_path, **settings))
+    path = run.checkpoints / "checkpoint-4" / file
+    content = path.read_bytes()
+    path.unlink() if damage == "gone" else path.write_bytes(content[: len(content) // 2 if damage == "half" else 0])
+    resumed = train(config(tmp_path, **settings), TEXTS)
+    assert ("checkpoint-4 is damaged" in caplog.text) == ((file, damage) != ("trainer_state.json", "gone"))
+    assert everything(resumed) == everything(whole)
+
+
+@pytest.mark.usefixtures("blind")
+def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = cut(monkeypatch, 5, config(tmp_path))
+    path = run.checkpoints / "checkpoint-3" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    state["stateful_callbacks"]["hncse"]["processes"] = 2
+    path.write_text(json.dumps(state))
+    before = everything(run)
+    with pytest.raises(HncseError, match="with 2 processes, now with 1"):
+        train(config(tmp_path), TEXTS)
+    assert everything(run) == before
+    shutil.rmtree(run.checkpoints)  # as the message says
+    assert train(config(tmp_path), TEXTS).finished
+
+
+@pytest.mark.usefixtures("blind")
+def test_a_finished_run_loses_its_checkpoints_and_a_cut_result_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(config(tmp_path), TEXTS)
+    whole = everything(run)
+    (run.checkpoints / "checkpoint-6").mkdir(parents=True)
+    assert train(config(tmp_path), TEXTS).path == run.path and not run.checkpoints.exists()
+    (run.path / "result.json").write_text("")  # a power cut: the name is there, its bytes are not
+    assert not run.finished
+    assert train(config(tmp_path), TEXTS).finished and everything(run) == whole
+
+
+@pytest.mark.usefixtures("blind")
+def test_files_of_a_run_have_the_mode_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        run = train(config(tmp_path), TEXTS)
+    finally:
+        os.umask(before)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in run.path.rglob("*") if path.is_file()}
+    assert set(modes.values()) == {"0o664"}, modes
+
+
+def test_history_is_json_without_nan(tmp_path: Path) -> None:
+    run = runs.Run(tmp_path)
+    run.log({"step": 1, "loss": 2.0, "margin": float("nan"), "other": float("inf")})
+    assert (tmp_path / "history.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
 
 
 def test_dev_selection_keeps_the_best_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([40.0, 30.0, 20.0])  # step 0 is the untrained encoder: shown, never kept
-    monkeypatch.setattr(_trainer, "_selects_on_dev", lambda c: True)
-    monkeypatch.setattr(_trainer._Watch, "_scores", lambda self: {"stsb_dev": next(scores), "probe": 0.0})
+    monkeypatch.setattr(training, "selects_on_dev", lambda c: True)
+    monkeypatch.setattr(trainer.Watch, "_scores", lambda self: {"stsb_dev": next(scores), "probe": 0.0})
     run = train(config(tmp_path, snapshots=7), TEXTS)
     assert run.result["kept_step"] == 3 and run.result["stsb_dev"] == 30.0
     from hncse.data import probe
@@ -122,11 +337,12 @@ def test_dev_selection_keeps_the_best_step(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_copies_in_the_corpus_share_a_group(tmp_path: Path) -> None:
-    data = _trainer.Sentences(tiny.encoder(), ["a cat", "a dog", "A  cat", "the tree"], 16)
+    data = trainer.Sentences(tiny.encoder(), ["a cat", "a dog", "A  cat", "the tree"], 16)
     assert data.group.tolist() == [0, 1, 0, 3]
     assert [list(data[i][1]) for i in (0, 2)] == [list(data[0][1])] * 2
 
 
+@pytest.mark.usefixtures("blind")
 def test_mined_negatives_of_a_file_train(tmp_path: Path) -> None:
     import json
 
@@ -152,7 +368,7 @@ def test_mined_negatives_of_a_file_train(tmp_path: Path) -> None:
 
 
 def test_a_mined_negative_that_is_the_anchor_shares_its_group(tmp_path: Path) -> None:
-    from hncse._trainer import Sentences
+    from hncse.trainer import Sentences
 
     encoder = tiny.encoder()
     data = Sentences(encoder, TEXTS[:4], 16, [TEXTS[2], TEXTS[9], TEXTS[2], TEXTS[0]])
@@ -163,11 +379,7 @@ def test_a_mined_negative_that_is_the_anchor_shares_its_group(tmp_path: Path) ->
     assert len(batch["negative_input_ids"]) == 3
 
 
-def test_runs_without_mined_negatives_keep_their_key(tmp_path: Path) -> None:
-    assert "negatives" not in config(tmp_path).deciding()
-    assert config(tmp_path, negatives="n").deciding()["negatives"] == "n"
-
-
+@pytest.mark.usefixtures("blind")
 def test_the_same_weights_under_other_dropout_are_another_run(tmp_path: Path) -> None:
     usual = tiny.folder(tmp_path)
     noisy = tmp_path / "noisy"
@@ -181,6 +393,7 @@ def test_the_same_weights_under_other_dropout_are_another_run(tmp_path: Path) ->
     assert len({key(usual, None), key(noisy, None), key(usual, 0.2), key(noisy, 0.3)}) == 4
 
 
+@pytest.mark.usefixtures("blind")
 def test_accumulation_and_last_short_batch(tmp_path: Path) -> None:
     run = train(config(tmp_path, accumulate=2, epochs=2.0), [*TEXTS, "a cat sat"])  # 97 = 6 batches and one row
     assert run.result["steps"] == 6
@@ -210,13 +423,44 @@ def test_accumulation_and_last_short_batch(tmp_path: Path) -> None:
         ({"warmup": 1.5}, "share of the steps"),
         ({"limit": 1}, "at least 2"),
         ({"max_length": 2}, "at least 3"),
-        ({"name": "a/b"}, "no slashes"),
         ({"weight_decay": -1}, "0 or more"),
+        ({"weight_decay": float("inf")}, "0 or more"),
+        ({"epochs": 1e308}, "never end"),
+        ({"seed": 2**32}, "4294967295"),
+        ({"seed": -1}, "from 0"),
+        ({"batch_size": 10**30}, "whole number"),
+        ({"head": "false"}, "True, False or None"),
+        ({"head": "False"}, "True, False or None"),
+        ({"head": 1}, "True, False or None"),
+        ({"encoder": 5}, "must be a text"),
+        ({"corpus": None}, "must be a text"),
+        ({"output": 3}, "must be a text"),
+        ({"pooling": True}, "must be a text"),
+        ({"loss_options": {1: 2}}, "dictionary"),
     ],
 )
 def test_bad_parameters(changes: dict, message: str, tmp_path: Path) -> None:
     with pytest.raises(HncseError, match=message):
         config(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "../x", "/tmp/x", "~", "~/x", ".hidden", "a\\b", "a\0b", "a\nb", " x", "x ", "latest",
+     "x" * 300, "ü" * 150, "\udcff"],
+)  # fmt: skip
+def test_names_that_leave_their_folder_or_cannot_be(name: str, tmp_path: Path) -> None:
+    with pytest.raises(HncseError, match="name"):
+        config(tmp_path, name=name)
+    assert config(tmp_path, name="tau_0.1 größer").name == "tau_0.1 größer"
+
+
+def test_numbers_out_of_arrays_and_paths_are_taken(tmp_path: Path) -> None:
+    c = TrainingConfig(
+        seed=np.int64(3), temperature=np.float32(0.5), head=np.bool_(True), output=tmp_path, encoder=tmp_path / "x"
+    )
+    assert (c.seed, c.temperature, c.head, c.output, c.encoder) == (3, 0.5, True, str(tmp_path), str(tmp_path / "x"))
+    json.dumps(c.deciding())
 
 
 def test_what_depends_on_the_encoder_is_filled_in() -> None:
@@ -233,21 +477,207 @@ def test_a_corpus_smaller_than_a_batch(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()  # nothing half-written
 
 
-def test_a_full_disk_is_told_and_the_run_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+SMALL_DISK = """
+import resource, sys
+from hncse import TrainingConfig, train
+from hncse.errors import HncseError
+from tests import tiny
+if int(sys.argv[2]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    train(TrainingConfig(encoder=sys.argv[1] + "/tiny", loss="simcse", output=sys.argv[1] + "/runs", name="one",
+        batch_size=16, eval_every=3, log_every=1, snapshots=3, selection="last", max_length=16), tiny.sentences(96))
+except HncseError as error:
+    print(error)
+"""
 
-    monkeypatch.setattr(_trainer, "save_file", full)
-    with pytest.raises(HncseError, match="No space left on device; training can be resumed"):
-        train(config(tmp_path), TEXTS)
-    monkeypatch.undo()
-    assert train(config(tmp_path), TEXTS).finished
+
+def on_a_small_disk(tmp_path: Path, largest_file: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_DISK, str(tmp_path), str(largest_file)], capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
 
 
-def test_a_run_folder_that_cannot_be_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("largest", [100, 1_000, 20_000, 40_000])  # stops at config, history, snapshot, checkpoint
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_with_room(largest: int, tmp_path: Path) -> None:
+    tiny.folder(tmp_path)
+    said = on_a_small_disk(tmp_path, largest)
+    assert str(tmp_path / "runs" / "one") in said and "bytes are free" in said and said.count("\n") == 1
+    assert not on_a_small_disk(tmp_path, 0)
+    run = runs.Run(tmp_path / "runs" / "one")
+    assert run.finished and [line["step"] for line in run.history if "loss" in line] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(HncseError, match="Not a directory"):
         train(config(tmp_path, output=str(tmp_path / "file")), TEXTS)
+    monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "file"))
+    with pytest.raises(HncseError, match="HNCSE_RUNS .* is a file"):
+        train(config(tmp_path, output=None), TEXTS)
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"checkpoints/mine.pt": "1", "encoder/weights.bin": "2", "history.jsonl": "3"},
+        {"config.json": '{"model_type": "bert"}', "checkpoints/checkpoint-5/model.safetensors": "1"},
+        {"config.json": "", "notes.md": "mine"},
+        {"config.json": "[1, 2]"},
+        {".git/HEAD": "ref"},
+    ],
+)
+def test_a_folder_that_is_no_run_is_left_as_it_is(foreign: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "one"
+    for name, text in foreign.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    with pytest.raises(HncseError, match="one"):
+        train(config(tmp_path), TEXTS)
+    assert {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()} == foreign
+
+
+@pytest.mark.usefixtures("blind")
+def test_home_is_expanded_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    tiny.folder(tmp_path)
+    run = train(config(tmp_path, encoder="~/tiny", output="~/runs", snapshots=0), TEXTS)
+    assert run.path == tmp_path / "runs" / "one" and not (tmp_path / "~").exists()
+    monkeypatch.setenv("HNCSE_RUNS", "~/runs")
+    assert runs.root() == tmp_path / "runs" and runs.find("~/runs/one").path == run.path
+    assert runs.Run("~/runs/one").finished
+
+
+# --- sentences ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("blind")
+def test_sentences_given_by_hand_are_used_whole_unless_a_limit_was_given(tmp_path: Path) -> None:
+    many = [f"{a} {b} {c}" for a in tiny.WORDS[:20] for b in tiny.WORDS[:20] for c in tiny.WORDS[:17]]  # 6,800
+    quick = {"batch_size": 1700, "max_length": 5, "snapshots": 0, "eval_every": 100, "selection": "last"}
+    run = train(config(tmp_path, name="whole", **quick), many)
+    assert run.config["data"]["sentences"] == 6800 and run.config["parameters"]["limit"] is None
+    assert run.result["steps"] == 4
+    run = train(config(tmp_path, name="cut", limit=6400, **quick), many)
+    assert run.config["data"]["sentences"] == 6400 and run.result["steps"] == 3
+    assert TrainingConfig().limit == 6400 and TrainingConfig().deciding()["limit"] == 6400
+    again = dataclasses.replace(config(tmp_path, **quick), name="again")
+    assert train(again, many).config["data"]["sentences"] == 6800
+
+
+@pytest.mark.parametrize(
+    "texts", [["xyzzy plugh foo"] * 8 + ["bar baz qux"] * 8, [f"the cat sat on {i}" for i in range(16)]]
+)
+def test_sentences_that_are_all_the_same_to_the_encoder_are_refused(texts: list[str], tmp_path: Path) -> None:
+    with pytest.raises(HncseError, match="have the same tokens"):
+        train(config(tmp_path, max_length=5), texts)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("blind")
+def test_unknown_tokens_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(config(tmp_path, name="known", snapshots=0), TEXTS)
+    assert not caplog.text
+    train(config(tmp_path, name="foreign", snapshots=0), [f"{text} 机 器 学 习" for text in TEXTS])
+    assert "of the tokens are unknown to" in caplog.text
+
+
+@pytest.mark.usefixtures("blind")
+def test_equal_views_are_refused_unless_asked_for(tmp_path: Path) -> None:
+    folder = tiny.folder(tmp_path)
+    settings = json.loads((folder / "config.json").read_text())
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(settings | none))
+    c = dataclasses.replace(config(tmp_path / "other"), encoder=str(folder), output=str(tmp_path / "runs"))
+    with pytest.raises(HncseError, match="dropout=0"):
+        train(c, TEXTS)
+    assert not (tmp_path / "runs").exists()
+    assert train(dataclasses.replace(c, dropout=0, name="asked"), TEXTS).history[-1]["positive_similarity"] == 1
+    assert train(dataclasses.replace(c, dropout=0.1, name="given"), TEXTS).history[-1]["positive_similarity"] < 1
+
+
+@pytest.mark.usefixtures("blind")
+def test_a_precision_that_would_not_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HncseError, match="CPU"):
+        train(config(tmp_path, precision="fp16"), TEXTS)
+    assert not (tmp_path / "runs").exists()
+    assert train(config(tmp_path, precision="bf16"), TEXTS).result["precision"] == "bf16"
+
+
+# --- owners -------------------------------------------------------------------------------------------------------
+
+COMMAND = [
+    "--encoder", "tiny", "--corpus", "corpus.txt", "--batch-size", "16", "--name", "one", "--output", "runs",
+    "--log-every", "1", "--eval-every", "3", "--selection", "last", "--snapshots", "3", "--epochs", "3", "--no-head",
+    "--loss", "simcse",
+]  # fmt: skip
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(training.__file__).parent.parent), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "hncse.training", *COMMAND], cwd=folder, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
+    )  # fmt: skip
+
+
+def until(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            return
+    raise AssertionError(f"it ended without {words!r}")
+
+
+def test_two_at_once_ctrl_c_and_kill_leave_one_whole_run(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    tiny.folder(tmp_path)
+    first = start(tmp_path)
+    until(first, "step 4 ")
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate()
+    assert first.returncode == 130 and not out and "Traceback" not in err
+    assert "same command resumes" in err.splitlines()[-1]
+    second = start(tmp_path)
+    until(second, "step 7 ")
+    second.kill()
+    second.communicate()
+    pair = [start(tmp_path), start(tmp_path)]
+    said = [process.communicate() for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    assert all(out == "runs/one\n" for out, _ in said)
+    assert sum("waiting for process" in err for _, err in said) <= 1
+    run = runs.Run(tmp_path / "runs" / "one")
+    assert [line["step"] for line in run.history if "loss" in line] == list(range(1, 19))
+    assert [line["step"] for line in run.history if "probe" in line] == [0, 3, 6, 9, 12, 15, 18]
+    assert [line["step"] for line in run.history] == sorted(line["step"] for line in run.history)
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        ".lock", "config.json", "encoder", "history.jsonl", "result.json", "snapshots",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("blind")
+def test_who_waited_opens_the_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(config(tmp_path), TEXTS)
+    before = everything(whole)
+    result = (whole.path / "result.json").read_bytes()
+    (whole.path / "result.json").unlink()
+    real = runs.Run.lock
+
+    @contextlib.contextmanager
+    def lock(self: runs.Run, wait: bool | float = True) -> Iterator[None]:
+        with real(self, wait):
+            (self.path / "result.json").write_bytes(result)  # by whoever had the lock until now
+            yield
+
+    monkeypatch.setattr(runs.Run, "lock", lock)
+    monkeypatch.setattr(trainer, "_fit", lambda *_: pytest.fail("trained again"))
+    assert train(config(tmp_path), TEXTS).finished and everything(whole) == before
 
 
 # --- the command line -------------------------------------------------------------------------------------------
@@ -326,7 +756,7 @@ def test_one_process_owns_a_run_and_a_killed_one_no_more(tmp_path: Path, capsys:
         assert other.wait(timeout=60) == 0
 
 
-def test_finding_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finding_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "none"))
     with pytest.raises(HncseError, match="no runs yet"):
         runs.find("latest")
@@ -335,6 +765,18 @@ def test_finding_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         made.path.mkdir(parents=True)
         made.write("config", {"parameters": {}})
     monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "runs"))
+    for name, text in {"empty": "", "cut": '{"parameters": ', "list": "[]"}.items():
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "config.json").write_text(text)
+        with pytest.raises(HncseError, match=f"{name}.*damaged"):
+            runs.find(name)
+    (tmp_path / "runs" / "foreign").mkdir()
+    (tmp_path / "runs" / "foreign" / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(HncseError, match="unknown run"):
+        runs.find("x" * 300)
+    assert len(runs.list_runs()) == len(runs.list_runs()) == 2
+    assert all(caplog.text.count(f"{name}/config.json") == 1 for name in ("empty", "cut", "list"))
+    assert runs.main([]) == 0
     assert runs.find("second").name == "second"
     assert {run.name for run in runs.list_runs()} == {"first", "second"}
     with pytest.raises(HncseError, match="Did you mean 'first'"):

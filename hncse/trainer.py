@@ -1,0 +1,555 @@
+"""The training run itself: our loss inside `transformers.Trainer`, and the run folder it writes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from hncse import losses
+from hncse.encoder import SentenceEncoder
+from hncse.errors import HncseError
+from hncse.files import somebody_watches, whole_file
+from hncse.runs import Run
+
+if TYPE_CHECKING:
+    from hncse.data.corpora import Corpus
+    from hncse.training import TrainingConfig
+
+__all__ = ["Contrastive", "ContrastiveTrainer", "Progress", "Sentences", "Watch", "fit"]
+
+_LOG = logging.getLogger(__name__)
+_STATE, _BEST, _PROGRESS = "trainer_state.json", "best.safetensors", "hncse"
+_TOKENISE = 50_000  # sentences tokenised at a time, so that a large corpus never stands in memory as Python lists
+
+
+class Sentences(Dataset):
+    """A tokenised corpus, held as one flat array: four bytes a token.
+
+    Attributes:
+        ids: (tokens,) int32, all sentences one after the other.
+        start: (n+1,) int64, where each begins.
+        group: (n,) int64, equal where two sentences have the same tokens.
+        rows: Training examples; where there are mined negatives, sentence rows + i is that of example i.
+    """
+
+    def __init__(
+        self, encoder: SentenceEncoder, sentences: list[str], max_length: int, negatives: list[str] | None = None
+    ) -> None:
+        """Tokenise ``sentences`` and a mined negative of each, if there are any, cut at ``max_length`` tokens."""
+        self.rows, self.mined = len(sentences), negatives is not None
+        sentences = [*sentences, *negatives] if negatives is not None else sentences
+        parts: list[np.ndarray] = []
+        lengths: list[int] = []
+        for begin in range(0, len(sentences), _TOKENISE):
+            rows = encoder.tokenize(sentences[begin : begin + _TOKENISE], max_length)
+            lengths.extend(len(row) for row in rows)
+            parts.append(np.fromiter((token for row in rows for token in row), dtype=np.int32))
+        self.ids = np.concatenate(parts)
+        self.start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        seen: dict[bytes, int] = {}
+        self.group = np.array([seen.setdefault(self[i][1].tobytes(), i) for i in range(len(lengths))])
+
+    def __len__(self) -> int:
+        """Number of training examples."""
+        return self.rows
+
+    def __getitem__(self, i: int) -> tuple[int, np.ndarray]:
+        """Position and token ids of one sentence."""
+        return i, self.ids[self.start[i] : self.start[i + 1]]
+
+    def collate(self, encoder: SentenceEncoder, rows: list[tuple[int, np.ndarray]]) -> dict[str, Tensor]:
+        """Pad a batch: what `Contrastive.forward` takes."""
+        places = np.array([i for i, _ in rows])
+        batch = encoder.pad([ids for _, ids in rows]) | {"groups": torch.from_numpy(self.group[places])}
+        if self.mined:
+            padded = encoder.pad([self[self.rows + i][1] for i in places])
+            batch |= {f"negative_{name}": tensor for name, tensor in padded.items()}
+            batch["negative_groups"] = torch.from_numpy(self.group[self.rows + places])
+        return batch
+
+
+class Contrastive(nn.Module):
+    """Encoder and loss as one module, so that one forward call (DDP allows one) is one training step."""
+
+    def __init__(self, encoder: SentenceEncoder, loss: losses.ContrastiveLoss, length_groups: int) -> None:
+        """Keep the parts."""
+        super().__init__()
+        self.encoder, self.loss, self.length_groups = encoder, loss, length_groups
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        groups: Tensor,
+        negative_input_ids: Tensor | None = None,
+        negative_attention_mask: Tensor | None = None,
+        negative_groups: Tensor | None = None,
+    ) -> dict[str, Any]:
+        """Embed the views of a batch (B, L), its mined negatives (B, L') if it has any, and compute the loss."""
+        z = self.encoder.views(input_ids, attention_mask, n=self.loss.views, length_groups=self.length_groups)
+        negatives = None
+        if negative_input_ids is not None and negative_attention_mask is not None:
+            negatives = self.encoder.views(
+                negative_input_ids, negative_attention_mask, n=1, length_groups=self.length_groups
+            )[0]
+        out = self.loss(*z, groups=groups, negatives=negatives, negative_groups=negative_groups)
+        return {"loss": out.loss, "diagnostics": out.diagnostics}
+
+
+class ContrastiveTrainer(Trainer):
+    """`Trainer` that logs the loss's diagnostics, averaged over the logged steps, into history.jsonl.
+
+    What it has summed up since the last line goes into every checkpoint, so that a resumed run logs the same line.
+    """
+
+    def __init__(self, run: Run, watch: Watch, **kwargs: Any) -> None:
+        """Keep the run folder and the watch; everything else is for `Trainer`."""
+        super().__init__(callbacks=[watch], **kwargs)
+        self.run, self.watch = run, watch
+        self.model_accepts_loss_kwargs = False
+        self.progress = Progress(processes=self.args.world_size)
+        self._began = time.perf_counter()
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """Run one batch and add up its diagnostics."""
+        out = model(**inputs)
+        sums = self.progress.sums
+        for name, value in out["diagnostics"].items():
+            sums[name] = sums.get(name, 0) + value.detach()
+        self.progress.batches += 1
+        return (out["loss"], out) if return_outputs else out["loss"]
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Train on one batch and add up its loss, as `Trainer` does, which forgets its sum between two checkpoints."""
+        loss = super().training_step(*args, **kwargs)
+        self.progress.loss = self.progress.loss + loss
+        return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Write a line of the history."""
+        p, step = self.progress, self.state.global_step
+        if "loss" in logs and p.batches:
+            logs = logs | {"loss": float(p.loss) / (step - p.logged_step)}
+            logs |= {name: round(float(total) / p.batches, 6) for name, total in p.sums.items()}
+            p.sums, p.batches, p.loss, p.logged_step = {}, 0, torch.tensor(0.0, device=self.args.device), step
+            if self.is_world_process_zero():
+                self.run.log({"step": step} | logs)
+                self.watch.tell(self.run)
+        super().log(logs, *args, **kwargs)
+
+    def seconds(self) -> float:
+        """Seconds of training so far, those before an interruption included, those after its last checkpoint not."""
+        return self.progress.seconds + time.perf_counter() - self._began
+
+    def resume(self, progress: dict[str, Any]) -> None:
+        """Go on where a checkpoint's `Progress` ends."""
+        self.progress = Progress(**progress | {"sums": dict(progress["sums"])})
+        self.watch.seconds = self.progress.seconds_evaluating
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        p = self.progress
+        pairs = [(name, float(total)) for name, total in p.sums.items()]  # the file sorts names, a list keeps its order
+        numbers = {"loss": float(p.loss), "sums": pairs}
+        clock = {"seconds": self.seconds(), "seconds_evaluating": self.watch.seconds}
+        self.state.stateful_callbacks[_PROGRESS] = dataclasses.asdict(p) | numbers | clock
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            for path in (self.run.checkpoints / f"checkpoint-{self.state.global_step}").iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            for older in _checkpoints(self.run)[2:]:  # the second is for the day the newest is damaged
+                shutil.rmtree(older)
+
+
+@dataclass
+class Progress:
+    """What a checkpoint must know beyond weights, optimiser and random state.
+
+    Attributes:
+        processes: Processes that share a batch.
+        seconds: Of training, before this start.
+        seconds_evaluating: Of them, spent on evaluations and snapshots.
+        logged_step: Step of the last line of the history.
+        batches: Batches since then.
+        loss: Sum of their losses, each divided by the batches of its step.
+        sums: Sums of their diagnostics, by name.
+    """
+
+    processes: int
+    seconds: float = 0.0
+    seconds_evaluating: float = 0.0
+    logged_step: int = 0
+    batches: int = 0
+    loss: float | Tensor = 0.0
+    sums: dict[str, float | Tensor] = field(default_factory=dict)
+
+
+class Watch(TrainerCallback):
+    """Between steps: evaluate, keep the best weights, take snapshots; only process 0 does."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        encoder: SentenceEncoder,
+        loss: losses.ContrastiveLoss,
+        run: Run,
+        select: bool,
+        on_log: Callable[[Run], None],
+    ) -> None:
+        """Keep what is watched.
+
+        Args:
+            config: Says when to look.
+            encoder: The encoder that is trained.
+            loss: Its loss, which is told the step that a resumed run begins with.
+            run: Where scores and snapshots go.
+            select: Whether the best weights on STS-B dev are kept.
+            on_log: Called with the run after every line of scores.
+        """
+        self.config, self.encoder, self.loss, self.run, self.select, self.tell = (
+            config, encoder, loss, run, select, on_log
+        )  # fmt: skip
+        self.moments: set[int] = set()
+        self.seconds = 0.0  # spent looking, not training
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Plan the snapshots; look at the untrained encoder."""
+        self.loss.step = state.global_step * args.gradient_accumulation_steps
+        if n := min(self.config.snapshots, state.max_steps + 1):
+            self.moments = set(np.linspace(0, state.max_steps, max(2, n)).astype(int).tolist())
+        if state.is_world_process_zero and state.global_step == 0:
+            self._look(0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Look, where it is time to."""
+        if state.is_world_process_zero:
+            self._look(state.global_step, last=state.global_step == state.max_steps)
+
+    def _look(self, step: int, last: bool = False) -> None:
+        began = time.perf_counter()
+        if step in self.moments:
+            self._snapshot(step)
+        if step % self.config.eval_every == 0 or last:
+            scores = self._scores()
+            self.run.log({"step": step} | scores)
+            self.tell(self.run)
+            if self.select and step > 0 and scores["stsb_dev"] > self._best()[0]:
+                state = {k: v.detach().cpu().contiguous() for k, v in self.encoder.backbone.state_dict().items()}
+                notes = {"stsb_dev": repr(scores["stsb_dev"]), "step": str(step)}
+                _write_tensors(self.run.checkpoints / _BEST, state, notes)
+        self.seconds += time.perf_counter() - began
+
+    def _scores(self) -> dict[str, float]:
+        from hncse.data import senteval
+        from hncse.evaluation import probe
+
+        scores = {"probe": round(float(probe.evaluate(self.encoder, bootstrap=0)["spearman"]), 4)}
+        if senteval.sts_present():
+            from hncse.evaluation import sts
+
+            scores["stsb_dev"] = round(float(sts.evaluate(self.encoder, ["STSB"], split="dev")["STSB"]), 4)
+        return scores
+
+    def _best(self) -> tuple[float, int]:
+        """STS-B dev score and step of the best weights so far; -1 is the step where there are none."""
+        path = self.run.checkpoints / _BEST
+        if not path.is_file():
+            return float("-inf"), -1
+        with safe_open(path, "pt") as file:
+            notes = file.metadata()
+        return float(notes["stsb_dev"]), int(notes["step"])
+
+    def restore_best(self) -> tuple[int, float] | None:
+        """Put the best weights back into the encoder; returns their step and STS-B dev score."""
+        score, step = self._best()
+        if not self.select or step < 0:
+            return None
+        self.encoder.backbone.load_state_dict(load_file(self.run.checkpoints / _BEST))
+        return step, score
+
+    def _snapshot(self, step: int) -> None:
+        from hncse.data import probe
+
+        texts = [s.text for group in probe.load() for s in group.sentences]
+        z = torch.from_numpy(self.encoder.encode(texts, show_progress=False)).half()  # (n, d)
+        path = self.run.path / "snapshots" / f"step-{step:06d}.safetensors"
+        _write_tensors(path, {"embeddings": z}, {"step": str(step)})
+
+
+def fit(
+    config: TrainingConfig,
+    corpus: Corpus,
+    encoder: SentenceEncoder,
+    run: Run,
+    described: dict[str, Any],
+    on_log: Callable[[Run], None] | None = None,
+) -> None:
+    """Train into ``run``, resuming from its last checkpoint; where another process trains it, wait until it has.
+
+    Args:
+        config: The settings.
+        corpus: What to train on.
+        encoder: Trained in place.
+        run: The folder to write; nothing is written before settings, sentences and encoder were found to fit.
+        described: What config.json will hold.
+        on_log: Called with the run after every line of its history.
+
+    Raises:
+        HncseError: The batch does not divide among the processes, the precision is not to be had on this device, the
+            sentences are all the same to the encoder, its two views are equal, the checkpoint is of another number
+            of processes, or the disk refuses.
+    """
+    arguments = _arguments(config, run, encoder.device.type)
+    encoder.to(arguments.device)
+    data = Sentences(encoder, corpus.sentences, config.max_length, corpus.negatives)
+    encoder.check_readable([data[i][1] for i in range(data.rows)])
+    if config.dropout != 0 and not encoder.views_differ():
+        raise HncseError(
+            f"{config.encoder!r} has no dropout, so the two views of a sentence are equal and teach nothing; give "
+            "dropout=0.1, as SimCSE has it, or dropout=0 to train without all the same"
+        )
+    first = arguments.process_index == 0
+    with run.lock() if first else contextlib.nullcontext(), _disk_troubles(run, encoder):
+        if first:
+            run.tidy()
+        [over] = broadcast_object_list([first and run.finished])  # by whoever had it until now
+        if not over:
+            _fit(config, data, encoder, run, described, arguments, on_log or (lambda run: None))
+
+
+def _fit(
+    config: TrainingConfig,
+    data: Sentences,
+    encoder: SentenceEncoder,
+    run: Run,
+    described: dict[str, Any],
+    arguments: TrainingArguments,
+    on_log: Callable[[Run], None],
+) -> None:
+    first = arguments.process_index == 0
+    selects = described["selection"] == "stsb-dev"
+    if first:
+        run.write("config", described)
+    [checkpoint] = broadcast_object_list([_last_checkpoint(run, arguments.world_size, selects) if first else None])
+    transformers.set_seed(config.seed)
+    if config.head:
+        encoder.add_head(config.seed)
+    loss = losses.build(config.loss, **{"temperature": config.temperature, "seed": config.seed, **config.loss_options})
+    groups = config.length_groups or (4 if arguments.device.type == "cpu" else 1)
+    watch = Watch(config, encoder, loss, run, selects, on_log)
+    trainer = ContrastiveTrainer(
+        run,
+        watch,
+        model=Contrastive(encoder, loss, groups),
+        args=arguments,
+        train_dataset=data,
+        data_collator=functools.partial(data.collate, encoder),
+    )
+    trainer.remove_callback(PrinterCallback)  # stdout is the caller's
+    if checkpoint:
+        trainer.resume(_progress(Path(checkpoint)))
+    trainer.train(resume_from_checkpoint=checkpoint)
+    if trainer.is_world_process_zero():
+        _finish(trainer, watch, run, config)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _finish(trainer: ContrastiveTrainer, watch: Watch, run: Run, config: TrainingConfig) -> None:
+    seconds = trainer.seconds()
+    best = watch.restore_best()
+    encoder, steps = watch.encoder, trainer.state.global_step
+    encoder.head = None
+    encoder.save(run.encoder_path)
+    sentences = steps * config.batch_size * config.accumulate
+    result = {
+        "steps": steps,
+        "kept_step": best[0] if best else steps,
+        "selection": "stsb-dev" if best else "last",
+        "stsb_dev": best[1] if best else None,
+        "seconds": round(seconds, 1),
+        "seconds_evaluating": round(watch.seconds, 1),
+        "sentences_per_second": round(sentences / max(seconds - watch.seconds, 1e-9), 1),
+        "device": _device_name(trainer.args.device),
+        "processes": trainer.args.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": {"no": "fp32"}.get(trainer.accelerator.mixed_precision, trainer.accelerator.mixed_precision),
+    }
+    run.write("result", result)
+    run.tidy()
+
+
+def _arguments(config: TrainingConfig, run: Run, device: str) -> TrainingArguments:
+    precision = _precision(config.precision, device)
+    arguments = TrainingArguments(
+        output_dir=str(run.checkpoints),
+        num_train_epochs=config.epochs,
+        gradient_accumulation_steps=config.accumulate,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="linear",
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.clip,
+        warmup_steps=config.warmup,  # below 1 it is a share of all steps
+        logging_steps=config.log_every,
+        logging_first_step=True,
+        save_steps=config.eval_every,
+        seed=config.seed,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        dataloader_drop_last=True,  # a short last batch has fewer negatives, and one row has none
+        dataloader_pin_memory=device == "cuda",
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=not somebody_watches(),
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
+        use_cpu=device == "cpu",
+    )
+    arguments._n_gpu = min(arguments._n_gpu, 1)  # DataParallel would split the batch and with it the negatives
+    if config.batch_size % arguments.world_size:
+        raise HncseError(
+            f"batch_size is {config.batch_size} over all processes, which {arguments.world_size} processes cannot "
+            f"share equally; take a multiple of {arguments.world_size}"
+        )
+    arguments.per_device_train_batch_size = config.batch_size // arguments.world_size
+    return arguments
+
+
+def _precision(wanted: str, device: str) -> str:
+    if wanted == "fp16" and device == "cpu":
+        raise HncseError("precision is 'fp16', which a CPU does not train in; take 'fp32' or 'bf16', or a GPU")
+    if wanted == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        raise HncseError("precision is 'bf16', which this GPU does not have; take 'fp16' or 'fp32'")
+    if wanted != "auto":
+        return wanted
+    return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def _checkpoints(run: Run) -> list[Path]:
+    """Folders of checkpoints, the newest first."""
+    return sorted(run.checkpoints.glob("checkpoint-*"), key=_step, reverse=True)
+
+
+def _last_checkpoint(run: Run, processes: int, selects: bool) -> str | None:
+    """Folder of the last whole checkpoint; what is damaged is removed, what was logged after it is forgotten."""
+    last = None
+    for folder in _checkpoints(run):
+        damage = _damage(folder, processes)
+        if damage is None:
+            last = folder
+            break
+        if (folder / _STATE).exists():  # written last: the checkpoint was whole once
+            _LOG.warning("%s is damaged (%s); going back to an older one", folder, damage)
+        shutil.rmtree(folder)
+    step = _step(last) if last else -1
+    best = run.checkpoints / _BEST
+    if last and selects and (reason := _unreadable(best)):
+        _LOG.warning("%s is damaged (%s); training from the beginning", best, reason)
+        shutil.rmtree(run.checkpoints)
+        last, step = None, -1
+    if last is None:
+        best.unlink(missing_ok=True)
+    run.rewind(step)
+    run.checkpoints.mkdir(exist_ok=True)
+    return str(last) if last else None
+
+
+def _damage(folder: Path, processes: int) -> str | None:
+    """Why a checkpoint cannot be resumed from; None: it can.
+
+    Raises:
+        HncseError: It was made by another number of processes, whose random numbers would differ.
+    """
+    try:
+        before = _progress(folder)["processes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{_STATE}: {error}"
+    if before != processes:
+        raise HncseError(
+            f"{folder} was made with {before} processes, now with {processes}: order and dropout would differ from "
+            f"there on. Resume with {before}, or remove {folder.parent} to train from the beginning"
+        )
+    ranks = [f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else ["rng_state.pth"]
+    for name in ("optimizer.pt", "scheduler.pt", *ranks):
+        try:
+            with zipfile.ZipFile(folder / name) as file:
+                broken = file.testzip()
+        except (OSError, zipfile.BadZipFile) as error:
+            return f"{name}: {error}"
+        if broken:
+            return f"{name}: {broken} does not fit its checksum"
+    return _unreadable(folder / "model.safetensors")
+
+
+def _progress(checkpoint: Path) -> dict[str, Any]:
+    state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    return dict(state["stateful_callbacks"][_PROGRESS])
+
+
+def _unreadable(path: Path) -> str | None:
+    try:
+        with safe_open(path, "pt") as file:
+            file.keys()
+    except (OSError, SafetensorError) as error:
+        return f"{path.name}: {error}"
+    return None
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
+    with whole_file(path, "wb") as file:
+        file.write(save(tensors, metadata=notes))
+
+
+@contextlib.contextmanager
+def _disk_troubles(run: Run, encoder: SentenceEncoder) -> Iterator[None]:
+    """Say in one sentence what the disk refused, whichever library was writing."""
+    try:
+        yield
+    except (HncseError, OSError, RuntimeError, SafetensorError) as error:
+        text = str(error)
+        if isinstance(error, HncseError):
+            disk = "written" in text
+        else:
+            disk = isinstance(error, OSError) or "os error" in text or "inline_container" in text
+        if not disk:
+            raise
+        free = 0
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(run.path).free
+        need = 3 * sum(p.numel() * p.element_size() for p in encoder.parameters())  # weights and AdamW's two moments
+        reason = (getattr(error, "strerror", None) or text).splitlines()[0]
+        raise HncseError(
+            f"run folder {run.path}: {reason}. {free:,} bytes are free there, and each of two checkpoints takes about "
+            f"{need:,}; with more room the same command resumes the run"
+        ) from error
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
