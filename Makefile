@@ -59,7 +59,7 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 train: setup ## train an encoder and print its table; LOSS= CORPUS= LIMIT= ENCODER= EPOCHS= SEED= change the run
 	@mkdir -p "$(RUNS)"
 	@$(PAPERMILL) notebooks/03_train.ipynb "$(RUNS)/03_train.ipynb" $(PARAMETERS)
-	@$(PY) -m hncse.runs latest
+	@$(PY) -m hncse runs latest
 
 test: setup ## run the tests that need no files from outside, in WORKERS=2 processes
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not real and not browser"

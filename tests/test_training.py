@@ -620,7 +620,7 @@ COMMAND = [
 def start(folder: Path) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(training.__file__).parent.parent), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "hncse.training", *COMMAND], cwd=folder, env=environment, text=True,
+        [sys.executable, "-m", "hncse", "train", *COMMAND], cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
     )  # fmt: skip
