@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Ratio, interleaved, markdown, ratio, spread
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask, load_task, transfer_present
-from hncse.evaluation import _adam, transfer
-from hncse.evaluation._transfer_folds import choices
+from hncse.evaluation import transfer
+from hncse.evaluation.solvers import choices, senteval_accuracies
 
 __all__ = ["measure", "measure_encoding"]
 
@@ -109,11 +109,11 @@ def _against_one_at_a_time(width: int, rounds: int) -> tuple[Ratio, dict[str, An
             made.append(oracle.fit(*train, task.classes, strength, dev)[1])
         return made
 
-    ours = _adam.accuracies(x, task.labels, task.classes, fits, strengths)
+    ours = senteval_accuracies(x, task.labels, task.classes, fits, strengths)
     if [ours[0, 0], ours[0, 2]] != alone():
         raise RuntimeError("the two forms disagree; their times cannot be compared")
     times = interleaved(
-        {"alone": alone, "step": lambda: _adam.accuracies(x, task.labels, task.classes, fits, strengths)}, rounds
+        {"alone": alone, "step": lambda: senteval_accuracies(x, task.labels, task.classes, fits, strengths)}, rounds
     )
     scaled = [t * strengths.size / len(few) for t in times["alone"]]
     return ratio(scaled, times["step"]), {"fits": strengths.size, "sampled": len(few)}

@@ -269,7 +269,7 @@ class Watch(TrainerCallback):
         if senteval.sts_present():
             from hncse.evaluation import sts
 
-            scores["stsb_dev"] = round(float(sts.evaluate(self.encoder, ["STSB"], split="dev")["STSB"]), 4)
+            scores["stsb_dev"] = round(float(sts.evaluate(self.encoder, ["STSB"], split="dev", cache=False)["STSB"]), 4)
         return scores
 
     def _best(self) -> tuple[float, int]:

@@ -315,7 +315,7 @@ def table(
     cosine = F.normalize(z1[:10], dim=1) @ F.normalize(z2[:10], dim=1).T
     mixes, layers, pairs = distinct_mixes(), first_last(encoder), label_scores(encoder)
     once, twice = uniformities(encoder.encode(list(sentences[:64]), show_progress=False))
-    topics = transfer.evaluate_full(encoder, [transfer.topics()])["tasks"]["topics"]
+    topics = transfer.evaluate_full(encoder, [transfer.topics()], "fast")["tasks"]["topics"]
     angles, found = [d.mix_angle for d in draws], [d.loss for d in draws]
     return [
         ("1", "PM does not parse", "nothing runs", "no loss", "a loss"),

@@ -196,7 +196,7 @@ def _(answer: Answer) -> str:
     expect(splits == [tuple(map(sorted, split)) for split in nested_folds(9, 3)], "The order of the splits differs.")
     return (
         "So ten folds train a hundred classifiers a strength. The real ones keep the classes balanced in every fold: "
-        "`hncse/evaluation/_transfer_folds.py`."
+        "`hncse/evaluation/solvers.py`."
     )
 
 

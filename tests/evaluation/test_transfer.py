@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError
-from hncse.evaluation import _adam, _convex, _transfer_folds, report, tables, transfer
-from hncse.evaluation._transfer_folds import Fit
+from hncse.evaluation import report, solvers, tables, transfer
+from hncse.evaluation.solvers import Fit
 from hncse.runs import Run
 from tests import tiny
 from tests.data import benchmark
@@ -39,7 +39,7 @@ def task(y: np.ndarray, parts: str = "nested", name: str = "toy") -> TransferTas
 
 @pytest.fixture
 def four_folds(monkeypatch):
-    monkeypatch.setattr(_transfer_folds, "FOLDS", 4)
+    monkeypatch.setattr(solvers, "FOLDS", 4)
     monkeypatch.setattr(oracle, "FOLDS", 4)
 
 
@@ -54,7 +54,7 @@ def test_many_classifiers_in_step_equal_each_alone(classes, held):
     sizes = [90, 91, 90, 70]  # different permutations, and a batch more or less
     fits = [Fit(np.sort(rows[:size]), rows[100:130] if held else None, rows[130:]) for size in sizes]
     strengths = np.array([[1e-5, 1e-2], [1e-3, 1e-1], [1e-4, 1.0], [1e-5, 1e-3]])
-    seen = _adam.accuracies(x, y, classes, fits, strengths)
+    seen = solvers.senteval_accuracies(x, y, classes, fits, strengths)
     for i, fit in enumerate(fits):
         for j, strength in enumerate(strengths[i]):
             dev = (x[fit.dev], y[fit.dev]) if held else None
@@ -83,7 +83,7 @@ def test_the_callers_randomness_is_left_alone():
     torch.manual_seed(5)
     numpy_state = np.random.mtrand._rand
     before = torch.get_rng_state(), numpy_state.get_state()[1].copy(), torch.get_num_threads()
-    _adam.accuracies(x, y, 2, [Fit(np.arange(40), None, np.arange(40, 60))], np.array([[1e-3]]))
+    solvers.senteval_accuracies(x, y, 2, [Fit(np.arange(40), None, np.arange(40, 60))], np.array([[1e-3]]))
     assert torch.equal(before[0], torch.get_rng_state())
     assert (before[1] == numpy_state.get_state()[1]).all()
     assert before[2] == torch.get_num_threads()
@@ -102,9 +102,9 @@ def test_solutions_equal_scikit_learns(classes):
     weight = torch.zeros(12, 200)
     for p in range(12):
         weight[p, rows[p // 4]] = 1 / len(rows[p // 4])
-    turned, spectrum = _convex._rotated(torch.from_numpy(np.hstack([x, np.ones((200, 1), np.float32)])))
+    turned, spectrum = solvers._rotated(torch.from_numpy(np.hstack([x, np.ones((200, 1), np.float32)])))
     each = torch.tensor(np.tile(strengths, 3)).float()
-    w = _convex.solve(turned, torch.from_numpy(y), classes, weight, each, spectrum)
+    w = solvers.solve(turned, torch.from_numpy(y), classes, weight, each, spectrum)
     ones = np.hstack([x, np.ones((200, 1))])
     for p in range(12):
         train, strength = rows[p // 4], strengths[p % 4]
@@ -115,7 +115,7 @@ def test_solutions_equal_scikit_learns(classes):
         theirs = peer.predict_proba(ones)
         assert np.abs(ours.numpy() - (theirs if classes > 2 else theirs[:, 1])).max() < 0.02
         assert loss(ones, y, train, strength, np.atleast_2d(w_of(w[p], turned, ones)), classes) <= (
-            loss(ones, y, train, strength, peer.coef_, classes) + _convex.TOLERANCE + 1e-6
+            loss(ones, y, train, strength, peer.coef_, classes) + solvers.TOLERANCE + 1e-6
         )
 
 
@@ -138,14 +138,14 @@ def loss(x, y, train, strength, w, classes):
 def test_a_rescaled_encoder_scores_the_same(scale, parts):
     x, y = data(80, d=5, noise=1.0)
     toy = task(y, parts)
-    assert transfer.classify(x, toy)["acc"] == transfer.classify(x * np.float32(scale), toy)["acc"]
+    assert transfer.classify(x, toy, "fast")["acc"] == transfer.classify(x * np.float32(scale), toy, "fast")["acc"]
 
 
 def test_batches_of_problems_change_nothing(monkeypatch):
     x, y = data(120)
-    whole = transfer.classify(x, task(y))
-    monkeypatch.setattr(_convex, "_CELLS", 3 * len(x))  # three problems at a time
-    parts = transfer.classify(x, task(y))
+    whole = transfer.classify(x, task(y), "fast")
+    monkeypatch.setattr(solvers, "_CELLS", 3 * len(x))  # three problems at a time
+    parts = transfer.classify(x, task(y), "fast")
     assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in parts.items() if k != "seconds"}
 
 
@@ -153,7 +153,7 @@ def test_separable_classes_and_flat_features_are_no_trouble():
     y = np.arange(80) % 2
     x = np.zeros((80, 4), np.float32)
     x[:, 0] = 10.0 * y  # all other features say nothing
-    assert transfer.classify(x, task(y))["acc"] == 100.0
+    assert transfer.classify(x, task(y), "fast")["acc"] == 100.0
 
 
 # --- the protocol
@@ -162,7 +162,7 @@ def test_separable_classes_and_flat_features_are_no_trouble():
 def test_no_test_row_is_learned_from_or_chosen_by():
     _, y = data(120)
     for parts in ("nested", "folds", "split"):
-        plan = _transfer_folds.choices(task(y, parts))
+        plan = solvers.choices(task(y, parts))
         scored = np.concatenate([choice.final.score for choice in plan])
         assert len(scored) == len(set(scored))
         assert len(scored) == (120 if parts == "nested" else 30)
@@ -320,7 +320,7 @@ def test_your_own_task_needs_no_files(tmp_path, monkeypatch):
     monkeypatch.setenv("HNCSE_DATA", str(tmp_path))
     sentences = [f"{'bbb' if i % 2 else 'aaa'} {'c' * (i % 7)}" for i in range(60)]
     mine = TransferTask("mine", sentences, None, np.arange(60) % 2, slice(0, 60))
-    assert transfer.evaluate(Fake(), [mine]) == {"mine": 100.0}
+    assert transfer.evaluate(Fake(), [mine], "fast") == {"mine": 100.0}
 
 
 # --- runs, tables, command line
@@ -386,7 +386,7 @@ def test_the_summary_shows_both(base, tmp_path):
 
 
 def test_solvers_have_results_of_their_own(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(_adam, "MAX_EPOCH", 4)
+    monkeypatch.setattr(solvers, "MAX_EPOCH", 4)
     run = report.judge_transfer(finished(tmp_path / "runs" / "one"), "senteval")
     assert run.has("transfer_senteval") and not run.has("transfer")
     assert len(tables.transfer_table([run], published=False)) == 0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hncse.data.senteval import TRANSFER_TASKS, load_task
-from hncse.evaluation import _adam, transfer
-from hncse.evaluation._transfer_folds import choices
+from hncse.evaluation import transfer
+from hncse.evaluation.solvers import choices, senteval_accuracies
 from tests.oracles import transfer_oracle as oracle
 
 pytestmark = pytest.mark.real
@@ -30,12 +30,12 @@ def test_classifiers_in_step_equal_sentevals_on_real_embeddings(kit):
     z = transfer.features(task, kit.encode(task.sentences, show_progress=False))
     choice = choices(task)[0]
     fits, strengths = choice.search[:3], np.array([[1e-5, 1e-3, 1e-2]] * 3)
-    seen = _adam.accuracies(z, task.labels, 2, fits, strengths)
+    seen = senteval_accuracies(z, task.labels, 2, fits, strengths)
     fit = fits[1]
     dev = z[fit.score], task.labels[fit.score]
     for place, strength in enumerate(strengths[1]):
         assert abs(seen[1, place] - oracle.fit(z[fit.train], task.labels[fit.train], 2, strength, dev)[1]) <= 0.006
-    final = _adam.accuracies(z, task.labels, 2, [choice.final], np.array([[1e-3]]))[0, 0]
+    final = senteval_accuracies(z, task.labels, 2, [choice.final], np.array([[1e-3]]))[0, 0]
     model, _ = oracle.fit(z[choice.final.train], task.labels[choice.final.train], 2, 1e-3)
     alone = oracle.score(model, z[choice.final.score], task.labels[choice.final.score])
     assert abs(final - alone) <= 0.006  # rounding may move two of 378 rows
