@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hncse import SentenceEncoder, losses, plain_training
+from hncse import SentenceEncoder, losses
 from hncse import demonstrations as demo
 from hncse.errors import HncseError
 
@@ -49,14 +49,14 @@ def test_random_pairs_never_pair_a_row_with_itself():
 def test_objectives_are_what_they_are_called():
     z1, z2 = torch.randn(2, 6, 4, dtype=torch.float64)
     a, b = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
-    assert plain_training.objective("pull only")(z1, z2) == pytest.approx(float((2 - 2 * (a * b).sum(1)).mean()))
+    assert demo.objective("pull only")(z1, z2) == pytest.approx(float((2 - 2 * (a * b).sum(1)).mean()))
     squared = 2 - 2 * a @ a.T
     pairs = torch.exp(-2 * squared)[torch.triu(torch.ones(6, 6, dtype=torch.bool), 1)]
-    assert plain_training.objective("push only")(z1, z2) == pytest.approx(float(pairs.mean().log()))
+    assert demo.objective("push only")(z1, z2) == pytest.approx(float(pairs.mean().log()))
     same = losses.build("simcse", temperature=0.2)(z1, z2).loss
-    assert plain_training.objective("InfoNCE", 0.2)(z1, z2) == pytest.approx(float(same))
+    assert demo.objective("InfoNCE", 0.2)(z1, z2) == pytest.approx(float(same))
     with pytest.raises(HncseError, match="Did you mean 'push only'"):
-        plain_training.objective("push")
+        demo.objective("push")
 
 
 def corpus(n=40):
@@ -66,8 +66,8 @@ def corpus(n=40):
 def test_train_briefly_lowers_its_loss_and_looks_when_told():
     encoder = SentenceEncoder.from_pretrained("kit", device="cpu")
     before = encoder.encode(["A boat leaves."])
-    trace = plain_training.train_briefly(
-        encoder, corpus(), plain_training.objective("InfoNCE", 0.1), steps=6, batch_size=16, looks=2,
+    trace = demo.train_briefly(
+        encoder, corpus(), demo.objective("InfoNCE", 0.1), steps=6, batch_size=16, looks=2,
         look=lambda model: {"training": float(model.training)},
     )  # fmt: skip
     assert len(trace.loss) == 6 and trace.loss[-1] < trace.loss[0]
@@ -79,13 +79,13 @@ def test_train_briefly_lowers_its_loss_and_looks_when_told():
 def test_train_briefly_repeats_itself_and_leaves_copies_out():
     def once(seed):
         encoder = SentenceEncoder.from_pretrained("kit", device="cpu")
-        loss = plain_training.objective("InfoNCE", 0.1)
-        return plain_training.train_briefly(encoder, corpus(20), loss, steps=2, batch_size=10, seed=seed).loss
+        loss = demo.objective("InfoNCE", 0.1)
+        return demo.train_briefly(encoder, corpus(20), loss, steps=2, batch_size=10, seed=seed).loss
 
     assert once(0) == once(0) != once(1)
     encoder = SentenceEncoder.from_pretrained("kit", device="cpu")
     with pytest.raises(HncseError, match="only 2 different ones"):
-        plain_training.train_briefly(encoder, ["a", "b"] * 9, lambda a, b: a.sum(), batch_size=4)
+        demo.train_briefly(encoder, ["a", "b"] * 9, lambda a, b: a.sum(), batch_size=4)
 
 
 def test_side_by_side_starts_every_loss_from_the_same_encoder():
@@ -99,7 +99,7 @@ def test_side_by_side_starts_every_loss_from_the_same_encoder():
 
 
 def test_spreads_and_names_of_trained_encoders(kit):
-    trace = plain_training.Trace(kit)
+    trace = demo.Trace(kit)
     models = {"before training": kit} | demo.encoders({"InfoNCE": trace})
     found = demo.spreads(models)
     assert list(found) == ["before training", "after InfoNCE"]

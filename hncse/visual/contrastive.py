@@ -500,8 +500,8 @@ def _decoupled(z1: Tensor, z2: Tensor, tau: float) -> Tensor:
 def _of_notebook_08() -> dict[str, Figure]:
     from hncse import demonstrations as demo
     from hncse.data import corpora
+    from hncse.demonstrations import Loss, objective
     from hncse.encoder import SentenceEncoder
-    from hncse.plain_training import Loss, objective
     from hncse.training import TrainingConfig
 
     sentences = corpora.load("docstrings", limit=1000).sentences
