@@ -81,7 +81,7 @@ figures: setup ## draw figures/ and its index again, from notebook 03 with its d
 	@$(PY) -m tools.film $(if $(FIGURES),--out "$(FIGURES)")
 
 tables: setup ## build STS, transfer and probe tables, verdicts and their figures from the run folders, into figures/tables
-	@$(PY) -m hncse.evaluation.tables --runs "$(RUNS)" --out figures/tables
+	@$(PY) -m hncse tables --runs "$(RUNS)" --out figures/tables
 
 lint: setup ## check style, formatting, types and what notebooks promise
 	@$(PY) -m ruff check .

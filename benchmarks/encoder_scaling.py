@@ -152,7 +152,7 @@ def conclusion(table: pd.DataFrame) -> list[str]:
         HncseError: Fewer than three amounts of text, or no language modelling.
     """
     from benchmarks import scaling_figure as scaling
-    from hncse.evaluation.tables import t_interval
+    from hncse.evaluation.statistics import t_interval
 
     line = scaling.text_trend(table)
     most, further = line.amounts[-1], line.amounts[-1] * scaling.AHEAD

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from hncse.errors import HncseError
-from hncse.evaluation.tables import t_interval
+from hncse.evaluation.statistics import t_interval
 from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, styled
 
 if TYPE_CHECKING:

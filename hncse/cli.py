@@ -31,8 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("list runs, or print one run's summary", "hncse.runs:main"),
     "results": ("write the results of finished runs as one CSV", "hncse.evaluation.results:main"),
     "statistics": ("print verdicts: differences with their intervals", "hncse.evaluation.statistics:main"),
-    "tables": ("write every table and figure of a set of runs", "hncse.evaluation._rebuild:main"),
-    "probe-table": ("print the probe's table over seeds", "hncse.evaluation.probe_table:main"),
+    "tables": ("write every table and figure of a set of runs", "hncse.cli:tables"),
     "benchmark-files": ("fetch and count the files of STS and of the transfer tasks", "hncse.data.senteval:main"),
     "pretrain": ("make an encoder from plain text, as the embedded one was", "hncse.pretraining:main"),
     "doctor": ("say what is on this machine, and what that means", "hncse.doctor:main"),
@@ -66,6 +65,22 @@ def _overview() -> Iterator[str]:
     width = max(map(len, COMMANDS))
     yield from (f"  {name:{width}}  {text}" for name, (text, _) in COMMANDS.items())
     yield "\n`hncse SUBCOMMAND --help` explains each."
+
+
+@command
+def tables(arguments: list[str] | None = None) -> int:
+    """Write the tables of a set of runs, then draw their pictures beside them; returns the exit code."""
+    from hncse.evaluation import tables as printed
+
+    code = printed.main(arguments)
+    if code == 0:
+        from hncse.evaluation import results
+        from hncse.visual import leaderboard
+
+        options = printed.parser().parse_args(arguments)
+        drawn = leaderboard.draw(results.load(options.runs, options.csv), options.out, options.baseline)
+        sys.stdout.writelines(f"{path}\n" for path in drawn)
+    return code
 
 
 @command

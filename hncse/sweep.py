@@ -440,7 +440,7 @@ def _grid(options: argparse.Namespace) -> dict[str, list[Any]]:
 
 
 def _dry_run(jobs: Iterable[Job], judging: Judging) -> int:
-    from hncse.evaluation.tables import method_name
+    from hncse.evaluation.results import method_name
 
     counts: Counter[str] = Counter()
     for job in jobs:
@@ -454,20 +454,22 @@ def _dry_run(jobs: Iterable[Job], judging: Judging) -> int:
 
 
 def _print_tables(done: Sequence[Run], judging: Judging, csv: str | None) -> None:
-    from hncse.evaluation import probe_table, tables
+    from hncse.evaluation import results, tables
     from hncse.files import write_text
 
     if not done:
         return
-    sys.stdout.write(probe_table.to_markdown(probe_table.rows(done)) + "\n")
-    gathered = {"": tables.sts_table(done, published=False)} if judging.test else {}
+    frame, solver = results.from_runs(done), judging.solver
+    sys.stdout.write(tables.probe(frame).to_markdown() + "\n")
+    made = {"": (tables.sts(frame, published="none"), tables.sts_table(frame, False))} if judging.test else {}
     if judging.transfer:
-        gathered["-transfer"] = tables.transfer_table(done, published=False, solver=judging.solver)
-    for suffix, table in gathered.items():
-        sys.stdout.write(tables.to_markdown(table) + "\n")
+        numbers = tables.transfer_table(frame, False, solver=solver)
+        made["-transfer"] = tables.transfer(frame, published="none", solver=solver), numbers
+    for suffix, (printed, numbers) in made.items():
+        sys.stdout.write(printed.to_markdown() + "\n")
         if csv:
             path = Path(csv)
-            write_text(path.with_name(path.stem + suffix + path.suffix), table.to_csv(index=False))
+            write_text(path.with_name(path.stem + suffix + path.suffix), numbers.to_csv(index=False))
 
 
 if __name__ == "__main__":

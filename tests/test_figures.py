@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hncse.errors import HncseError
-from hncse.evaluation import tables
+from hncse.evaluation import results, statistics, tables
 from hncse.runs import Run
 from hncse.visual import figures, style
 from tests.evaluation.test_tables import fake_run
@@ -125,11 +125,11 @@ def test_cases_agree_with_the_miner_on_odd_values():
 def test_sts_figure_draws_dots_intervals_and_seeds(tmp_path):
     runs = [fake_run(tmp_path / f"a{seed}", seed=seed, score=60.0 + 2 * seed, baseline=40.0) for seed in range(2)]
     runs.append(fake_run(tmp_path / "b", loss="simcse", score=50.0))
-    table = tables.landmarks(tables.sts_table(runs, backbone="bert-base"))
+    table = tables.landmarks(tables.sts_table(results.from_runs(runs), backbone="bert-base"))
     made = figures.sts_figure(table, seeds=[74.0, 75.0, 76.0])
     (axes,) = made.axes
     xs = [list(drawn.get_xdata()) for drawn in axes.lines]
-    mean, half = tables.t_interval([60.0, 62.0])
+    mean, half = statistics.t_interval([60.0, 62.0])
     assert [mean - half, mean + half] in xs and [mean] in xs and [50.0] in xs and [74.0, 75.0, 76.0] in xs
     assert [76.25] in xs and xs.count([40.0]) == 2
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
@@ -143,7 +143,7 @@ def test_sts_figure_draws_dots_intervals_and_seeds(tmp_path):
 
 def test_sts_figure_of_nothing():
     with pytest.raises(HncseError, match="no rows"):
-        figures.sts_figure(tables.sts_table([], published=False))
+        figures.sts_figure(tables.sts_table(results.from_runs([]), published=False))
 
 
 def test_labels_never_overlap():
@@ -299,7 +299,7 @@ def test_readers_own_settings_stay():
 
 
 def test_transfer_figure_and_dev_beside_test():
-    table = tables.transfer_table([], backbone="bert-base")
+    table = tables.transfer_table(results.from_runs([]), backbone="bert-base")
     made = figures.transfer_figure(table)
     (axes,) = made.axes
     assert "seven transfer tasks, accuracy" in axes.get_xlabel()

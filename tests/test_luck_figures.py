@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from hncse import cli
 from hncse.errors import HncseError
-from hncse.evaluation import defects, statistics
-from hncse.evaluation.ablation import Curve, Point
+from hncse.evaluation import defects, results, statistics
 from hncse.visual import defects as drawn
 from hncse.visual import differences, luck, style
 from tests.evaluation.test_defects import views
@@ -62,15 +63,13 @@ def test_the_forest_shows_each_method_against_the_baseline(tmp_path) -> None:
         recordable(tmp_path / f"{loss}{seed}", seed=seed, loss=loss, score=60.0 + seed + gain * (1 + seed / 10))
         for loss, gain in (("simcse", 0.0), ("pm-fixed", 1.0), ("three-view", -1.0)) for seed in range(3)
     ]  # fmt: skip
-    effects = differences.effects(runs)
-    assert {(e.label, e.measure, e.found.verdict) for e in effects if e.measure == "sts"} == {
-        ("pm-fixed", "sts", "better"),
-        ("three-view", "sts", "worse"),
-    }
+    effects = differences.effects(results.from_runs(runs))
+    on_sts = effects[effects["measure"] == "sts"]
+    assert dict(zip(on_sts["method"], on_sts["verdict"], strict=True)) == {"pm-fixed": "better", "three-view": "worse"}
     label = described(differences.forest(effects))
     assert "pm-fixed on kit, 1,000 sentences +1.10, better" in label and "three-view" in label
     with pytest.raises(HncseError, match="no difference to draw"):
-        differences.forest([])
+        differences.forest(effects[:0])
 
 
 def test_the_forest_parts_trainings(tmp_path) -> None:
@@ -78,17 +77,58 @@ def test_the_forest_parts_trainings(tmp_path) -> None:
         recordable(tmp_path / f"{loss}{t}{seed}", seed=seed, loss=loss, temperature=t, score=60.0 + seed + gain)
         for loss, gain in (("simcse", 0.0), ("pm-fixed", 1.0)) for t in (0.1, 0.2) for seed in range(2)
     ]  # fmt: skip
-    found = differences.effects(runs, measures=["sts"])
-    assert [e.setting.rpartition(", ")[2] for e in found] == ["temperature=0.1", "temperature=0.2"]
+    found = differences.effects(results.from_runs(runs), measures=["sts"])
+    assert [setting.rpartition(", ")[2] for setting in found["setting"]] == ["temperature=0.1", "temperature=0.2"]
     assert "pm-fixed on kit, 1,000 sentences, temperature=0.2" in described(differences.forest(found))
 
 
+def test_a_bar_beside_0_is_grey_where_holm_says_so() -> None:
+    found = differences.effects(results.recorded("sweep"), measures=["sts"])
+    row = found[(found["method"] == "hnm-as-released")].iloc[0]
+    assert row["high"] < 0 and row["verdict"] == "not told apart"
+    label = described(differences.forest(found))
+    assert "verdicts after Holm" in label and "-0.27, not told apart" in label
+
+
+def test_one_run_without_a_score_costs_its_seed_and_nothing_else(tmp_path) -> None:
+    runs = [
+        recordable(tmp_path / f"{loss}{seed}", seed=seed, loss=loss, score=60.0 + seed + gain * (1 + seed / 10))
+        for loss, gain in (("simcse", 0.0), ("pm-fixed", 1.0)) for seed in range(3)
+    ]  # fmt: skip
+    runs[-1].write("result", runs[-1].result | {"stsb_dev": None})
+    found = differences.effects(results.from_runs(runs), measures=("sts", "stsb-dev")).set_index("measure")
+    assert found.loc["sts", "difference"].n == (3, 3) and found.loc["stsb-dev", "difference"].n == (2, 2)
+
+
 def test_ablations_draw_points_and_their_baseline() -> None:
-    points = [Point(3, 70.0, 1.0, 3, False), Point(10, 71.0, float("nan"), 1, True)]
-    curve = Curve("k", "hnm-no-replacement", points, [Point(3, 69.0, 0.5, 3, False), None])
-    assert "k: 3: 70.00 ± 1.00, 10: 71.00" in described(differences.ablations([curve], "STS-B dev"))
+    common = {"method": "hnm-no-replacement", "option": "k"}
+    rows = [
+        {"value": 3, "mean": 70.0, "half": 1.0, "seeds": 3, "default": False, "baseline_mean": 69.0,
+         "baseline_half": 0.5, "baseline_seeds": 3},
+        {"value": 10, "mean": 71.0, "half": float("nan"), "seeds": 1, "default": True, "baseline_mean": float("nan"),
+         "baseline_half": float("nan"), "baseline_seeds": 0},
+    ]  # fmt: skip
+    curves = pd.DataFrame([common | row for row in rows])
+    picture = differences.ablations(curves, "STS-B dev")
+    assert "k: 3: 70.00 ± 1.00, 10: 71.00" in described(picture)
+    hollow = [line for line in picture.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_ydata()[0] for line in hollow] == [71.0]
     with pytest.raises(HncseError, match="no curve to draw"):
-        differences.ablations([], "STS-B dev")
+        differences.ablations(curves[:0], "STS-B dev")
+
+
+def test_pictures_of_a_set_of_runs_are_drawn(tmp_path, capsys) -> None:
+    runs = tmp_path / "runs"
+    for loss, gain in (("simcse", 0.0), ("pm-fixed", 1.0)):
+        for seed in range(3):
+            score = 60.0 + 3 * seed + gain * (1 + seed / 10)
+            recordable(runs / f"{loss}{seed}", seed=seed, loss=loss, score=score, transfer_score=80.0 + seed)
+    out = tmp_path / "out"
+    assert cli.main(["tables", "--runs", str(runs), "--out", str(out), "--format", "md"]) == 0
+    names = {f"{name}.{ending}" for name in ("differences", "sts_table", "transfer_table") for ending in ("png", "svg")}
+    written = {path.name for path in out.iterdir()}
+    assert names | {"sts.md", "verdicts.md", "results.csv"} <= written
+    assert {line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()} == written
 
 
 def test_defects_are_drawn() -> None:
@@ -109,5 +149,14 @@ def test_presets_are_drawn_beside_each_other(tmp_path) -> None:
 
 def test_the_gallery_needs_only_what_is_committed() -> None:
     made = luck.gallery_figures()
-    assert {"luck_seeds", "luck_chance", "luck_best_of", "luck_power", "search_terms", "anisotropy"} <= set(made)
+    assert {
+        "luck_seeds",
+        "luck_chance",
+        "luck_best_of",
+        "luck_power",
+        "search_terms",
+        "anisotropy",
+        "ablation",
+        "sweep_differences",
+    } <= set(made)
     assert all(picture.get_label() for picture in made.values())

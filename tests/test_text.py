@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from hncse import text
-from hncse.evaluation import table_formats, tables
-from hncse.evaluation.table_formats import Block, Sheet
+from hncse.evaluation import tables
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "a | b", "$x$", r"$\href{javascript:alert(1)}{x}$",
@@ -59,14 +58,15 @@ def test_no_text_becomes_a_tag_or_a_link(hostile):
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_text_is_text_in_every_format(hostile):
-    sheet = Sheet("n", hostile, ["method", hostile], [Block(hostile, [[hostile, hostile]], [1])], 1, [hostile])
-    page = Page(table_formats.to_html(sheet))
+    row = {"method": hostile, hostile: hostile, "block": hostile, "note": 1}
+    made = tables.Table("n", hostile, ["method", hostile], [row], 1, [hostile])
+    page = Page(made.to_html())
     ours = {"table", "caption", "thead", "tbody", "tr", "th", "td", "sup", "ol", "li"}
     assert set(page.tags) <= ours and set(page.attributes) <= {"id", "scope", "colspan"}
-    tex = table_formats.to_latex(sheet)
+    tex = made.to_latex()
     commands = set(re.findall(r"\\([a-zA-Z]+)", tex))
     assert not commands & {"input", "href"} and not re.search(r"(?<!\\)\$(?!\\)[^-]", tex)
-    page = Page(markdown2html_mistune(table_formats.to_markdown(sheet)))
+    page = Page(markdown2html_mistune(made.to_markdown()))
     assert set(page.tags) <= ours | {"p", "strong", "br"}
 
 

@@ -94,12 +94,13 @@ def _of_run(run: runs.Run) -> dict[str, Figure]:
 
 def _of_literature() -> dict[str, Figure]:
     """Figures of notebooks 05 and 06 where there are no runs yet."""
-    from hncse.evaluation import literature, tables
+    from hncse.evaluation import literature, results, tables
     from hncse.visual import figures
 
+    nobody = results.from_runs([])
     seeds = literature.load("seed_runs").query("backbone == 'bert-base-uncased'")["avg"]
-    sts = figures.sts_figure(tables.landmarks(tables.sts_table([], backbone="bert-base")), list(seeds))
-    transfer = figures.transfer_figure(tables.transfer_table([], backbone="bert-base"))
+    sts = figures.sts_figure(tables.landmarks(tables.sts_table(nobody, backbone="bert-base")), list(seeds))
+    transfer = figures.transfer_figure(tables.transfer_table(nobody, backbone="bert-base"))
     return {"sts_table": sts, "transfer_table": transfer}
 
 

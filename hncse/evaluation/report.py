@@ -10,7 +10,8 @@ Writes into the run folder, and reads from there what is already done:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError, unknown
-from hncse.evaluation import probe, sts, summary, transfer
-from hncse.evaluation.transfer import result_name
+from hncse.evaluation import probe, sts, transfer
+from hncse.evaluation.results import STS, TRANSFER, method_name, transfer_results, transfer_solver
 from hncse.runs import Run
+from hncse.text import markdown, table
 
-__all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "judged", "planes"]
+__all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "judged", "planes", "run_summary", "transfer_of"]
 
 #: "auto": STS where its files are; "fetch": download them once; "probe": only the embedded probe.
 MODES = ("auto", "fetch", "probe")
@@ -61,21 +63,22 @@ def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None
     with_sts = evaluate != "probe" and senteval.sts_present()
     _judge_trained(run, with_sts, show_progress)
     _judge_before(run, with_sts, show_progress)
-    files.write_text(run.path / "summary.md", summary.run_summary(run))
+    files.write_text(run.path / "summary.md", run_summary(run))
     return run
 
 
-def judge_transfer(run: Run, solver: str = "fast", **settings: Any) -> Run:
+def judge_transfer(run: Run, solver: str = "senteval", **settings: Any) -> Run:
     """Score a run on the transfer tasks, after training and before, and write both; what is there stays.
 
     Args:
         run: Finished.
-        solver: As in `hncse.evaluation.transfer.evaluate`.
+        solver: As in `hncse.evaluation.transfer.evaluate`; ``senteval``'s results are what published rows and tables
+            show, ``fast`` is for choosing.
         **settings: Passed on to `hncse.evaluation.transfer.evaluate_full`: batch_size, cache, device, on_task.
 
     Returns:
-        The run, with transfer.json (of another solver than the default: transfer_<solver>.json), and the same entry
-        for the run's pooling in baseline.json.
+        The run, with transfer.json, and the same entry for the run's pooling in baseline.json. Where another solver's
+        result has that name already, it is transfer_<solver>.json: which solver a result is of, its content says.
 
     Raises:
         HncseError: As in `hncse.evaluation.transfer.evaluate`; an unfinished run, or an encoder that is no longer the
@@ -83,23 +86,34 @@ def judge_transfer(run: Run, solver: str = "fast", **settings: Any) -> Run:
     """
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; train again with the same values to resume it")
-    name, pooling = transfer.result_name(solver), run.config["pooling"]
-    if not run.has(name):
-        run.write(name, transfer.evaluate_full(run.load_encoder(), None, solver, **settings))
+    pooling, known = run.config["pooling"], transfer_results(run)
+    if transfer_of(known, solver) is None:
+        run.write(_free_name(known, solver), transfer.evaluate_full(run.load_encoder(), None, solver, **settings))
     baseline = run.read("baseline") if run.has("baseline") else _empty_baseline(run)
-    if name not in baseline["poolings"].get(pooling, {}):
-        elsewhere = (known.get(pooling, {}).get(name) for known in _elsewhere(run))
+    before = baseline["poolings"].setdefault(pooling, {})
+    if transfer_of(before, solver) is None:
+        elsewhere = (transfer_of(known.get(pooling, {}), solver) for known in _elsewhere(run))
         scores = next(filter(None, elsewhere), None)
         if scores is None:
             scores = transfer.evaluate_full(_untrained(run), None, solver, **settings)
-        baseline["poolings"].setdefault(pooling, {})[name] = scores
+        before[_free_name(before, solver)] = scores
         run.write("baseline", baseline)
     if run.has("probe"):
-        files.write_text(run.path / "summary.md", summary.run_summary(run))
+        files.write_text(run.path / "summary.md", run_summary(run))
     return run
 
 
-def judged(run: Run, test: bool = True, transfer: bool = False, solver: str = "fast") -> bool:
+def transfer_of(known: Mapping[str, Any], solver: str) -> dict[str, Any] | None:
+    """The transfer result of a solver among results by name, such as a run's files or a baseline's entries."""
+    named = (result for name, result in known.items() if name.startswith("transfer"))
+    return next((result for result in named if transfer_solver(result) == solver), None)
+
+
+def _free_name(known: Mapping[str, Any], solver: str) -> str:
+    return f"transfer_{solver}" if "transfer" in known else "transfer"
+
+
+def judged(run: Run, test: bool = True, transfer: bool = False, solver: str = "senteval") -> bool:
     """Say whether `judge` (and `judge_transfer`) would find nothing left to do.
 
     Args:
@@ -115,8 +129,10 @@ def judged(run: Run, test: bool = True, transfer: bool = False, solver: str = "f
     poolings = run.read("baseline")["poolings"]
     if not (_complete(known, with_sts) and _all_complete(poolings, run, with_sts)):
         return False
-    name = result_name(solver)
-    return not transfer or (run.has(name) and name in poolings.get(run.config["pooling"], {}))
+    if not transfer:
+        return True
+    before = poolings.get(run.config["pooling"], {})
+    return all(transfer_of(known, solver) is not None for known in (transfer_results(run), before))
 
 
 def planes(run: Run) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -283,3 +299,108 @@ def _raw_scores(
     known: dict[tuple[str, ...], Rows] = {}
     halves = {pooling: _Half(_Shown(both, show_progress), pooling, known) for pooling in _RAW}
     return {pooling: _scores(half, with_sts, old.get(pooling)) for pooling, half in halves.items()}
+
+
+# What `make train` prints at its end
+
+
+def run_summary(run: Run) -> str:
+    """Describe one finished run in Markdown: what it was, and its scores beside the untrained encoder's.
+
+    Args:
+        run: With probe.json and baseline.json; sts.json and transfer.json where these were evaluated.
+    """
+    config, result = run.config, run.result
+    p, data = config["parameters"], config["data"]
+    kept = f"step {result['kept_step']} kept"
+    kept += f" (best STS-B dev: {result['stsb_dev']:.2f})" if result["stsb_dev"] is not None else " (the last)"
+    parts = [
+        f"# {markdown(run.name)}",
+        f"{markdown(method_name(p))} on {markdown(p['encoder'])}, pooling {config['pooling']}, {data['sentences']:,} "
+        f"sentences from {markdown(data['source'])}, seed {config['seed']}: {result['steps']} steps in "
+        f"{result['seconds']:.0f} s on {result['device']}, {kept}.",
+    ]
+    rows = _summary_rows(run)
+    parts += _probe_part([row for row in rows if "probe" in row[2]])
+    if run.has("sts"):
+        parts += _sts_part([row for row in rows if "sts" in row[2]])
+    else:
+        parts.append(
+            'STS was not evaluated: its files are not here, or `evaluate` was "probe". `-p evaluate fetch` downloads '
+            "them once."
+        )
+    parts += _transfer_part(run)
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary_rows(run: Run) -> list[tuple[str, str, dict[str, Any]]]:
+    """(name, pooling, scores) of the encoder before and after training."""
+    baseline, own = run.read("baseline")["poolings"] if run.has("baseline") else {}, run.config["pooling"]
+    order = sorted(baseline, key=lambda pooling: (pooling == own, pooling))
+    rows = [("before training", pooling, baseline[pooling]) for pooling in order]
+    after = {name: run.read(name) for name in ("probe", "sts") if run.has(name)}
+    return [*rows, ("after training", own, after)]
+
+
+def _probe_part(rows: list[tuple[str, str, dict[str, Any]]]) -> list[str]:
+    first = rows[-1][2]["probe"]
+    text = (
+        f"Probe ({first['groups']} groups, {first['sentences']:,} sentences), 95 % bootstrap intervals over groups. "
+        "Spearman × 100 with the grades; % of hard negatives that the paraphrase outranks (50 is chance)."
+    )
+    body = []
+    for name, pooling, scores in rows:
+        spearman = {"value": scores["probe"]["spearman"], "interval": scores["probe"]["spearman_interval"]}
+        triplets = scores["probe"]["triplet_accuracy"]
+        body.append([name, pooling, *(_ranged(x) for x in (spearman, triplets["close"], triplets["far"]))])
+    return [text, table(["", "pooling", "Spearman", "close paraphrase", "far paraphrase"], body, left=2)]
+
+
+def _sts_part(rows: list[tuple[str, str, dict[str, Any]]]) -> list[str]:
+    body = []
+    for name, pooling, scores in rows:
+        tasks = [_score(scores["sts"]["tasks"][task]["all"]) for task in STS]
+        body.append([name, pooling, *tasks, _score(scores["sts"]["avg"])])
+    span = rows[-1][2]["sts"]["avg_interval"]
+    text = 'STS, test split, Spearman × 100, "all" aggregation, one seed.'
+    if span:
+        text += (
+            f" 95 % interval of the last average over sentence pairs: [{span[0]:.2f}, {span[1]:.2f}]; another seed "
+            "moves it, too (notebook 05)."
+        )
+    return [text, table(["", "pooling", *STS, "avg"], body, left=2)]
+
+
+def _transfer_part(run: Run) -> Iterator[str]:
+    own = run.config["pooling"]
+    before = run.read("baseline")["poolings"].get(own, {}) if run.has("baseline") else {}
+    for solver in transfer.SOLVERS:
+        rows = [
+            ("before training", transfer_of(before, solver)),
+            ("after training", transfer_of(transfer_results(run), solver)),
+        ]
+        body = [
+            [
+                name,
+                own,
+                *(_score(result["tasks"].get(task, {}).get("acc", math.nan)) for task in TRANSFER),
+                _score(result["avg"]),
+            ]
+            for name, result in rows
+            if result is not None
+        ]
+        if body:
+            yield (
+                "Transfer, test rows, accuracy × 100 of a linear classifier on frozen embeddings, solver "
+                f"{solver}, one seed."
+            )
+            yield table(["", "pooling", *TRANSFER, "avg"], body, left=2)
+
+
+def _score(value: float) -> str:
+    return "" if value != value else f"{value:.2f}"
+
+
+def _ranged(entry: dict[str, Any]) -> str:
+    span = entry["interval"]
+    return f"{entry['value']:.1f} [{span[0]:.1f}, {span[1]:.1f}]" if span else f"{entry['value']:.1f}"

@@ -1,257 +1,477 @@
-"""Results of many runs as one CSV, a row a run, and back: tables and statistics without the run folders.
+"""Results of many runs as one tidy table, a row a run and measure, from run folders or a CSV; and as a CSV again.
 
-    python -m hncse.evaluation.results --runs FOLDER --csv figures/sweep.csv
-    runs = read("figures/sweep.csv")             # as good as run folders to tables, statistics and probe_table
+    frame = results.from_runs(list_runs())                       # or from_csv("mine.csv"), or recorded("sweep")
+    frame[frame["measure"] == "sts"].groupby("method")["value"].mean()
 
-A row holds every parameter, the key, scores on all tasks, and how the anchors of training were
-spread over the cases. Rows of kind "untrained" hold the encoders before training. Weights, histories and snapshots
-stay in the run folders.
+Everything that is printed, tested or drawn begins here. What a run is called, and what it is compared with, is decided
+once: ``method`` (loss and options), ``group`` (everything but the seed), ``training`` (everything but loss and seed).
+The CSV is wide, a row a run, with every parameter; weights, histories and snapshots stay in the run folders.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
+import functools
+import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hncse.errors import HncseError, command
-from hncse.evaluation.tables import STS, TRANSFER
+from hncse.data.senteval import STS_TASKS as STS
+from hncse.data.senteval import TRANSFER_TASKS as TRANSFER
+from hncse.errors import HncseError, command, unknown
 from hncse.files import write_text
 from hncse.runs import Run, list_runs
 
-__all__ = ["COLUMNS", "Recorded", "dev_score", "gather", "read", "rows", "to_csv"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-_PROBE = ("overall", "close", "far", "both")
-_CASES = tuple(f"case_{case}_{when}" for case in "abc" for when in ("first", "mean", "last"))
-_RESULT = ("steps", "kept_step", "seconds", "sentences_per_second", "device", "precision")
-_SHOWN = ("loss", "loss_options", "encoder", "corpus", "limit", "seed")
+__all__ = [
+    "COLUMNS", "IGNORED", "MEASURES", "RECORDED", "SCOPE", "SOLVERS", "STS", "TRANSFER", "best_solver", "defaults",
+    "from_csv", "from_runs", "load", "measure_name", "method_name", "named", "recorded", "scopes", "select",
+    "tell_apart", "to_csv", "trainings", "transfer_results", "transfer_solver", "uncommon", "usual",
+]  # fmt: skip
+
+#: What a run can be compared by. Higher is better in all of them.
+MEASURES: dict[str, str] = {
+    "sts": 'average of the seven STS tasks, test split, Spearman × 100, "all" aggregation',
+    "transfer": "average of the seven transfer tasks, test rows, accuracy × 100",
+    "probe": "probe, Spearman × 100 of cosine and grade",
+    "probe-overall": "probe, % of hard negatives that a paraphrase outranks",
+    "probe-close": "probe, % of hard negatives that the close paraphrase outranks",
+    "probe-far": "probe, % of hard negatives that the far paraphrase outranks",
+    "probe-both": "probe, % of hard negatives that both paraphrases outrank",
+    "stsb-dev": "STS-B dev, Spearman × 100, of the weights kept by it: for choosing, no test score",
+    **{task: f'{task}, test split, Spearman × 100, "all" aggregation' for task in STS},
+    **{task: f"{task}, test rows, accuracy × 100" for task in TRANSFER},
+}
+#: Solvers of the transfer tasks: SentEval's own, which published rows are compared with, and a quick one for choosing.
+SOLVERS = ("senteval", "fast")
+#: Files of results that come with the kit.
+RECORDED = ("sweep", "ablation", "regimes", "minilm")
+#: Parameters that are no part of what a method is.
+IGNORED = ("seed", "name", "output", "log_every", "snapshots", "length_groups")
+#: Scores compare where these columns are equal: the encoder that training began with, and the sentences it saw.
+SCOPE = ["encoder", "sentences", "corpus", "weights", "data"]
+
+_OF_TRANSFER = (*TRANSFER, "transfer")
+_SHARES = ("overall", "close", "far", "both")
+_WHOLE = ("steps", "kept_step")
+_MEASURED = (
+    *_WHOLE, "seconds", "sentences_per_second", "stsb-dev", *STS, "sts", *_OF_TRANSFER,
+    "probe", *(f"probe-{name}" for name in _SHARES),
+    *(f"case_{case}_{when}" for case in "abc" for when in ("first", "mean", "last")),
+)  # fmt: skip
+_LEADING = ("loss", "loss_options", "encoder", "corpus", "limit", "seed")  # parameters with a column of their own
+_RENAMED = {"corpus": "source", "stsb-dev": "stsb_dev"}  # in the frame: in the CSV
 #: The CSV's columns, in order.
 COLUMNS = (
-    "kind", "run", *_SHOWN, "parameters", "pooling", "source", "sentences", "data", "weights", "selection", "key",
-    *_RESULT, "stsb_dev", *STS, "sts", *TRANSFER, "transfer", "probe", *(f"probe-{name}" for name in _PROBE),
-    "probe_version", *_CASES, "hncse", "torch",
+    "kind", "run", *_LEADING, "parameters", "pooling", "source", "sentences", "data", "weights", "selection", "key",
+    *_WHOLE, "seconds", "sentences_per_second", "device", "precision", "stsb_dev", *STS, "sts", *_OF_TRANSFER,
+    "transfer_solver", "probe", *(f"probe-{name}" for name in _SHARES), "probe_version", *_MEASURED[-9:], "hncse",
+    "torch",
 )  # fmt: skip
 _NEEDED = ("kind", "run", "loss", "encoder", "seed")
-_DIGITS = 4
+_FACTS = (
+    "kind", "run", "method", "loss", "options", "encoder", "pooling", "corpus", "sentences", "seed", "selection",
+    "weights", "data", "key", "group", "training", "parameters", "device", "precision", "probe_version", "hncse",
+    "torch",
+)  # fmt: skip
 
 
-class Recorded(Run):
-    """A run read back from a CSV: what tables and statistics ask of a `Run`, without a folder.
-
-    Attributes:
-        row: Its row, column → text.
-    """
-
-    def __init__(self, row: dict[str, str], contents: dict[str, dict[str, Any]]) -> None:
-        """Keep a row and what its files would hold."""
-        super().__init__(Path(row["run"]))
-        self.row, self._contents = row, contents
-
-    @property
-    def finished(self) -> bool:
-        """True: only finished runs are recorded."""
-        return True
-
-    def has(self, what: str) -> bool:
-        """Whether the row tells what ``<what>.json`` would."""
-        return what in self._contents
-
-    def read(self, what: str) -> dict[str, Any]:
-        """What ``<what>.json`` held, as far as tables and statistics need it.
-
-        Raises:
-            HncseError: It was not recorded.
-        """
-        if what not in self._contents:
-            raise HncseError(f"run {self.name!r} was recorded without {what}")
-        return self._contents[what]
+# From folders and files
 
 
-def gather(folder: Path | None = None, table: Path | None = None) -> list[Run]:
-    """Finished runs: of a CSV if one is named, else of a folder (None: the default one).
+def load(folders: Sequence[Path] | None = None, tables: Sequence[Path] | None = None) -> pd.DataFrame:
+    """Read results of CSV files if any are named, else of folders of runs (None: the default one)."""
+    import pandas as pd
+
+    if tables:
+        return pd.concat([from_csv(path) for path in tables], ignore_index=True)
+    return from_runs(run for folder in (folders or (None,)) for run in list_runs(folder))
+
+
+def recorded(name: str) -> pd.DataFrame:
+    """Read results that come with the kit, one of `RECORDED`: `from_csv` of a file inside the package.
 
     Raises:
-        HncseError: The CSV is missing or is none of ours.
+        HncseError: There is no such file; the nearest is named.
     """
-    if table is not None:
-        return list(read(table))
-    return [run for run in list_runs(folder) if run.finished]
+    if name not in RECORDED:
+        raise unknown("file of recorded results", name, RECORDED)
+    with resources.as_file(resources.files("hncse.data") / "results" / f"{name}.csv") as path:
+        return from_csv(path)
 
 
-def rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """Make the rows: encoders before training, then runs, sorted by what they are and not by when they were made.
+def from_runs(runs: Iterable[Run] | None = None) -> pd.DataFrame:
+    """Read finished runs, each of their files once; unfinished ones contribute nothing.
 
     Args:
-        runs: Finished; others contribute nothing.
+        runs: Run folders, oldest first; None takes all of the default folder.
+
+    Returns:
+        The tidy table: a row for each run (``kind`` "trained") or encoder before training ("untrained", one for each
+        pooling) and measure. ``value`` holds the number, ``measure`` its name (`MEASURES`, steps, seconds, cases;
+        from folders also ``probe-close:negation`` and its like), ``solver`` whose transfer result it is, else "".
+        ``parameters`` is a dictionary; ``options`` are those of the loss, in words; ``group`` and ``training`` are
+        keys to join and group by.
     """
     untrained: dict[tuple[str, str], dict[str, Any]] = {}
-    made = []
-    for run in runs:
+    trained = []
+    for run in list_runs() if runs is None else runs:
         if not run.finished:
             continue
-        if isinstance(run, Recorded):
-            made.append(run.row)
-            continue
-        made.append(_row(run))
-        for pooling, scores in (run.read("baseline")["poolings"] if run.has("baseline") else {}).items():
-            config = run.config
+        config = run.config
+        trained.append(_trained(run, config))
+        before = run.read("baseline")["poolings"] if run.has("baseline") else {}
+        for pooling, files in before.items():
             facts = {"kind": "untrained", "encoder": config["parameters"]["encoder"], "pooling": pooling}
-            row = facts | {"weights": config["encoder_fingerprint"][:16]} | _scores(scores)
-            old = untrained.setdefault((row["weights"], pooling), row)
-            old.update({name: value for name, value in row.items() if name not in old})
-    made.sort(key=lambda row: (*(str(row.get(name, "")) for name in (*_SHOWN[2:5], *_SHOWN[:2])), int(row["seed"])))
-    return [*(untrained[key] for key in sorted(untrained)), *made]
+            facts["weights"] = config["encoder_fingerprint"][:16]
+            known = untrained.setdefault((facts["weights"], pooling), facts | {"values": {}})
+            known.setdefault("probe_version", files.get("probe", {}).get("fingerprint"))
+            known["values"] = _values(files) | known["values"]  # of two runs the first one's
+    return _tidy([*untrained.values(), *trained])
 
 
-def to_csv(made: Sequence[dict[str, Any]]) -> str:
-    """Write rows as CSV text; numbers are rounded to four decimals."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows({name: _text(value) for name, value in row.items()} for row in made)
-    return file.getvalue()
+def from_csv(path: str | Path) -> pd.DataFrame:
+    """Read a CSV that `to_csv` wrote, in this version or another, as `from_runs` reads folders.
 
-
-def read(path: str | Path) -> list[Recorded]:
-    """Read the runs of a CSV.
+    A column that is missing is a gap in every row; one that is not known is left out, with a warning that names it. A
+    file without ``transfer_solver`` is older than that column, and its transfer scores are of the solver ``fast``.
 
     Raises:
-        HncseError: The file is missing, or it lacks a column without which a row says nothing (`_NEEDED`). Other
-            columns that it lacks are gaps; what it has beyond `COLUMNS` is left in the rows, and nobody asks for it.
+        HncseError: The file is missing, is no such table, or a cell that should hold a number does not.
     """
+    import pandas as pd
+
     path = Path(path)
     if not path.is_file():
         raise HncseError(f"{path} is not there; `python -m hncse.evaluation.results --csv {path}` makes it from runs")
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        lacking = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
-        if lacking:
-            raise HncseError(
-                f"{path} is no table of results: it has no column {', '.join(lacking)}; "
-                "`python -m hncse.evaluation.results --csv FILE` writes one from run folders"
-            )
-        found = [dict.fromkeys(COLUMNS, "") | row for row in reader]
-    before = [row for row in found if row["kind"] == "untrained"]
-    return [_recorded(row, before) for row in found if row["kind"] == "trained"]
+    wide = pd.read_csv(path, dtype=str, keep_default_na=False)
+    lacking = [name for name in _NEEDED if name not in wide]
+    if lacking:
+        raise HncseError(
+            f"{path} is no table of results: it has no column {', '.join(lacking)}; "
+            "`python -m hncse.evaluation.results --csv FILE` writes one from run folders"
+        )
+    if strange := [name for name in wide if name not in COLUMNS]:
+        warnings.warn(f"{path}: columns this version does not know are left out: {', '.join(strange)}", stacklevel=2)
+    rows = [dict.fromkeys(COLUMNS, "") | row for row in wide.to_dict("records")]
+    return _tidy([_record(row, f"{path}, row {place}") for place, row in enumerate(rows, 2)])
 
 
-def dev_score(run: Run) -> float | None:
-    """STS-B dev of the weights that were kept; None where it was not measured."""
-    score = run.result.get("stsb_dev")
-    if score is not None or isinstance(run, Recorded):
-        return score
-    return next((line["stsb_dev"] for line in reversed(run.history) if "stsb_dev" in line), None)
-
-
-def _row(run: Run) -> dict[str, Any]:
-    config, result = run.config, run.result
-    parameters = {k: v for k, v in config["parameters"].items() if k not in ("name", "output", "log_every")}
-    others = {k: v for k, v in parameters.items() if k not in _SHOWN}  # all: a default may change
+def _trained(run: Run, config: dict[str, Any]) -> dict[str, Any]:
+    files = {name: run.read(name) for name in ("result", "sts", "probe") if run.has(name)}
+    result, history = files["result"], run.history
+    values = {(name, ""): result[name] for name in _MEASURED[:4] if result.get(name) is not None}
+    dev = [line["stsb_dev"] for line in history if line.get("stsb_dev") is not None]
+    if result.get("stsb_dev") is not None:
+        dev.append(result["stsb_dev"])  # the kept step's counts, else the last
+    values |= {("stsb-dev", ""): dev[-1]} if dev else {}
+    values |= _cases(history)
     return {
         "kind": "trained",
         "run": run.name,
-        **{name: parameters[name] for name in _SHOWN},
-        "parameters": others,
+        "parameters": config["parameters"],
         "pooling": config["pooling"],
-        "source": config["data"]["source"],
+        "corpus": config["data"]["source"],
         "sentences": config["data"]["sentences"],
         "data": config["data"]["fingerprint"][:16],
         "weights": config["encoder_fingerprint"][:16],
         "selection": config["selection"],
-        "key": config["key"],
-        **{name: result.get(name) for name in _RESULT},
-        "stsb_dev": dev_score(run),
-        **_scores({name: run.read(name) for name in ("sts", "transfer", "probe") if run.has(name)}),
-        **_cases(run.history),
-        "hncse": config["versions"]["hncse"],
-        "torch": config["versions"]["torch"],
+        "key": config.get("key", ""),
+        "device": result.get("device"),
+        "precision": result.get("precision"),
+        "probe_version": files.get("probe", {}).get("fingerprint"),
+        **{name: config.get("versions", {}).get(name) for name in ("hncse", "torch")},
+        "values": values | _values(files | transfer_results(run)),
     }
 
 
-def _defaults() -> dict[str, Any]:
+def transfer_results(run: Run) -> dict[str, dict[str, Any]]:
+    """Contents of a run's transfer files by their names; whose they are, their content says (`transfer_solver`)."""
+    names = sorted(path.stem for path in run.path.glob("transfer*.json"))
+    return {name: run.read(name) for name in names}
+
+
+def transfer_solver(result: Mapping[str, Any]) -> str:
+    """The solver of a transfer result; before results named it there was one, ``fast``."""
+    return str(result.get("solver", "fast"))
+
+
+def _values(files: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+    """(measure, solver) → value, of the contents of sts.json, probe.json and transfer files."""
+    values: dict[tuple[str, str], float | None] = {}
+    for name, result in files.items():
+        if name == "sts" or name.startswith("transfer"):
+            solver, score = ("", "all") if name == "sts" else (transfer_solver(result), "acc")
+            values |= {(task, solver): entry.get(score) for task, entry in result.get("tasks", {}).items()}
+            values[name.partition("_")[0], solver] = result.get("avg")
+    probe = files.get("probe", {})
+    values["probe", ""] = probe.get("spearman")
+    by_phenomenon = {f":{name}": shares for name, shares in probe.get("phenomena", {}).items()}
+    for suffix, shares in ({"": probe.get("triplet_accuracy", {})} | by_phenomenon).items():
+        values |= {(f"probe-{name}{suffix}", ""): shares[name]["value"] for name in _SHARES if name in shares}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _cases(history: Sequence[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    """Shares of anchors in each case: in the first logged steps, over all, in the last."""
+    values: dict[tuple[str, str], float] = {}
+    for case in "abc":
+        shares = [line[f"case_{case}"] for line in history if line.get(f"case_{case}") is not None]
+        if shares:
+            of_case = {"first": shares[0], "mean": sum(shares) / len(shares), "last": shares[-1]}
+            values |= {(f"case_{case}_{when}", ""): value for when, value in of_case.items()}
+    return values
+
+
+def _record(row: dict[str, str], place: str) -> dict[str, Any]:
+    """One row of a CSV, as `_trained` makes one of a folder."""
+    if row["kind"] not in ("trained", "untrained"):
+        raise HncseError(f"{place}: kind is {row['kind']!r}; it must be trained or untrained")
+    values = {}
+    for name in _MEASURED:
+        if text := row[_RENAMED.get(name, name)]:
+            solver = (row["transfer_solver"] or "fast") if name in _OF_TRANSFER else ""
+            values[name, solver] = _number(text, f"{place}, {name}")
+    facts: dict[str, Any] = {name: row[_RENAMED.get(name, name)] for name in _FACTS if _RENAMED.get(name, name) in row}
+    if row["kind"] == "trained":
+        try:
+            given = json.loads(row["parameters"] or "{}") | {"loss_options": json.loads(row["loss_options"] or "{}")}
+            given |= {name: json.loads(row[name] or "null") for name in ("limit", "seed")}
+        except json.JSONDecodeError as error:
+            raise HncseError(f"{place}: parameters, options, limit or seed are damaged: {error}") from error
+        facts["parameters"] = given | {name: row[name] for name in ("loss", "encoder", "corpus")}
+        facts["sentences"] = int(_number(row["sentences"] or "0", f"{place}, sentences"))
+    return facts | {"values": values}
+
+
+def _number(text: str, place: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise HncseError(f"{place}: {text!r} is no number") from None
+
+
+def _tidy(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for record in records:
+        facts = dict.fromkeys(_FACTS) | {name: value for name, value in record.items() if name in _FACTS}
+        facts |= _identity(facts)
+        for (measure, solver), value in record["values"].items():
+            rows.append({**facts, "solver": solver, "measure": measure, "value": float(value)})
+    frame = pd.DataFrame(rows, columns=[*_FACTS, "solver", "measure", "value"])
+    return frame.astype({"value": float, "seed": "Int64", "sentences": "Int64"})
+
+
+def _identity(facts: dict[str, Any]) -> dict[str, Any]:
+    """Names and keys of a row: what it is, and what it is alike to."""
+    if facts["kind"] == "untrained":
+        key = _key([facts["weights"], facts["pooling"]])
+        names = {"run": "", "method": "untrained", "loss": "", "options": "", "parameters": {}}
+        return names | {"group": key, "training": key, "seed": None, "sentences": None}
+    parameters = defaults() | facts["parameters"]  # a parameter younger than the run had its default's effect
+    shared = {name: value for name, value in parameters.items() if name not in IGNORED}
+    place = [facts["data"], facts["weights"], facts["selection"]]
+    training = {name: value for name, value in shared.items() if name not in ("loss", "loss_options")}
+    options = ", ".join(f"{name}={value}" for name, value in parameters["loss_options"].items())
+    return {
+        "method": method_name(parameters), "loss": parameters["loss"], "options": options, "parameters": parameters,
+        "encoder": parameters["encoder"], "seed": parameters["seed"], "group": _key([shared, *place]),
+        "training": _key([training, *place]),
+    }  # fmt: skip
+
+
+@functools.cache
+def defaults() -> dict[str, Any]:
+    """Every parameter of a training with its default."""
     from hncse.training import TrainingConfig
 
-    return {f.name: None if f.default is dataclasses.MISSING else f.default for f in dataclasses.fields(TrainingConfig)}
+    fields = dataclasses.fields(TrainingConfig)
+    return {f.name: None if f.default is dataclasses.MISSING else f.default for f in fields}
 
 
-def _scores(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    scores: dict[str, Any] = {}
-    for name, tasks, measure in (("sts", STS, "all"), ("transfer", TRANSFER, "acc")):
-        if name in results:
-            done = results[name]["tasks"]
-            scores |= {task: done[task][measure] for task in tasks if task in done} | {name: results[name].get("avg")}
-    if "probe" in results:
-        shares = results["probe"].get("triplet_accuracy", {})
-        scores |= {"probe": results["probe"]["spearman"], "probe_version": results["probe"].get("fingerprint")}
-        scores |= {f"probe-{name}": shares[name]["value"] for name in _PROBE if name in shares}
-    return scores
+def _key(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _cases(history: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Shares of anchors in each case: in the first logged steps, over all, in the last."""
-    found: dict[str, float] = {}
-    for case in "abc":
-        shares = [line[f"case_{case}"] for line in history if f"case_{case}" in line]
-        if shares:
-            values = {"first": shares[0], "mean": sum(shares) / len(shares), "last": shares[-1]}
-            found |= {f"case_{case}_{when}": value for when, value in values.items()}
-    return found
+# What rows are called, and which of them count
 
 
-def _recorded(row: dict[str, str], before: Sequence[dict[str, str]]) -> Recorded:
-    parameters = _defaults() | {name: row[name] for name in ("loss", "encoder", "corpus")}
-    parameters |= {"limit": _number(row["limit"]), "seed": int(row["seed"])}
-    parameters |= {"loss_options": json.loads(row["loss_options"] or "{}")} | json.loads(row["parameters"] or "{}")
-    data = {"source": row["source"], "sentences": int(row["sentences"] or 0), "fingerprint": row["data"]}
-    contents: dict[str, dict[str, Any]] = {
-        "config": {
-            "key": row["key"], "parameters": parameters, "pooling": row["pooling"], "data": data,
-            "encoder_fingerprint": row["weights"], "selection": row["selection"], "seed": parameters["seed"],
-            "versions": {"hncse": row["hncse"], "torch": row["torch"]},
-        },
-        "result": {name: _number(row[name]) for name in (*_RESULT, "stsb_dev")},
-        **_contents(row),
-    }  # fmt: skip
-    poolings = {other["pooling"]: _contents(other) for other in before if other["weights"] == row["weights"]}
-    if poolings:
-        facts = {"encoder": row["encoder"], "encoder_fingerprint": row["weights"]}
-        contents["baseline"] = facts | {"poolings": poolings}
-    return Recorded(row, contents)
+def method_name(parameters: Mapping[str, Any]) -> str:
+    """Name of what was trained: the preset and the options that change it."""
+    options = ", ".join(f"{name}={value}" for name, value in parameters["loss_options"].items())
+    return f"{parameters['loss']} ({options})" if options else parameters["loss"]
 
 
-def _contents(row: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """sts.json, transfer.json and probe.json of a row, as far as they were recorded."""
-    contents: dict[str, dict[str, Any]] = {}
-    for name, tasks, measure in (("sts", STS, "all"), ("transfer", TRANSFER, "acc")):
-        if row[name]:
-            scores = {task: {measure: float(row[task])} for task in tasks if row[task]}
-            contents[name] = {"split": "test", "tasks": scores, "avg": float(row[name])}
-    if row["probe"]:
-        shares = {name: {"value": float(row[f"probe-{name}"])} for name in _PROBE if row[f"probe-{name}"]}
-        about = {"spearman": float(row["probe"]), "fingerprint": row["probe_version"]}
-        contents["probe"] = about | {"triplet_accuracy": shares}
-    return contents
+def measure_name(measure: str, solver: str = "") -> str:
+    """Say what a measure is, and whose solver's."""
+    return f"{MEASURES[measure]}, solver {solver}" if measure in _OF_TRANSFER else MEASURES[measure]
 
 
-def _text(value: Any) -> Any:
-    if isinstance(value, float):
-        return repr(round(value, _DIGITS))
+def select(frame: pd.DataFrame, measure: str, solver: str = "senteval") -> pd.DataFrame:
+    """Rows of trained runs for one measure; of two runs alike and with one seed the younger counts.
+
+    Args:
+        frame: From `from_runs`, `from_csv` or `recorded`.
+        measure: One of `MEASURES`, or one of the other names in the column.
+        solver: Of transfer results; other measures have none.
+
+    Raises:
+        HncseError: No such measure or solver; the nearest is named.
+    """
+    if measure not in MEASURES and measure not in set(frame["measure"]):
+        raise unknown("measure", measure, MEASURES)
+    if solver not in SOLVERS:
+        raise unknown("solver", solver, SOLVERS)
+    rows = frame[(frame["kind"] == "trained") & (frame["measure"] == measure)]
+    rows = rows[rows["solver"] == (solver if measure in _OF_TRANSFER else "")]
+    last = rows.drop_duplicates(["group", "seed"], keep="last").set_index(["group", "seed"])
+    first = rows.drop_duplicates(["group", "seed"]).set_index(["group", "seed"])
+    return last.loc[first.index].reset_index()  # in the order in which seeds came first
+
+
+def best_solver(frame: pd.DataFrame) -> str:
+    """SentEval's solver where any run has its results, or nobody has any; else the other."""
+    known = set(frame["solver"])
+    return next((solver for solver in SOLVERS if solver in known), "senteval")
+
+
+def tell_apart(rows: pd.DataFrame, shown: Sequence[str]) -> pd.Series:
+    """What to add to the names of rows that would otherwise read alike: the parameters in which they differ.
+
+    Args:
+        rows: One of each group.
+        shown: Columns that are printed; rows equal in them read alike.
+
+    Returns:
+        As in ``, temperature=0.2``, or "" where a row stands alone; same index.
+    """
+    import pandas as pd
+
+    added = pd.Series("", index=rows.index, dtype=object)
+    for _, alike in rows.groupby(list(shown), sort=False, dropna=False):
+        if len(alike) > 1:
+            differing = _differing(list(alike["parameters"]), IGNORED)
+            for place, row in alike.iterrows():
+                named = [f", {name}={row['parameters'][name]}" for name in differing if name in row["parameters"]]
+                added[place] = "".join(named) or f", data {row['data'][:6]}, {row['selection']}"
+    return added
+
+
+def named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a column ``name``: the method, and what tells groups of one method apart where there are several."""
+    groups = rows.drop_duplicates("group")
+    names = dict(zip(groups["group"], groups["method"] + tell_apart(groups, ["method"]), strict=True))
+    return rows.assign(name=rows["group"].map(names))
+
+
+def usual(frame: pd.DataFrame) -> dict[str, Any]:
+    """The commonest value of each training parameter in which the runs of a table differ."""
+    runs = frame[frame["kind"] == "trained"].drop_duplicates(["group", "seed"])
+    parameters = list(runs["parameters"])
+    common = {}
+    for name in _differing(parameters, (*IGNORED, "loss", "loss_options", "encoder", "corpus", "limit")):
+        values = [one.get(name) for one in parameters]
+        common[name] = max(values, key=values.count)
+    return common
+
+
+def uncommon(parameters: Mapping[str, Any], common: Mapping[str, Any]) -> str:
+    """Say what sets one training apart from a table's others, as in ``, temperature=0.2``.
+
+    Where more than two parameters vary over the table, only those that are not as `usual`.
+    """
+    names = [name for name in common if len(common) < 3 or parameters.get(name) != common[name]]
+    return "".join(f", {name}={parameters[name]}" for name in names if name in parameters)
+
+
+def trainings(frame: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Part runs by everything but loss, options and seed: within a part, methods differ in their losses alone.
+
+    Returns:
+        Key (column ``training``) → what sets it apart, in words (`scopes` and differing parameters), and its rows.
+    """
+    parts = {}
+    for words, scope in scopes(frame).items():
+        groups = [part for _, part in scope.groupby("training", sort=False)]
+        settings = [part["parameters"].iloc[0] | {"selection": part["selection"].iloc[0]} for part in groups]
+        differing = _differing(settings, (*IGNORED, "loss", "loss_options"))
+        for part, setting in zip(groups, settings, strict=True):
+            extra = ", ".join(f"{name}={setting.get(name)}" for name in differing)
+            parts[part["training"].iloc[0]] = f"{words}, {extra}" if extra else words, part
+    return parts
+
+
+def scopes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Part trained runs by `SCOPE`, what makes their scores comparable: words → rows, in their order."""
+    trained = frame[frame["kind"] == "trained"]
+    found = []
+    for (encoder, sentences, corpus, weights, data), part in trained.groupby(SCOPE, sort=False):
+        found.append((f"{encoder} on {sentences:,} sentences from {corpus}", weights, data, part))
+    words = [text for text, *_ in found]
+    return {
+        text if words.count(text) == 1 else f"{text} (encoder {weights[:6]}, data {data[:6]})": part
+        for text, weights, data, part in found
+    }
+
+
+def _differing(parameters: Sequence[Mapping[str, Any]], ignored: Sequence[str]) -> list[str]:
+    names = dict.fromkeys(name for one in parameters for name in one if name not in ignored)
+    return [name for name in names if any(one.get(name) != parameters[0].get(name) for one in parameters)]
+
+
+# The CSV
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Write the wide form, a row a run, sorted by what runs are and not by when they were made.
+
+    Numbers are rounded to four decimals. Where a run has the results of both solvers, those of ``senteval`` are
+    written; the column ``transfer_solver`` says whose they are.
+    """
+    import pandas as pd
+
+    rows = []
+    for _, part in frame.groupby(["kind", "run", "key", "group"], sort=False, dropna=False):
+        facts = part.iloc[0]
+        solver = max(part["solver"])  # "" < "fast" < "senteval"
+        part = part[part["solver"].isin(["", solver])]
+        parameters = facts["parameters"]
+        own = {name: parameters.get(name) for name in _LEADING} if parameters else {"encoder": facts["encoder"]}
+        others = {k: v for k, v in parameters.items() if k not in (*_LEADING, "name", "output", "log_every")}
+        row = {_RENAMED.get(name, name): facts[name] for name in _FACTS if name not in own}
+        row |= {_RENAMED.get(m, m): _rounded(m, v) for m, v in zip(part["measure"], part["value"], strict=True)}
+        rows.append({**row, **own, "source": facts["corpus"], "parameters": others, "transfer_solver": solver})
+    rows.sort(key=_order)
+    texts = [{name: _cell(row.get(name)) for name in COLUMNS} for row in rows]
+    return pd.DataFrame(texts, columns=list(COLUMNS)).to_csv(index=False, lineterminator="\n")
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    if row["kind"] == "untrained":
+        return 0, row["weights"], row["pooling"]
+    return 1, *(str(row.get(name, "")) for name in ("encoder", "corpus", "limit", "loss", "loss_options")), row["seed"]
+
+
+def _rounded(measure: str, value: float) -> str:
+    return str(int(value)) if measure in _WHOLE else repr(round(value, 4))
+
+
+def _cell(value: Any) -> str:
+    import pandas as pd
+
     if isinstance(value, dict):
         return json.dumps(value) if value else ""
-    return "" if value is None else value
-
-
-def _number(text: str) -> Any:
-    try:
-        return json.loads(text) if text else None
-    except json.JSONDecodeError:
-        return text
+    return "" if pd.isna(value) else str(value)
 
 
 @command
@@ -263,15 +483,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, nargs="+", help="folders of runs (default: HNCSE_RUNS or runs/)")
     parser.add_argument("--csv", type=Path, help="file to write (default: standard output)")
     options = parser.parse_args(arguments)
-    made = rows(run for folder in options.runs or [None] for run in gather(folder))
-    if not any(row["kind"] == "trained" for row in made):
+    frame = load(options.runs)
+    trained = frame[frame["kind"] == "trained"]
+    if not len(trained):
         raise HncseError("there is no finished run; `python -m hncse.sweep` makes some")
-    text = to_csv(made)
     if options.csv is None:
-        sys.stdout.write(text)
+        sys.stdout.write(to_csv(frame))
     else:
-        write_text(options.csv, text)
-        sys.stderr.write(f"{sum(row['kind'] == 'trained' for row in made)} runs in {options.csv}\n")
+        write_text(options.csv, to_csv(frame))
+        count = len(trained.drop_duplicates(["run", "key", "group"]))
+        sys.stderr.write(f"{count} runs in {options.csv}\n")
     return 0
 
 

@@ -1,12 +1,16 @@
 """Is a difference real? Methods against a baseline over seeds, with intervals, Holm's correction and a verdict.
 
-    rows = compare(run_scores(), "simcse")       # scores: method → seed → score
-    print(to_markdown(rows))
+    table = against(results.recorded("sweep"), "sts", "simcse")     # a row a method, numbers and a verdict
+    print(to_markdown(table))
 
-A verdict is "better" or "worse" where the t-test's p, corrected by Holm over all methods of the table, is at most
-alpha, and "not told apart" otherwise: that is no proof of equality, and the row says how many seeds it would take.
-How far two runs of one method differ by luck: `luck`, `best_of`; seeds for an effect: `seeds_needed`, `power`. The
-doubt within one run, over sentence pairs, is in its sts.json (`hncse.evaluation.sts.bootstrap_interval`).
+A verdict is "better" or "worse" where the t-test's p, corrected by Holm over all methods of one training, is at most
+alpha, and "not told apart" otherwise: that is no proof of equality. An interval is of one method alone, so one that
+leaves out 0 may still be "not told apart" after Holm. How far two runs of one method differ by luck: `luck`,
+`best_of`; seeds for an effect: `seeds_needed`, `power`. The doubt within one run, over sentence pairs, is in its
+sts.json (`hncse.evaluation.sts.bootstrap_interval`).
+
+Student's t assumes scores that are normal over seeds. Beside it stands the bootstrap-t
+(`hncse.evaluation.resampling.bootstrap_t`), which does not, from six seeds on.
 
 ``python -m hncse.evaluation.statistics --baseline simcse`` prints the verdicts for the runs there are, each training
 for itself (``--across``: all trainings of one encoder and corpus together); ``--seeds-needed EFFECT --sd SD`` counts
@@ -16,50 +20,720 @@ seeds. Taught in notebooks/07_is_it_real.ipynb.
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation._intervals import (
-    RESAMPLES,
-    Difference,
-    Summary,
-    bootstrap_t,
-    difference,
-    holm,
-    summarise,
-)
-from hncse.evaluation._luck import POWER, best_of, best_of_normal, half_width, luck, luck_normal, power, seeds_needed
-from hncse.evaluation._run_scores import MEASURES, against, by_setting, by_training, measure_name, run_scores, tuned
-from hncse.evaluation._verdicts import Comparison, compare, to_markdown
-from hncse.evaluation.tables import markdown
-from hncse.runs import Run, find, list_runs
+from hncse.evaluation import results
+from hncse.evaluation.resampling import NOTHING, bootstrap_t
+from hncse.presets import OPTION_NAMES, resolve
+from hncse.runs import find
+from hncse.text import Markup, markdown, table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
-    "MEASURES",
-    "Comparison",
-    "Difference",
-    "Summary",
-    "against",
-    "best_of",
-    "best_of_normal",
-    "bootstrap_t",
-    "by_setting",
-    "by_training",
-    "compare",
-    "difference",
-    "half_width",
-    "holm",
-    "luck",
-    "luck_normal",
-    "power",
-    "run_scores",
-    "seeds_needed",
-    "summarise",
-    "to_markdown",
-    "tuned",
-]
+    "FEWEST", "POWER", "Difference", "Summary", "against", "best_of", "best_of_normal", "compare", "curves",
+    "difference", "half_width", "holm", "luck", "luck_normal", "power", "seeds_needed", "sentence", "summarise",
+    "t_interval", "to_markdown", "tuned",
+]  # fmt: skip
+
+POWER = 0.8  # the share of studies that should see an effect that is there
+RESAMPLES = 10_000
+FEWEST = 6  # seeds in each arm, for a bootstrap
+SAME = 1e-3  # points; equal weights score within 4e-5 of each other, by rounding in the encoder
+_MANY = 1000  # seeds; beyond it a sentence says "more than"
+_MOST = 10_000_000  # seeds; more is an answer nobody can use
+_CELLS = 20_000_000  # float64 that `luck` may hold: 160 MB
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+
+# Means and differences
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Scores of one method over seeds.
+
+    Attributes:
+        n: Seeds.
+        mean: In points.
+        sd: Standard deviation (n - 1); NaN for one seed.
+        interval: Student's t; None for one seed.
+        bootstrap: Bootstrap-t; None for fewer than six seeds, or where too many are equal.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    interval: Interval | None
+    bootstrap: Interval | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's mean minus the baseline's.
+
+    Attributes:
+        value: In points.
+        sd: Over seeds: of the differences if paired, else the root of the two variances' mean; NaN where unknown.
+        interval: Student's t (Welch's if not paired); None where there is no test.
+        bootstrap: Bootstrap-t; None for fewer than six seeds, or where too many are equal.
+        p: Two-sided, from t; NaN where there is no test.
+        p_bootstrap: Two-sided, from the bootstrap-t; NaN where there is none.
+        paired: Whether seeds stand against themselves.
+        n: Seeds used of the method and of the baseline; the same if paired.
+    """
+
+    value: float
+    sd: float
+    interval: Interval | None
+    bootstrap: Interval | None
+    p: float
+    p_bootstrap: float
+    paired: bool
+    n: tuple[int, int]
+
+    @property
+    def test(self) -> str:
+        """The test in words."""
+        if self.paired:
+            return f"paired t over {self.n[0]} seed{'' if self.n[0] == 1 else 's'}"
+        return f"Welch's t, seeds not the same: {self.n[0]} against {self.n[1]}"
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Mean of a few runs and half the width of its interval (Student's t).
+
+    Args:
+        values: One score a run.
+        level: Coverage.
+
+    Returns:
+        Mean and half width; the latter is NaN for fewer than two values.
+    """
+    from scipy import special
+
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return mean, math.nan
+    return mean, float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(np.std(values, ddof=1)) / n**0.5
+
+
+def summarise(scores: Sequence[float], *, alpha: float = 0.05, resamples: int = RESAMPLES, seed: int = 0) -> Summary:
+    """Summarise the scores of one method.
+
+    Args:
+        scores: (n,) one a seed.
+        alpha: One minus the intervals' coverage.
+        resamples: Behind the bootstrap interval; 0 leaves it None.
+        seed: Of the resampling.
+
+    Raises:
+        HncseError: No scores, some not finite, an impossible alpha or number of resamples.
+    """
+    values = _checked(scores, alpha, resamples)
+    mean, half = t_interval(list(values), 1 - alpha)
+    if len(values) < 2:
+        return Summary(1, mean, math.nan, None, None)
+    bootstrap, _ = _bootstrap([values], alpha, resamples, seed)
+    return Summary(len(values), mean, float(values.std(ddof=1)), (mean - half, mean + half), bootstrap)
+
+
+def difference(
+    method: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    paired: bool | None = None,
+    alpha: float = 0.05,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """Compare a method with a baseline, by scipy's ``ttest_rel`` or (Welch's) ``ttest_ind``.
+
+    Args:
+        method: Seed → score.
+        baseline: Seed → score.
+        paired: True tests the differences over the seeds both have, False two independent arms (Welch). None pairs if
+            every seed of one is among the other's, as in a sweep or an unfinished one, and says Welch if not.
+        alpha: One minus the intervals' coverage.
+        resamples: Behind the bootstrap; 0 leaves it out.
+        seed: Of the resampling.
+
+    Returns:
+        The difference; without a test where there are too few seeds for one, or where it is the same for every seed.
+        Where no seed's scores differ by more than rounding (a thousandth of a point), 0 with p = 1.
+
+    Raises:
+        HncseError: No scores, some not finite; no seed in common, if paired; an impossible alpha or number of
+            resamples.
+    """
+    from scipy import stats
+
+    a, b = (_checked(list(scores.values()), alpha, resamples) for scores in (method, baseline))
+    common = sorted(method.keys() & baseline.keys())
+    if paired is None:
+        paired = len(common) == min(len(a), len(b))
+    if paired and not common:
+        raise HncseError(f"paired, but seeds {sorted(method)} and {sorted(baseline)} have none in common")
+    if paired:
+        a, b = np.array([method[s] for s in common]), np.array([baseline[s] for s in common])
+    n, value = (len(a), len(b)), float((a - b).mean() if paired else a.mean() - b.mean())
+    if min(n) < 2:
+        return Difference(value, math.nan, None, None, math.nan, math.nan, paired, n)
+    if paired and np.abs(a - b).max() <= SAME:
+        return Difference(0.0, 0.0, None, None, 1.0, math.nan, paired, n)
+    arms = [a - b] if paired else [a, b]
+    sd = math.sqrt(float(np.mean([arm.var(ddof=1) for arm in arms])))
+    if sd <= NOTHING * float(np.abs(a).max()):  # t would be infinite
+        return Difference(value, 0.0, None, None, math.nan, math.nan, paired, n)
+    test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
+    low, high = test.confidence_interval(1 - alpha)
+    bootstrap, p_bootstrap = _bootstrap(arms, alpha, resamples, seed)
+    return Difference(value, sd, (float(low), float(high)), bootstrap, float(test.pvalue), p_bootstrap, paired, n)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Correct p-values so that among true null hypotheses any is rejected at alpha with a chance of alpha at most.
+
+    Holm 1979: the smallest is multiplied by their number m, the next by m - 1, and none falls below one before it.
+    Five lines here, for the import of statsmodels' ``multipletests`` takes seconds; a test holds them equal.
+
+    Args:
+        p: NaN, where nothing was tested, stays NaN and does not count.
+
+    Returns:
+        In the same order.
+    """
+    corrected = np.array(p, dtype=np.float64)
+    tested = np.flatnonzero(~np.isnan(corrected))
+    order = tested[np.argsort(corrected[tested])]  # (m,)
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * corrected[order]))
+    return corrected.tolist()
+
+
+def _bootstrap(arms: Sequence[Floats], alpha: float, resamples: int, seed: int) -> tuple[Interval | None, float]:
+    if not resamples or any(len(arm) < FEWEST or np.ptp(arm) == 0 for arm in arms):
+        return None, math.nan
+    low, high, p = (float(x) for x in bootstrap_t(arms, alpha, resamples, seed))
+    return ((low, high), p) if math.isfinite(low) and math.isfinite(high) else (None, math.nan)
+
+
+def _checked(scores: Sequence[float], alpha: float, resamples: int) -> Floats:
+    values = np.asarray(scores, dtype=np.float64)
+    if not len(values):
+        raise HncseError("no scores were given; a mean takes at least one")
+    if not np.isfinite(values).all():
+        raise HncseError(f"scores {values.tolist()} are not all finite; has a training diverged?")
+    if not 0 < alpha < 1:
+        raise HncseError(f"alpha is {alpha}; it must lie between 0 and 1, such as 0.05")
+    if resamples < 0:
+        raise HncseError(f"resamples is {resamples}; it must be 0 (no bootstrap) or a number such as {RESAMPLES:,}")
+    return values
+
+
+# Whole tables
+
+
+def compare(
+    scores: pd.DataFrame,
+    baseline: str | None,
+    *,
+    by: str = "method",
+    paired: bool | None = None,
+    alpha: float = 0.05,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare methods with a baseline.
+
+    Args:
+        scores: Columns ``by``, ``seed`` and ``value`` (higher is better), a row a run.
+        baseline: One of the values of ``by``; None where there is none: then nothing is tested, and each row says so.
+        by: Column that names methods.
+        paired: As in `difference`, for all methods; None decides for each.
+        alpha: Chance, over the whole table, of a verdict "better" or "worse" where no method differs.
+        resamples: Behind the bootstrap intervals; 0 leaves them out.
+        seed: Of the resampling.
+
+    Returns:
+        A row for each method, the baseline first, then the others by their means, lowest first: ``by``, ``baseline``,
+        ``summary`` (`Summary`), ``difference`` (`Difference`, None where there is nothing to compare), its ``value``,
+        ``low``, ``high``, ``p``, ``p_holm``; ``tests`` (methods over which Holm corrects), ``alpha``, ``verdict``
+        ("baseline", "better", "worse", "not told apart", "not tested") and ``gap``: why there is no test, else "".
+
+    Raises:
+        HncseError: An unknown baseline, or as in `difference`.
+    """
+    import pandas as pd
+
+    arms = {name: dict(zip(part["seed"], part["value"], strict=True)) for name, part in scores.groupby(by, sort=False)}
+    if baseline is not None and baseline not in arms:
+        raise unknown("baseline", baseline, arms)
+    settings: dict[str, Any] = {"alpha": alpha, "resamples": resamples, "seed": seed}
+    summaries = {name: summarise(list(arm.values()), **settings) for name, arm in arms.items()}
+    others = sorted((name for name in arms if name != baseline), key=lambda name: summaries[name].mean)
+    names = others if baseline is None else [baseline, *others]
+    rows = []
+    for name in names:
+        alone = baseline is None or name == baseline
+        d = None if alone else difference(arms[name], arms[baseline], paired=paired, **settings)
+        low, high = d.interval if d is not None and d.interval is not None else (math.nan, math.nan)
+        row = {by: name, "baseline": baseline, "summary": summaries[name], "difference": d, "low": low, "high": high}
+        rows.append(row | {"value": math.nan if d is None else d.value, "p": math.nan if d is None else d.p})
+    made = pd.DataFrame(rows)
+    made["p_holm"] = holm(made["p"].tolist())
+    made["tests"], made["alpha"] = int(made["p"].notna().sum()), alpha
+    made["verdict"] = [_verdict(row, row[by]) for _, row in made.iterrows()]
+    made["gap"] = [_gap(row) for _, row in made.iterrows()]
+    return made
+
+
+def against(
+    frame: pd.DataFrame, measure: str = "sts", baseline: str = "simcse", *, solver: str = "senteval", **settings: Any
+) -> pd.DataFrame:
+    """Compare every method with the baseline that was trained as it was in everything else.
+
+    Args:
+        frame: From `hncse.evaluation.results`.
+        measure: One of `hncse.evaluation.results.MEASURES`.
+        baseline: Loss, with its options if it has any, as the column ``method`` has it.
+        solver: Whose transfer results.
+        **settings: Passed on to `compare`.
+
+    Returns:
+        As `compare`, with ``group`` as index, and ``method``, ``training``. A method without such a baseline has no
+        difference; its ``gap`` says so.
+    """
+    import pandas as pd
+
+    parts = []
+    for training, part in results.select(frame, measure, solver).groupby("training", sort=False):
+        base = part.loc[part["method"] == baseline, "group"]
+        compared = compare(part, base.iloc[0] if len(base) else None, by="group", **settings)
+        methods = dict(zip(part["group"], part["method"], strict=True))
+        compared["method"], compared["training"] = compared["group"].map(methods), training
+        if not len(base):
+            compared["gap"] = f"no {baseline} trained alike"
+        parts.append(compared.assign(baseline=baseline))
+    columns = ["group", "method", "training", "baseline", "summary", "difference", "value", "low", "high", "p",
+               "p_holm", "tests", "alpha", "verdict", "gap"]  # fmt: skip
+    return (pd.concat(parts) if parts else pd.DataFrame(columns=columns))[columns].set_index("group")
+
+
+def tuned(frame: pd.DataFrame, by: str = "stsb-dev") -> list[str]:
+    """Choose for each loss the one of its settings, options and training alike, that scores best, mean over seeds.
+
+    Chosen on dev and then read on test, methods are compared each at its own best, not all at the baseline's.
+
+    Args:
+        frame: Of one encoder and corpus; runs without a score of ``by`` do not count.
+        by: One of `hncse.evaluation.results.MEASURES`, not the one that will be read.
+
+    Returns:
+        Keys of the chosen groups, in the order of their losses.
+    """
+    means = results.select(frame, by).groupby(["loss", "group"], sort=False)["value"].mean().reset_index()
+    best = means.groupby("loss", sort=False)["value"].idxmax()
+    return means.loc[best, "group"].tolist()
+
+
+def curves(frame: pd.DataFrame, measure: str = "stsb-dev", *, baseline: str = "simcse") -> pd.DataFrame:
+    """Find every option in which runs of a method differ from its commonest setting alone.
+
+    Args:
+        frame: Of one corpus and encoder.
+        measure: One of `hncse.evaluation.results.MEASURES`.
+        baseline: Loss that stands beside the others; it has no curves of its own.
+
+    Returns:
+        A row for each point, with at least two to a method and option: ``method`` (its loss), ``option``, ``value``,
+        ``seeds``, ``mean``, ``half`` (of the 95 % t-interval; NaN for one seed), ``default`` (whether the value is the
+        preset's own or, of a parameter, the training's), ``centre`` (whether the other curves were
+        made with it), and ``baseline_mean``, ``baseline_half``, ``baseline_seeds`` of the baseline trained alike in
+        everything but its loss, NaN where nobody has. Values in order: numbers, then words.
+    """
+    import pandas as pd
+
+    scored = [
+        (_setting(part["parameters"].iloc[0]), part["value"].tolist())
+        for _, part in results.select(frame, measure).groupby("group", sort=False)
+    ]
+    beside = [(values, scores) for values, scores in scored if values["loss"] == baseline]
+    rows, defaults = [], results.defaults()
+    for method in dict.fromkeys(values["loss"] for values, _ in scored if values["loss"] != baseline):
+        own = [(values, scores) for values, scores in scored if values["loss"] == method]
+        preset = asdict(resolve(method))
+        centre = _centre([values for values, _ in own], preset)
+        for option in centre:
+            line = [(values, scores) for values, scores in own if _alike(values, centre, option)]
+            for values, scores in sorted(line, key=lambda point: _by_value(point[0][option])) if len(line) > 1 else ():
+                value, (mean, half) = values[option], t_interval(scores)
+                wanted = centre | ({} if option in _OF_LOSS else {option: value})
+                alike: list[float] = next((other for v, other in beside if _alike(v, wanted, *_OF_LOSS)), [])
+                mean_beside, half_beside = t_interval(alike) if alike else (math.nan, math.nan)
+                rows.append({
+                    "method": method, "option": option, "value": value, "seeds": len(scores), "mean": mean,
+                    "half": half, "default": value == (preset if option in _OF_LOSS else defaults).get(option),
+                    "centre": values == centre, "baseline_mean": mean_beside, "baseline_half": half_beside,
+                    "baseline_seeds": len(alike),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+_OF_LOSS = ("loss", *(name for name in OPTION_NAMES if name not in ("temperature", "seed")))
+
+
+def _setting(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that a run may differ in, hashable: training parameters, and all options of its loss."""
+    options = asdict(resolve(parameters["loss"], **parameters["loss_options"]))
+    hidden = (*results.IGNORED, "loss_options", "limit")
+    values = {name: value for name, value in parameters.items() if name not in hidden}
+    values |= {name: options[name] for name in _OF_LOSS[1:]}
+    return {name: json.dumps(value) if isinstance(value, (list, dict)) else value for name, value in values.items()}
+
+
+def _centre(settings: Sequence[dict[str, Any]], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """The commonest value of each option, the preset's own where there are ties."""
+    centre = {}
+    for name in settings[0]:
+        values = [setting[name] for setting in settings]
+        centre[name] = max(dict.fromkeys([preset.get(name), *values]), key=values.count)
+    return centre
+
+
+def _alike(values: Mapping[str, Any], centre: Mapping[str, Any], *but: str) -> bool:
+    return all(values[name] == centre[name] for name in values if name not in but)
+
+
+def _by_value(value: Any) -> tuple[bool, float, str]:
+    number = isinstance(value, (int, float))
+    return not number, float(value) if number else 0.0, str(value)
+
+
+def _verdict(row: pd.Series, name: object) -> str:
+    if row["difference"] is None:
+        return "baseline" if name == row["baseline"] else "not tested"
+    if math.isnan(row["p_holm"]):
+        return "not tested"
+    if row["p_holm"] > row["alpha"]:
+        return "not told apart"
+    return "better" if row["value"] > 0 else "worse"
+
+
+def _gap(row: pd.Series) -> str:
+    d = row["difference"]
+    if row["verdict"] == "baseline" or (d is not None and d.interval is not None):
+        return ""
+    if d is None:
+        return "no baseline"
+    if d.sd == 0:
+        return "the same score with every seed" if d.p == 1 else "no spread over seeds to test with"
+    return "a test takes two seeds of both"
+
+
+# How large luck is: exact for normal scores (power) and for lists of scores (every way of drawing counts once)
+
+
+def power(effect: float, sd: float, n: int, *, alpha: float = 0.05, paired: bool = False) -> float:
+    """Chance that a two-sided t-test sees an effect.
+
+    Args:
+        effect: True difference between two methods, in points.
+        sd: Standard deviation over seeds within a method; if paired, of the differences seed by seed.
+        n: Seeds in each arm; if paired, pairs.
+        alpha: Level of the test.
+        paired: Whether the same seeds stand in both arms and their differences are tested.
+
+    Returns:
+        Between alpha (no effect) and 1.
+
+    Raises:
+        HncseError: sd is not positive, n is below 2, alpha is no share.
+    """
+    if n < 2:
+        raise HncseError(f"n is {n}; a t-test needs at least 2 seeds")
+    _check(effect, sd, alpha)
+    from scipy import stats
+
+    df, shift = (n - 1, math.sqrt(n)) if paired else (2 * (n - 1), math.sqrt(n / 2))
+    shift *= abs(effect) / sd
+    threshold = stats.t.isf(alpha / 2, df)
+    wrong_side = stats.nct.cdf(-threshold, df, shift)  # underflows to NaN where it is next to nothing
+    return min(1.0, float(stats.nct.sf(threshold, df, shift)) + float(np.nan_to_num(wrong_side)))
+
+
+def seeds_needed(effect: float, sd: float, *, alpha: float = 0.05, target: float = POWER, paired: bool = False) -> int:
+    """Count the seeds that let a two-sided t-test see an effect.
+
+    On BERT-base (sd 0.84) a difference of 1.0 takes 13 seeds in each arm; 12 see it with 79.6 % power.
+
+    Args:
+        effect: As in `power`; its sign is ignored.
+        sd: As in `power`.
+        alpha: Level of the test.
+        target: Power wanted.
+        paired: As in `power`.
+
+    Returns:
+        The least n whose `power` is at least ``target``: seeds in each arm, or pairs.
+
+    Raises:
+        HncseError: As in `power`; no effect, an impossible target, or more than ten million seeds.
+    """
+    _check(effect, sd, alpha)
+    if effect == 0:
+        raise HncseError("the effect is 0: no number of seeds shows it; name the smallest difference that matters")
+    if not alpha < target < 1:
+        raise HncseError(f"the power wanted is {target}; it must lie between alpha, {alpha}, and 1, such as {POWER}")
+    low, high = 1, 2  # power(low) < target
+    while power(effect, sd, high, alpha=alpha, paired=paired) < target:
+        if high == _MOST:
+            raise HncseError(f"an effect of {effect:g} at sd {sd:g} takes more than {_MOST:,} seeds; name a larger one")
+        low, high = high, min(2 * high, _MOST)
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = power(effect, sd, middle, alpha=alpha, paired=paired) >= target
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def half_width(sd: float, n: int, level: float = 0.95) -> float:
+    """Half the width of the interval of a difference between two means of n seeds each, the sd being known (normal)."""
+    _check(0.0, sd, 1 - level)
+    _check_count("n", n)
+    from scipy import stats
+
+    return float(stats.norm.isf((1 - level) / 2)) * sd * math.sqrt(2 / n)
+
+
+def luck(scores: Sequence[float], difference: float, k: int = 1, *, decimals: int = 2) -> float:
+    """Share of pairs of runs of one method that differ by at least so much, though nothing sets them apart.
+
+    Exact: every two disjoint sets of k runs count once. They are counted by the difference of their sums, a run after
+    the other: the number of ways to reach a difference with a runs on one side and b on the other.
+
+    Args:
+        scores: (n,) one a seed, n ≥ 2k.
+        difference: In points, at least 0.
+        k: Runs in each mean.
+        decimals: Scores are rounded to so many first, as tables print them.
+
+    Returns:
+        Between 0 and 1.
+
+    Raises:
+        HncseError: Too few scores, some not finite, or too many ways to count.
+    """
+    _check_count("k", k)
+    values = _scores(scores, 2 * k, f"to compare means of {k}")
+    if not difference >= 0:
+        raise HncseError(f"the difference is {difference}; it must be 0 or more points, such as 1.0")
+    scaled = np.rint(values * 10**decimals)
+    units = [int(u) for u in scaled - scaled.min()]
+    reach = k * max(units)  # the largest difference of two sums
+    size = 2 * reach + 1
+    if (k + 1) ** 2 * size > _CELLS:
+        raise HncseError(
+            f"k is {k}, scores span {np.ptp(values):g}: too many ways to count; take a smaller k, or luck_normal"
+        )
+    ways = np.zeros((k + 1, k + 1, size))  # [a, b, difference + reach]
+    ways[0, 0, reach] = 1
+    for u in units:
+        for a in range(k, -1, -1):  # downwards: each run is taken once
+            for b in range(k, -1, -1):
+                if a:
+                    ways[a, b, u:] += ways[a - 1, b, : size - u]
+                if b:
+                    ways[a, b, : size - u] += ways[a, b - 1, u:]
+    apart = np.abs(np.arange(size) - reach)  # (size,)
+    enough = apart >= difference * k * 10**decimals - 1e-6
+    return float(ways[k, k, enough].sum() / ways[k, k].sum())
+
+
+def luck_normal(sd: float, difference: float, k: int = 1) -> float:
+    """Return `luck` of normal scores with this standard deviation."""
+    _check(difference, sd)
+    _check_count("k", k)
+    from scipy import stats
+
+    return 2 * float(stats.norm.sf(abs(difference) / (sd * math.sqrt(2 / k))))
+
+
+def best_of(scores: Sequence[float], k: int) -> float:
+    """Points gained by printing the best of k runs in place of their mean.
+
+    Exact: the mean over all sets of k runs of their highest score, less the mean of all.
+
+    Args:
+        scores: (n,) one a seed, n ≥ k.
+        k: Runs of which the best is printed.
+
+    Raises:
+        HncseError: Too few scores, or some not finite.
+    """
+    _check_count("k", k)
+    values = np.sort(_scores(scores, k, f"to take the best of {k}"))
+    from scipy.special import comb
+
+    n = len(values)
+    highest = comb(np.arange(n), k - 1) / comb(n, k)  # (n,) share of sets whose highest is the i-th
+    return float(highest @ values - values.mean())
+
+
+def best_of_normal(sd: float, k: int) -> float:
+    """Return `best_of` of normal scores with this standard deviation: sd · E[largest of k standard normals]."""
+    _check(0.0, sd)
+    _check_count("k", k)
+    from scipy import integrate, special
+
+    def density(x: float) -> float:
+        return x * k * math.exp(-x * x / 2) / math.sqrt(2 * math.pi) * float(special.ndtr(x)) ** (k - 1)
+
+    return sd * float(integrate.quad(density, -12, 12, limit=200)[0])
+
+
+def _scores(scores: Sequence[float], least: int, purpose: str) -> NDArray[np.float64]:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or len(values) < least:
+        raise HncseError(f"{values.size} scores were given; {purpose} takes at least {least}")
+    if not np.isfinite(values).all():
+        raise HncseError("a score is NaN or infinite; has a training diverged? Leave that run out, and say so")
+    return values
+
+
+def _check(effect: float, sd: float, alpha: float = 0.05) -> None:
+    if not math.isfinite(effect):
+        raise HncseError(f"the effect is {effect}; it must be a number of points, such as 1.0")
+    if not (sd > 0 and math.isfinite(sd)):
+        raise HncseError(f"sd is {sd}; it must be positive, such as 0.84 (SimCSE on BERT-base)")
+    if not 0 < alpha < 1:
+        raise HncseError(f"alpha is {alpha}; it must lie between 0 and 1, such as 0.05")
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 1:
+        raise HncseError(f"{name} is {count}; it must be 1 run or more")
+
+
+# In words
+
+
+def sentence(row: pd.Series, effect: float | None = None, target: float = POWER) -> str:
+    """Say a verdict in a sentence.
+
+    Args:
+        row: From `compare` or `against`.
+        effect: Where not told apart, say as well how many seeds a difference of this size takes. No such number is
+            given for the difference that was found: power at an observed effect says nothing that p does not.
+        target: Power those seeds should have.
+    """
+    d, baseline = row["difference"], row["baseline"]
+    if row["verdict"] == "baseline":
+        return f"the baseline, {_mean(row['summary'])} over {row['summary'].n} seeds"
+    if d is None:
+        return f"not tested: {row['gap']}"
+    if row["verdict"] == "not tested":
+        return f"not tested against {baseline}: {d.value:+.2f}, {d.test}; {row['gap']}"
+    if row["gap"]:
+        return f"not told apart from {baseline}: {row['gap']}, {d.test}"
+    link = "from" if row["verdict"] == "not told apart" else "than"
+    text = f"{row['verdict']} {link} {baseline}: {d.value:+.2f} {_span(d.interval)}, {d.test}, {_p_words(row)}"
+    if row["verdict"] == "not told apart" and effect:
+        n = _seeds_for(row, effect, target)
+        count = f"more than {_MANY:,}" if n is None else f"about {n}"
+        text += f"; a true difference of {abs(effect):.2f} takes {count} seeds each to see ({100 * target:g} % power)"
+    return text
+
+
+def to_markdown(
+    compared: pd.DataFrame, about: str = "", *, by: str = "method", effect: float | None = None, target: float = POWER
+) -> str:
+    """Write a table of verdicts as Markdown, and under it each verdict as a sentence.
+
+    Args:
+        compared: From `compare`.
+        about: What the scores are: measure, encoder, corpus.
+        by: Column that names methods.
+        effect: As in `sentence`.
+        target: As in `sentence`.
+    """
+    first, rows = compared.iloc[0], [row for _, row in compared.iterrows()]
+    level = f"{100 * (1 - first['alpha']):g} %"
+    head = ["method", "verdict", "test", "seeds", "mean", "sd"]
+    head += ["difference", f"{level} t", f"{level} bootstrap", "p", "p Holm"]
+    body = [
+        [row[by], row["verdict"], _test(row), str(row["summary"].n), _mean(row["summary"]), *_numbers(row)]
+        for row in rows
+    ]
+    tested = f"{first['tests']} tested method{'' if first['tests'] == 1 else 's'}"
+    caption = (
+        f"{markdown(about)}{'. ' if about else ''}Mean ± half the {level} t-interval over seeds; differences from "
+        f"{markdown(first['baseline'])} with {level} intervals (t; bootstrap-t, from {FEWEST} seeds on), two-sided p, "
+        f"and p after Holm's correction over {tested}, on which verdicts rest (alpha {first['alpha']:g})."
+    )
+    said = [row for row in rows if row["verdict"] != "baseline"]
+    words = "\n".join(f"- **{markdown(row[by])}**: {sentence(row, effect, target)}." for row in said)
+    return "\n\n".join([caption, table(head, body, left=3), *([words] if words else [])]) + "\n"
+
+
+def _seeds_for(row: pd.Series, effect: float, target: float) -> int | None:
+    """Seeds in each arm, or pairs, that see an effect at Holm's hardest step; None for more than a thousand."""
+    d, alpha = row["difference"], row["alpha"] / max(1, row["tests"])
+    if power(effect, d.sd, _MANY, alpha=alpha, paired=d.paired) < target:
+        return None
+    return seeds_needed(effect, d.sd, alpha=alpha, target=target, paired=d.paired)
+
+
+def _p_words(row: pd.Series) -> str:
+    if row["tests"] == 1:
+        return f"p {_p(row['p'])}"
+    text = f"p {_p(row['p_holm'])} after Holm over {row['tests']} methods"
+    only_alone = row["p"] <= row["alpha"] < row["p_holm"]
+    return f"p {_p(row['p'])} alone but {text[2:]}" if only_alone else text
+
+
+def _test(row: pd.Series) -> str:
+    if row["verdict"] in ("baseline", "not tested"):
+        return ""
+    return "paired" if row["difference"].paired else "Welch"
+
+
+def _numbers(row: pd.Series) -> list[str]:
+    d, sd = row["difference"], row["summary"].sd
+    cells = ["" if math.isnan(sd) else f"{sd:.2f}"]
+    if d is None:
+        return [*cells, *[""] * 5]
+    return [*cells, f"{d.value:+.2f}", _span(d.interval), _span(d.bootstrap), _p(row["p"]), _p(row["p_holm"])]
+
+
+def _mean(summary: Summary) -> str:
+    if summary.interval is None:
+        return f"{summary.mean:.2f}"
+    return f"{summary.mean:.2f} ± {summary.interval[1] - summary.mean:.2f}"
+
+
+def _p(p: float) -> str:
+    return Markup("" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}")
+
+
+def _span(interval: Interval | None) -> str:
+    return "" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}]"
+
+
+# The command line
 
 
 def _seed_lines(options: argparse.Namespace) -> Iterator[str]:
@@ -74,36 +748,48 @@ def _seed_lines(options: argparse.Namespace) -> Iterator[str]:
     )
     counts = sorted({2, 3, 5, 8, 12, 20, n - 1, n} - {1})
     chances = [power(effect, sd, count, alpha=options.alpha, paired=paired) for count in counts]
-    body = [["power", *(f"{100 * chance:.1f} %" for chance in chances)]]
-    yield markdown(["seeds", *map(str, counts)], body)
+    yield table(["seeds", *map(str, counts)], [["power", *(f"{100 * chance:.1f} %" for chance in chances)]])
 
 
 def _verdict_texts(options: argparse.Namespace) -> Iterator[str]:
-    from hncse.evaluation.results import gather
-
-    runs: list[Run] = [find(name) for name in options.runs] or (
-        gather(table=options.csv) if options.csv else list_runs()
-    )
+    measure, solver = options.measure, options.solver
+    if options.runs:
+        frame = results.from_runs(find(name) for name in options.runs)
+    else:
+        frame = results.load(tables=[options.csv] if options.csv else None)
     if options.encoder is not None:
-        runs = [run for run in runs if run.config["parameters"]["encoder"] == options.encoder]
-    scored = {
-        setting: scores
-        for setting, part in (by_setting(runs) if options.across else by_training(runs)).items()
-        if (scores := run_scores(part, options.measure, solver=options.solver))
-    }
-    if not scored:
+        frame = frame[frame["encoder"] == options.encoder]
+    scored = results.select(frame, measure, solver)
+    if not len(scored):
+        trained = frame[frame["kind"] == "trained"].drop_duplicates(["group", "seed"])
+        have = sorted(set(frame["solver"]) - {""}) if measure in (*results.TRANSFER, "transfer") else []
+        hint = f"; they have it of the solver {have[0]}: --solver {have[0]}" if have else ""
         raise HncseError(
-            f"none of {len(runs)} runs has a score of {options.measure!r}; train and judge some: make train"
+            f"none of {len(trained)} runs has a score of {measure!r}{hint}; train and judge some: make train"
         )
-    if not any(options.baseline in scores for scores in scored.values()):
-        raise unknown("baseline", options.baseline, {name for scores in scored.values() for name in scores})
-    for setting, scores in scored.items():
-        if options.baseline not in scores:
-            yield f"{setting}: no run of {options.baseline}; only {', '.join(scores)}.\n"
+    trained_alike = dict(results.trainings(scored).values()) if not options.across else results.scopes(scored)
+    parts = {setting: results.named(part) for setting, part in trained_alike.items()}
+    if not any(options.baseline in set(part["name"]) for part in parts.values()):
+        raise unknown("baseline", options.baseline, {name for part in parts.values() for name in part["name"]})
+    for setting, part in parts.items():
+        _check_probe(part, measure)
+        if options.baseline not in set(part["name"]):
+            names = ", ".join(dict.fromkeys(part["name"]))
+            yield f"{setting}: no run of {options.baseline}; only {names}.\n"
             continue
-        rows = compare(scores, options.baseline, alpha=options.alpha, resamples=options.resamples)
-        about = f"{setting}; {measure_name(options.measure, options.solver)}"
-        yield to_markdown(rows, about, effect=options.effect, target=options.power)
+        compared = compare(part, options.baseline, by="name", alpha=options.alpha, resamples=options.resamples)
+        about = f"{setting}; {results.measure_name(measure, solver)}"
+        yield to_markdown(compared, about, by="name", effect=options.effect, target=options.power)
+
+
+def _check_probe(scored: pd.DataFrame, measure: str) -> None:
+    """Raise where runs were scored on different probes: their difference would be the probes'."""
+    versions = scored.drop_duplicates("probe_version")
+    if measure.startswith("probe") and len(versions) > 1:
+        raise HncseError(
+            f"{' and '.join(versions['run'])} were scored on different versions of the probe; score the older again: "
+            "python -m hncse.evaluation.probe RUN"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,23 +797,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m hncse.evaluation.statistics",
         description="Compare methods with a baseline over seeds, or count the seeds that an effect takes.",
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="names or folders of runs; default: all")
-    parser.add_argument("--csv", type=Path, help="results of hncse.evaluation.results, in place of run folders")
-    parser.add_argument("--baseline", default="simcse", help="method to compare with (default simcse)")
-    parser.add_argument(
-        "--across", action="store_true",
+    add = parser.add_argument
+    add("runs", nargs="*", metavar="RUN", help="names or folders of runs; default: all")
+    add("--csv", type=Path, help="results of hncse.evaluation.results, in place of run folders")
+    add("--baseline", default="simcse", help="method to compare with (default simcse)")
+    add("--across", action="store_true",
         help="all trainings of one encoder and corpus in one table; name one: --baseline 'simcse, temperature=0.1'",
     )  # fmt: skip
-    parser.add_argument("--measure", default="sts", help=f"one of {' '.join(MEASURES)} (default sts)")
-    parser.add_argument("--encoder", help="only runs of this encoder")
-    parser.add_argument("--solver", default="fast", help="whose transfer results: fast (default) or senteval")
-    parser.add_argument("--alpha", type=float, default=0.05, help="chance of a false verdict in a table (default 0.05)")
-    parser.add_argument("--power", type=float, default=POWER, help=f"wanted when seeds are counted (default {POWER})")
-    parser.add_argument("--effect", type=float, help="a difference that matters: say what it takes to see it")
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"of the bootstrap (default {RESAMPLES})")
-    parser.add_argument("--seeds-needed", type=float, metavar="EFFECT", help="count the seeds for this difference")
-    parser.add_argument("--sd", type=float, help="with --seeds-needed: standard deviation over seeds")
-    parser.add_argument("--paired", action="store_true", help="with --seeds-needed: SD is that of paired differences")
+    add("--measure", default="sts", help=f"one of {' '.join(results.MEASURES)} (default sts)")
+    add("--encoder", help="only runs of this encoder")
+    add("--solver", default="senteval", help="whose transfer results: senteval (default) or fast")
+    add("--alpha", type=float, default=0.05, help="chance of a false verdict in a table (default 0.05)")
+    add("--power", type=float, default=POWER, help=f"wanted when seeds are counted (default {POWER})")
+    add("--effect", type=float, help="a difference that matters: say what it takes to see it")
+    add("--resamples", type=int, default=RESAMPLES, help=f"of the bootstrap (default {RESAMPLES})")
+    add("--seeds-needed", type=float, metavar="EFFECT", help="count the seeds for this difference")
+    add("--sd", type=float, help="with --seeds-needed: standard deviation over seeds")
+    add("--paired", action="store_true", help="with --seeds-needed: SD is that of paired differences")
     return parser
 
 

@@ -46,7 +46,6 @@ __all__ = [
     "evaluate",
     "evaluate_full",
     "features",
-    "result_name",
     "table",
     "topics",
 ]
@@ -250,11 +249,6 @@ def topics() -> TransferTask:
     return TransferTask("topics", [group.anchor for group in rows], None, labels, train, None, test)
 
 
-def result_name(solver: str) -> str:
-    """Name of a run's result: transfer for the default solver, else with the solver's name."""
-    return "transfer" if solver == SOLVERS[0] else f"transfer_{solver}"
-
-
 def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
     """Yield the lines of a readable table of what `evaluate_full` returned."""
     tasks = result["tasks"]
@@ -369,7 +363,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Score an encoder on SentEval's seven transfer tasks: linear classifiers on frozen embeddings.",
     )
     parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument("--solver", default="fast", help="fast (default), or senteval: its Adam schedule to the letter")
+    parser.add_argument(
+        "--solver", default="senteval", help="senteval (default): its Adam schedule to the letter; or fast"
+    )
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(TRANSFER_TASKS)}; default: all")
     parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--batch-size", type=int, help="sentences in a forward pass")
@@ -411,12 +407,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run_results(run: Run, solver: str, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A run's scores, written into it, and those of the encoder it began with."""
-    from hncse.evaluation import report
+    from hncse.evaluation import report, results
 
-    name = result_name(solver)
     report.judge_transfer(run, solver, **settings)
-    before = run.read("baseline")["poolings"][run.config["pooling"]][name]
-    return {run.name: run.read(name), f"{run.config['parameters']['encoder']} before training": before}
+    after = report.transfer_of(results.transfer_results(run), solver)
+    before = report.transfer_of(run.read("baseline")["poolings"][run.config["pooling"]], solver)
+    return {run.name: after or {}, f"{run.config['parameters']['encoder']} before training": before or {}}
 
 
 def _progress(task: str) -> None:

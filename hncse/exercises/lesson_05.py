@@ -96,7 +96,7 @@ def _(answer: Answer) -> str:
     expect(isclose(half, 4.303 / 3**0.5), f"59, 60, 61: s = 1, so half the width is 4.303/√3 = 2.484, not {half:.3f}.")
     return (
         "Runs that differ by a point either way leave an interval five points wide when there are three of them. "
-        "`hncse.evaluation.tables.t_interval` looks up t as well."
+        "`hncse.evaluation.statistics.t_interval` looks up t as well."
     )
 
 

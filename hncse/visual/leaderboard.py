@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hncse.errors import HncseError
-from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, styled
+from hncse.evaluation import results, tables
+from hncse.text import picture as plain
+from hncse.visual import differences
+from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, save, styled
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["dev_and_test", "sts_figure", "transfer_figure"]
+__all__ = ["dev_and_test", "draw", "sts_figure", "transfer_figure"]
 
 _TITLES = {"published": "Published, as printed", "untrained": "Untrained", "ours": "Ours"}
 _BACKBONES = {  # colour and shape: either tells them apart
@@ -37,7 +41,7 @@ def sts_figure(table: pd.DataFrame, seeds: Sequence[float] = ()) -> Figure:
     Raises:
         HncseError: The table is empty.
     """
-    return _draw(table, seeds, "STS", "Spearman × 100")
+    return _averages(table, seeds, "STS", "Spearman × 100")
 
 
 def transfer_figure(table: pd.DataFrame) -> Figure:
@@ -49,7 +53,7 @@ def transfer_figure(table: pd.DataFrame) -> Figure:
     Raises:
         HncseError: The table is empty.
     """
-    return _draw(table, (), "transfer", "accuracy × 100")
+    return _averages(table, (), "transfer", "accuracy × 100")
 
 
 def dev_and_test(result: dict[str, Any]) -> Figure:
@@ -79,7 +83,30 @@ def dev_and_test(result: dict[str, Any]) -> Figure:
     return made
 
 
-def _draw(table: pd.DataFrame, seeds: Sequence[float], what: str, measure: str) -> Figure:
+def draw(frame: pd.DataFrame, out: Path, baseline: str = "simcse") -> list[Path]:
+    """Draw the pictures of a set of runs: ``sts_table``, ``transfer_table`` and ``differences``, as PNG and SVG.
+
+    Args:
+        frame: From `hncse.evaluation.results`.
+        out: Folder to draw into.
+        baseline: Method that ``differences`` compares the others with.
+
+    Returns:
+        The files, written; none of what the runs have no results for.
+    """
+    solver = results.best_solver(frame)
+    written = []
+    for name, table, picture in (
+        ("sts_table", tables.sts_table(frame), sts_figure),
+        ("transfer_table", tables.transfer_table(frame, solver == "senteval", solver=solver), transfer_figure),
+    ):
+        if (table["kind"] == "ours").any():
+            written += save(picture(tables.landmarks(table)), out / name)
+    effects = differences.effects(frame, baseline)
+    return written + (save(differences.forest(effects), out / "differences") if len(effects) else [])
+
+
+def _averages(table: pd.DataFrame, seeds: Sequence[float], what: str, measure: str) -> Figure:
     if not len(table):
         raise HncseError("the table has no rows to draw")
     lines = _lines(table, seeds)
@@ -127,7 +154,7 @@ def _lines(table: pd.DataFrame, seeds: Sequence[float]) -> list[tuple[str, Any]]
 
 def _ticks(lines: list[tuple[str, Any]]) -> tuple[list[int], list[str]]:
     places = [place for place, (kind, _) in enumerate(lines) if kind != "title"]
-    return places, [_name(*lines[place]) for place in places]
+    return places, [plain(_name(*lines[place])) for place in places]
 
 
 def _name(kind: str, content: Any) -> str:

@@ -1,13 +1,12 @@
 """Pictures of luck: runs of one method that differ by their seeds alone (notebook 07).
 
-Drawn from the 200 published runs of `hncse.evaluation.literature` and from the results committed in figures/.
+Drawn from the 200 published runs of `hncse.evaluation.literature` and from the results that come with the kit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError
-from hncse.evaluation import literature, statistics
+from hncse.evaluation import literature, results, statistics
 from hncse.visual.differences import ablations, effects, forest
 from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, styled
 
@@ -32,7 +31,6 @@ __all__ = [
     "seeds_figure",
 ]
 
-FIGURES = Path(__file__).resolve().parent.parent.parent / "figures"
 _LOOKS = {  # backbone of the seed study: colour, marker, line style, name
     "bert-base-uncased": (OKABE_ITO["blue"], "o", "-", "BERT-base"),
     "bert-large-uncased": (OKABE_ITO["vermillion"], "s", "--", "BERT-large"),
@@ -194,21 +192,16 @@ def power_figure(sd: float, effects_seen: Sequence[float] = (0.25, 0.5, 1.0, 2.0
 
 def gallery_figures() -> dict[str, Figure]:
     """Every picture of notebook 07 that is drawn from committed files alone: name → figure."""
-    from hncse.evaluation import ablation, results
-
     scores = seed_runs()["bert-base-uncased"]
-    made = {
+    knobs = statistics.curves(results.recorded("ablation"))
+    return {
         "luck_seeds": seeds_figure(),
         "luck_chance": chance_figure(scores),
         "luck_best_of": best_of_figure(),
         "luck_power": power_figure(float(np.std(scores, ddof=1))),
-    }
-    sweep, options = FIGURES / "sweep.csv", FIGURES / "ablation.csv"
-    if sweep.is_file():
-        made["sweep_differences"] = forest(effects(results.read(sweep)))
-    if options.is_file():
-        made["ablation"] = ablations(ablation.curves(results.read(options)), "STS-B dev, Spearman × 100")
-    return made | _of_the_kit()
+        "sweep_differences": forest(effects(results.recorded("sweep"))),
+        "ablation": ablations(knobs, "STS-B dev, Spearman × 100"),
+    } | _of_the_kit()
 
 
 def _of_the_kit() -> dict[str, Figure]:

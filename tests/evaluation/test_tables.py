@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
 from hncse.data import probe as data_probe
 from hncse.errors import HncseError
-from hncse.evaluation import literature, report, summary, tables
+from hncse.evaluation import literature, results, statistics, tables
 from hncse.runs import Run
-from tests import tiny
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 TASKS = tables.STS
 
 
@@ -68,17 +69,17 @@ def fake_run(
 
 
 def test_t_interval_by_hand():
-    mean, half = tables.t_interval([60.0, 62.0, 67.0])
+    mean, half = statistics.t_interval([60.0, 62.0, 67.0])
     assert mean == 63.0
     sd = math.sqrt((9 + 1 + 16) / 2)
     assert half == pytest.approx(4.302652729911275 * sd / math.sqrt(3))  # t(0.975, 2)
-    assert tables.t_interval([60.0])[0] == 60.0 and math.isnan(tables.t_interval([60.0])[1])
+    assert statistics.t_interval([60.0])[0] == 60.0 and math.isnan(statistics.t_interval([60.0])[1])
 
 
 def test_seeds_are_averaged_and_other_settings_are_not(tmp_path):
     runs = [fake_run(tmp_path / f"a{seed}", seed=seed, score=60.0 + 2 * seed) for seed in range(3)]
     runs.append(fake_run(tmp_path / "b", score=50.0, loss="simcse"))
-    table = tables.sts_table(runs, published=False)
+    table = tables.sts_table(results.from_runs(runs), published=False)
     assert list(table.columns) == list(tables.COLUMNS)
     assert table["method"].tolist() == ["simcse", "hnm-no-replacement"]
     ours = table.iloc[1]
@@ -89,8 +90,8 @@ def test_seeds_are_averaged_and_other_settings_are_not(tmp_path):
 
 def test_a_repeated_seed_counts_once_and_the_younger_run_stands(tmp_path):
     old, new = fake_run(tmp_path / "old", score=50.0), fake_run(tmp_path / "new", score=60.0)
-    (row,) = tables.sts_table([old, new], published=False).to_dict("records")
-    assert (row["seeds"], row["avg"], row["source"]) == (1, 60.0, "new")
+    (row,) = tables.sts_table(results.from_runs([old, new]), published=False).to_dict("records")
+    assert (row["seeds"], row["avg"]) == (1, 60.0)
 
 
 @pytest.mark.parametrize(
@@ -100,20 +101,20 @@ def test_a_repeated_seed_counts_once_and_the_younger_run_stands(tmp_path):
 )  # fmt: skip
 def test_rows_that_would_read_alike_say_how_they_differ(tmp_path, change, shown):
     runs = [fake_run(tmp_path / "a"), fake_run(tmp_path / "b", **change)]
-    table = tables.sts_table(runs, published=False)
+    table = tables.sts_table(results.from_runs(runs), published=False)
     assert len(table) == 2 and len(set(table["method"])) == 2
     assert any(shown in method for method in table["method"])
 
 
 def test_loss_options_stand_in_the_name(tmp_path):
-    table = tables.sts_table([fake_run(tmp_path / "a", loss_options={"k": 5})], published=False)
+    table = tables.sts_table(results.from_runs([fake_run(tmp_path / "a", loss_options={"k": 5})]), published=False)
     assert table["method"].tolist() == ["hnm-no-replacement (k=5)"]
 
 
 def test_untrained_and_published_rows_are_kept_apart(tmp_path):
     run = fake_run(tmp_path / "a", baseline=40.0)
     unscored = fake_run(tmp_path / "b", score=None)
-    table = tables.sts_table([run, unscored])
+    table = tables.sts_table(results.from_runs([run, unscored]))
     assert (table["kind"] == "ours").sum() == 1
     raw = table[table["kind"] == "untrained"]
     assert raw["pooling"].tolist() == ["cls", "mean"] and set(raw["avg"]) == {40.0}
@@ -126,14 +127,17 @@ def test_untrained_and_published_rows_are_kept_apart(tmp_path):
 
 def test_filters_and_an_empty_folder(tmp_path):
     runs = [fake_run(tmp_path / "a"), fake_run(tmp_path / "b", encoder="minilm", seed=1)]
-    assert tables.sts_table(runs, published=False, encoder="minilm")["encoder"].tolist() == ["minilm"]
-    assert set(tables.sts_table([], backbone="roberta-base")["encoder"]) == {"roberta-base"}
-    empty = tables.sts_table([], published=False)
-    assert len(empty) == 0 and "No run of ours" in tables.to_markdown(empty)
+    assert tables.sts_table(results.from_runs(runs), published=False, encoder="minilm")["encoder"].tolist() == [
+        "minilm"
+    ]
+    assert set(tables.sts_table(results.from_runs([]), backbone="roberta-base")["encoder"]) == {"roberta-base"}
+    empty = tables.sts_table(results.from_runs([]), published=False)
+    assert len(empty) == 0
+    assert "No run of ours" in tables.sts(results.from_runs([]), published="none").to_markdown()
 
 
 def test_landmarks_keep_one_row_each_and_all_of_ours(tmp_path):
-    table = tables.sts_table([fake_run(tmp_path / "a")], backbone="bert-base")
+    table = tables.sts_table(results.from_runs([fake_run(tmp_path / "a")]), backbone="bert-base")
     kept = tables.landmarks(table)
     published = kept[kept["kind"] == "published"]["method"].tolist()
     assert published.count("SimCSE (unsup)") == 1
@@ -144,22 +148,18 @@ def test_landmarks_keep_one_row_each_and_all_of_ours(tmp_path):
 
 def test_markdown_says_what_its_numbers_are(tmp_path):
     runs = [fake_run(tmp_path / f"a{seed}", seed=seed, score=60.0 + 2 * seed, baseline=40.0) for seed in range(2)]
-    text = tables.to_markdown(tables.sts_table([*runs, fake_run(tmp_path / "b", loss="simcse")], backbone="bert-base"))
+    runs.append(fake_run(tmp_path / "b", loss="simcse"))
+    text = tables.sts(results.from_runs(runs), backbone="bert-base").to_markdown()
     first = text.splitlines()[0]
     for words in ("test split", "Spearman", '"all" aggregation', "mean over seeds (1 or 2)", "t-interval", "one seed"):
         assert words in first
     assert text.index("**Ours**") < text.index("untrained**") < text.index("**Published")
     assert "61.00 ± 12.71" in text  # t(0.975, 1) = 12.706, sd √2, n 2
-    assert "60.00 (1 seed)" in text
-    (row,) = (line for line in text.splitlines() if "12.71" in line)
-    assert [cell.strip() for cell in row.split("|")][1:7] == [
-        "hnm-no-replacement",
-        "kit",
-        "cls",
-        "wikipedia",
-        "1,000",
-        "2",
-    ]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    of = {row[0]: row for row in rows}
+    assert of["simcse"][-2:] == ["60.00", "baseline"]
+    assert of["hnm-no-replacement"][1:6] == ["kit", "cls", "wikipedia", "1,000", "2"]
+    assert {row[1] for row in rows if row[0].endswith("]")} == {"bert-base"}
 
 
 def test_markdown_columns_line_up():
@@ -168,85 +168,287 @@ def test_markdown_columns_line_up():
     assert lines[1] == "| --------- | ----: |" and lines[3] == "| x         | 22.25 |"
 
 
-def test_summary_puts_before_beside_after(tmp_path):
-    text = summary.run_summary(fake_run(tmp_path / "a", score=61.0, baseline=40.0))
-    assert "hnm-no-replacement on kit, pooling cls, 1,000 sentences from wikipedia, seed 0" in text
-    assert "step 10 kept (best STS-B dev: 61.50)" in text
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    probe_rows, sts_rows = lines[2:5], lines[7:10]
-    assert probe_rows[0] == ["before training", "mean", "30.0 [28.0, 32.0]", "50.0 [40.0, 60.0]", "50.0 [40.0, 60.0]"]
-    assert probe_rows[-1][:3] == ["after training", "cls", "45.0 [43.0, 47.0]"]
-    assert sts_rows[0][-1] == "40.00" and sts_rows[-1][2] == "58.00" and sts_rows[-1][-1] == "61.00"
-    assert "[60.00, 62.00]" in text and "one seed" in text
+# Tables with verdicts
 
 
-def test_summary_without_sts_says_how_to_get_it(tmp_path):
-    run = fake_run(tmp_path / "a", score=None, baseline=40.0)
-    text = summary.run_summary(run)
-    assert "-p evaluate fetch" in text and "STS12" not in text
+GAINS = (1.0, 1.2, 1.1)
 
 
-def test_both_raw_poolings_come_from_one_pass_and_equal_their_own():
-    import numpy as np
-
-    from hncse.encoder import SentenceEncoder
-    from tests import tiny
-
-    encoder, sentences = tiny.encoder(), tiny.sentences(20)
-    both = report._Both(encoder.backbone, encoder.tokenizer, max_length=encoder.max_length).eval()
-    known: dict = {}
-    for pooling in ("cls", "mean"):
-        half = report._Half(report._Shown(both, False), pooling, known)
-        own = SentenceEncoder(encoder.backbone, encoder.tokenizer, pooling).eval().encode(sentences)
-        np.testing.assert_allclose(half.encode(sentences), own, atol=1e-6)
-    assert len(known) == 1
+def with_transfer(run: Run, score: float, solver: str = "senteval") -> Run:
+    accuracies = {task: {"acc": score, "dev": 0.0} for task in tables.TRANSFER}
+    run.write("transfer", {"split": "test", "solver": solver, "tasks": accuracies, "avg": score})
+    return run
 
 
-def test_a_baseline_is_taken_from_a_run_that_began_with_the_same_encoder(tmp_path):
-    first = fake_run(tmp_path / "a", baseline=40.0)
-    second = fake_run(tmp_path / "b", seed=1)
-    report.judge(second, "probe")
-    assert second.read("baseline")["poolings"] == first.read("baseline")["poolings"]
-    assert "after training" in (second.path / "summary.md").read_text()
+@pytest.fixture
+def runs(tmp_path):
+    made = []
+    for seed, gain in enumerate(GAINS):
+        common = {"seed": seed, "baseline": 40.0}
+        made.append(fake_run(tmp_path / f"a{seed}", loss="simcse", score=60.0 + 3 * seed, **common))
+        made.append(fake_run(tmp_path / f"b{seed}", loss="pm-fixed", score=60.0 + 3 * seed + gain, **common))
+    return [with_transfer(run, 80.0 + run.config["seed"]) for run in made]
 
 
-def test_a_baseline_of_another_run_completes_and_never_replaces(tmp_path):
-    transfer = {"avg": 77.0, "tasks": {"MR": {"acc": 71.5}}}
-    fake_run(tmp_path / "a", baseline=40.0)
-    second = fake_run(tmp_path / "b", seed=1)
-    mine = {"encoder": "kit", "encoder_fingerprint": "weights"}
-    second.write("baseline", mine | {"poolings": {"cls": {"transfer": transfer, "sts": sts(41.0)}}})
-    report.judge(second, "probe")
-    poolings = second.read("baseline")["poolings"]
-    assert poolings["cls"]["transfer"] == transfer and poolings["cls"]["sts"]["avg"] == 41.0  # its own
-    assert poolings["cls"]["probe"]["spearman"] == 30.0 and poolings["mean"]["sts"]["avg"] == 40.0  # the other's
-    report.judge(second, "probe")
-    assert second.read("baseline")["poolings"] == poolings
+def ours(table: tables.Table) -> dict[str, dict]:
+    return {row["method"]: row for row in table.blocks["Ours"]}
 
 
-def test_an_encoder_that_changed_under_its_name_is_not_compared(tmp_path):
-    run = fake_run(tmp_path / "a")  # its fingerprint, "weights", is nobody's
-    with pytest.raises(HncseError, match="began with another 'kit' than the one here now"):
-        report.judge(run, "probe")
-    with pytest.raises(HncseError, match="unknown value of evaluate 'prob'. Did you mean 'probe'"):
-        report.judge(run, "prob")
+def test_a_method_stands_against_the_baseline_trained_alike(tmp_path, runs):
+    for seed in range(2):  # another training, with a baseline and a method of its own
+        for loss, score in (("simcse", 50.0 + seed), ("pm-fixed", 49.0 + 1.5 * seed)):
+            runs.append(fake_run(tmp_path / f"{loss}{seed}", seed=seed, loss=loss, score=score, batch_size=128))
+    frame = results.from_runs(runs)
+    found = statistics.against(frame, "sts")
+    methods = found.assign(n=[row["summary"].n for _, row in found.iterrows()]).set_index(["method", "n"])
+    assert methods.loc[("pm-fixed", 3), "value"] == pytest.approx(1.1)
+    assert methods.loc[("pm-fixed", 3), "verdict"] == "better"
+    assert methods.loc[("simcse", 3), "verdict"] == "baseline"
+    assert methods.loc[("pm-fixed", 2), "value"] == pytest.approx(-0.75)
+    assert methods.loc[("pm-fixed", 2), "verdict"] == "not told apart"
+    words = [text for text, _ in results.trainings(frame).values()]
+    assert len(words) == 2 and words[1].endswith("batch_size=128")
+    none = statistics.against(frame, "sts", "three-view")
+    assert set(none["gap"]) == {"no three-view trained alike"} and none["difference"].isna().all()
 
 
-def test_results_of_another_probe_are_measured_again_and_sts_is_not(tmp_path, monkeypatch):
-    run = fake_run(tmp_path / "a", baseline=40.0)
-    stale = run.read("probe") | {"fingerprint": "of an older probe"}
-    run.write("probe", stale)
+def test_the_sts_table_holds_ours_untrained_and_published(runs):
+    table = tables.sts(results.from_runs(runs))
+    assert list(table.blocks) == ["Ours", "The same encoders, untrained", "Published, as printed there"]
+    row = ours(table)
+    assert row["pm-fixed"]["against simcse"].startswith("+1.10 [")
+    assert row["pm-fixed"]["against simcse"].endswith("better") and row["simcse"]["against simcse"] == "baseline"
+    assert row["simcse"]["avg"] == "63.00 ± 7.45"  # t(2) 4.303, sd 3, n 3
+    assert [row["simcse"][name] for name in table.head[1:6]] == ["kit", "cls", "wikipedia", "1,000", "3"]
+    for words in ("test split", "Spearman", "t-interval over seeds", "Holm", "trained alike"):
+        assert words in table.caption
+    assert all(row["note"] for row in table.blocks["Published, as printed there"])
+    assert "arXiv" in " ".join(table.notes)
+    assert list(tables.sts(results.from_runs(runs), published="none").blocks) == list(table.blocks)[:2]
+
+
+def test_only_tables_with_results_of_ours_are_made(runs):
+    assert [table.name for table in tables.everything(results.from_runs(runs))] == ["sts", "transfer", "probe", "dev"]
+    assert tables.everything(results.from_runs([])) == []
+
+
+def test_published_transfer_rows_stand_beside_sentevals_solver_alone(tmp_path, runs):
+    frame = results.from_runs(runs)
+    table = tables.transfer(frame)
+    assert "Published, as printed there" in table.blocks and "solver senteval" in table.caption
+    quick = results.from_runs([with_transfer(run, 81.0 + run.config["seed"], "fast") for run in runs])
+    table = tables.transfer(quick)
+    assert list(table.blocks) == ["Ours"] and "solver fast" in table.caption
+    assert "Published rows are of SentEval's solver" in table.caption
+    assert ours(table)["simcse"]["avg"] == "82.00 ± 2.48"
+    with pytest.raises(HncseError, match="published rows were made by SentEval's own solver"):
+        tables.transfer_table(quick, solver="fast")
+    assert tables.transfer_table(quick, published=False)["kind"].tolist() == []  # none of senteval's
+    assert tables.transfer_table(quick, False, solver="fast")["avg"].tolist() == [82.0, 82.0]
+    with pytest.raises(HncseError, match="unknown solver 'adam'"):
+        tables.transfer_table(frame, solver="adam")
+
+
+def test_gaps_are_said_in_their_rows(tmp_path, runs):
+    (runs[-1].path / "baseline.json").unlink()  # what `hncse.evaluation.probe RUN` leaves
+    runs[-1].write("result", runs[-1].result | {"stsb_dev": None})
+    runs.append(fake_run(tmp_path / "alone", loss="three-view", batch_size=128, baseline=40.0))
+    frame = results.from_runs(runs)
+    probe = ours(tables.probe(frame))
+    assert (
+        probe["pm-fixed"]["seeds"] == "3" and probe["pm-fixed"]["against simcse"] == "+0.00, the same with every seed"
+    )
+    assert ours(tables.sts(frame))["three-view"]["against simcse"] == "no simcse trained alike"
+    dev = ours(tables.dev(frame))
+    assert dev["pm-fixed, batch_size=64"]["STS-B dev"] == "61.50 ± 0.00 (2 of 3 seeds)"
+    assert dev["pm-fixed, batch_size=64"]["dev against simcse"] == "+0.00, the same with every seed"
+
+
+def test_the_dev_table_shows_cases_and_what_sets_trainings_apart(tmp_path):
+    runs = [
+        fake_run(tmp_path / f"{loss}{size}", loss=loss, batch_size=size)
+        for loss in ("simcse", "pm-fixed") for size in (64, 128)
+    ]  # fmt: skip
+    for run in runs:
+        run.log({"step": 1, "case_a": 0.25, "case_b": 0.75, "case_c": 0.0})
+    frame = results.from_runs(runs)
+    table = tables.dev(frame)
+    assert [row["method"] for row in table.rows] == [
+        "simcse, batch_size=64", "pm-fixed, batch_size=64", "simcse, batch_size=128", "pm-fixed, batch_size=128",
+    ]  # fmt: skip
+    cells = [table.rows[0][name] for name in table.head[6:]]
+    assert cells == ["25.0", "75.0", "0.0", "61.50", "baseline", "45.00", "baseline"]
+    assert [table.rows[1][name] for name in table.head if "against" in name] == ["+0.00, not tested"] * 2
+    cases = tables.cases(frame)
+    assert [cases.rows[0][name] for name in cases.head[4:7]] == ["25.00", "75.00", "0.00"]
+    assert len({row["method"] for row in cases.rows}) == 4
+
+
+def test_of_many_settings_only_the_unusual_are_named(tmp_path):
+    unusual = [{}, {}, {"batch_size": 128}, {"temperature": 0.2}, {"epochs": 3.0, "temperature": 0.2}]
+    usual = {"batch_size": 64, "temperature": 0.1, "epochs": 1.0}
+    runs = [
+        fake_run(tmp_path / str(i), loss="simcse", seed=i, **(usual | changed)) for i, changed in enumerate(unusual)
+    ]
+    table = tables.dev(results.from_runs(runs))
+    assert {row["method"] for row in table.rows} == {
+        "simcse", "simcse, batch_size=128", "simcse, temperature=0.2", "simcse, temperature=0.2, epochs=3.0",
+    } or {row["method"] for row in table.rows} == {
+        "simcse", "simcse, batch_size=128", "simcse, temperature=0.2", "simcse, epochs=3.0, temperature=0.2",
+    }  # fmt: skip
+    (where,) = (part for part in table.caption.split(". ") if part.startswith("Where not named"))
+    assert all(f"{name}={value}" in where for name, value in usual.items())
+
+
+def test_each_method_at_its_own_best_is_chosen_on_dev_and_read_on_test(tmp_path, runs):
+    assert tables.tuned(results.from_runs(runs)).rows == []  # one setting each: nothing to choose
+    for seed in range(3):  # hotter: the method is better on dev and worse on test, the baseline worse on dev
+        for loss, dev, score in (("simcse", 60.0, 70.0), ("pm-fixed", 63.0, 59.5 + 2.9 * seed)):
+            run = fake_run(tmp_path / f"hot{loss}{seed}", seed=seed, loss=loss, score=score, temperature=0.2)
+            run.write("result", run.result | {"stsb_dev": dev})
+            runs.append(run)
+    frame = results.from_runs(runs)
+    chosen = frame[frame["group"].isin(statistics.tuned(frame)) & (frame["kind"] == "trained")]
+    assert sorted(chosen["run"].unique()) == ["a0", "a1", "a2", *(f"hotpm-fixed{seed}" for seed in range(3))]
+    table = tables.tuned(frame)
+    rows = {row["loss"]: row for row in table.rows}
+    assert rows["pm-fixed"]["method"] == "pm-fixed, temperature=0.2" and rows["simcse"]["STS-B dev"] == "61.50 ± 0.00"
+    assert rows["pm-fixed"]["STS"] == "62.40 ± 7.20" and rows["pm-fixed"]["STS against simcse"].startswith("-0.60 [")
+    assert rows["simcse"]["STS"] == "63.00 ± 7.45" and rows["simcse"]["STS against simcse"] == "baseline"
+    assert rows["pm-fixed"]["transfer"] == "" and rows["simcse"]["transfer against simcse"] == "baseline"
+    assert "scores best on STS-B dev" in table.caption and "Holm" in table.caption
+
+
+TABLE = tables.Table(
+    "name", "50 % & more: ± τ", ["a_b", "n"],
+    [{"a_b": "x|y", "n": "", "block": "One", "note": 2}, {"a_b": "z < 3", "n": "−1", "block": "One"}], 1, ["s", "t_1"],
+)  # fmt: skip
+
+
+def test_markdown_latex_and_html_say_the_same():
+    text = TABLE.to_markdown()
+    assert r"| x\|y [2] |" in text and "|   – |" in text and "[2] t_1" in text
+    tex = TABLE.to_latex()
+    assert r"\caption{50 \% \& more: $\pm$ $\tau$}" in tex and r"x|y\textsuperscript{2} & -- \\" in tex
+    assert r"z \textless{} 3 & $-$1 \\" in tex and tex.count(r"\toprule") == tex.count(r"\bottomrule") == 1
+    assert tex.count("{") == tex.count("}") and r"\begin{tabular}{lr}" in tex
+    tree = ElementTree.fromstring(f"<div>{TABLE.to_html()}</div>")
+    cells = ["".join(cell.itertext()) for cell in tree.iter() if cell.tag in ("td", "th")]
+    assert cells == ["a_b", "n", "One", "x|y2", "–", "z < 3", "−1"]
+    assert [item.text for item in tree.iter("li")] == ["s", "t_1"]
+
+
+def test_one_command_writes_tables_from_folders_and_from_a_csv(tmp_path, runs, capsys):
+    out = tmp_path / "out"
+    assert tables.main(["--runs", str(tmp_path), "--out", str(out), "--format", "md", "tex"]) == 0
+    printed = {line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()}
+    expected = {f"{name}.{ending}" for name in ("sts", "transfer", "probe", "dev") for ending in ("md", "tex")}
+    expected |= {"verdicts.md", "results.csv"}
+    assert printed == expected == {path.name for path in out.iterdir()}
+    again = tmp_path / "again"
+    written = [str(out / "results.csv"), "--out", str(again), "--format", "md"]
+    assert tables.main(["--csv", *written]) == 0
+    for name in ("sts.md", "transfer.md", "probe.md"):
+        assert (again / name).read_text() == (out / name).read_text()
+    assert "better than simcse: +1.10" in (out / "verdicts.md").read_text()
+    assert tables.main(["--runs", str(tmp_path / "none"), "--out", str(again)]) == 2
+
+
+def test_the_packages_tables_are_the_committed_ones():
+    frame = results.recorded("sweep")
+    made = {table.name: table for table in tables.everything(frame)}
+    for name, table in made.items():
+        for ending, write in tables.FORMATS.items():
+            assert write(table) == (ROOT / "figures" / "tables" / f"{name}.{ending}").read_text(encoding="utf-8")
+    committed = (ROOT / "figures" / "tables" / "verdicts.md").read_text(encoding="utf-8")
+    assert tables.verdicts(frame) == committed
+
+
+# One option at a time
+
+
+def test_a_curve_is_made_of_runs_that_differ_in_one_option(tmp_path):
+    def made(name, dev, seed=0, **settings):
+        run = fake_run(tmp_path / name, seed=seed, **settings)
+        run.write("result", run.result | {"stsb_dev": dev})
+        return run
+
+    runs = [made(f"d{s}", 70.0 + s, s) for s in range(3)]
+    runs += [made(f"k{s}", 72.0 + 2 * s, s, loss_options={"k": 3}) for s in range(3)]
+    runs += [made("u", 69.0, loss_options={"alpha": "uniform"})]
+    runs += [made("both", 10.0, loss_options={"k": 3, "s": 5})]  # differs in two: on no curve
+    runs += [made("t", 65.0, learning_rate=1e-4)]
+    runs += [made(f"s{s}", 68.0, s, loss="simcse") for s in range(3)]
+    runs += [made("st", 60.0, loss="simcse", learning_rate=1e-4)]
+    frame = results.from_runs(runs)
+    curves = statistics.curves(frame, "stsb-dev")
+    found = {option: part.to_dict("list") for option, part in curves.groupby("option")}
+    assert set(found) == {"k", "alpha", "learning_rate"}
+    k = found["k"]
+    assert (k["value"], k["mean"], k["seeds"], k["default"]) == ([3, 10], [74.0, 71.0], [3, 3], [False, True])
+    assert k["half"][0] == pytest.approx(4.302652729911275 * 2 / 3**0.5)
+    assert found["alpha"]["value"] == [0.5, "uniform"]
+    assert k["baseline_mean"] == [68.0, 68.0] and found["learning_rate"]["baseline_mean"] == [68.0, 60.0]
+    table = tables.ablation(frame)
+    cells = [[row[name] for name in table.head] for row in table.rows]
+    assert len(table.head) == 7
+    assert ["hnm-no-replacement", "k", "10 (default)", "3", "71.00", "2.48", "68.00"] in cells
+
+
+def test_the_default_of_an_option_is_the_presets_and_not_the_commonest(tmp_path):
+    runs = [fake_run(tmp_path / f"w{s}", seed=s, loss="pm-intended", loss_options={"band": 0.5}) for s in range(3)]
+    runs.append(fake_run(tmp_path / "n", loss="pm-intended"))
+    values = [row["value"] for row in tables.ablation(results.from_runs(runs)).rows]
+    assert values == ["0.1 (default)", "0.5"]
+
+
+# The probe
+
+
+def scores(value: float) -> dict:
+    rate = {"value": value, "interval": None, "n": 9}
+    shares = dict.fromkeys(("close", "far", "overall", "both"), rate)
+    return probe(value + 1) | {"triplet_accuracy": shares, "phenomena": {"negation": shares}}
+
+
+def probed(tmp_path, name: str, value: float, **settings):
+    run = fake_run(tmp_path / name, baseline=40.0, **settings)
+    run.write("probe", scores(value))
     baseline = run.read("baseline")
-    baseline["poolings"]["mean"]["probe"] = stale
-    run.write("baseline", baseline | {"encoder_fingerprint": "weights"})
-    measured = []
-    monkeypatch.setattr(report.probe, "evaluate", lambda encoder: measured.append(encoder.pooling) or probe(12.0))
-    monkeypatch.setattr(report.sts, "evaluate_full", lambda *_, **__: pytest.fail("STS was measured again"))
-    monkeypatch.setattr(Run, "load_encoder", lambda self: tiny.encoder())
-    monkeypatch.setattr(report, "_untrained", lambda run: tiny.encoder())
-    monkeypatch.setattr(report.senteval, "sts_present", lambda: True)
-    report.judge(run, show_progress=False)
-    assert measured == ["cls", "mean"]  # the trained encoder, and of the baseline the stale half alone
-    assert run.read("probe")["spearman"] == 12.0 and run.read("sts")["avg"] == 60.0
-    assert run.read("baseline")["poolings"]["mean"]["probe"]["spearman"] == 12.0
-    assert run.read("baseline")["poolings"]["cls"]["probe"]["spearman"] == 30.0
+    baseline["poolings"]["cls"]["probe"] = scores(20.0)
+    run.write("baseline", baseline)
+    return run
+
+
+def test_the_probe_over_seeds_and_the_row_before(tmp_path, capsys):
+    runs = [probed(tmp_path, f"a{seed}", 50.0 + 3 * seed, seed=seed) for seed in range(3)]
+    runs.append(probed(tmp_path, "b", 45.0, loss="simcse"))
+    frame = results.from_runs(runs)
+    table = tables.probe(frame)
+    assert [row["method"] for row in table.rows] == ["simcse", "hnm-no-replacement", "before training"]
+    of = {row["method"]: row for row in table.rows}
+    assert of["before training"]["close"] == "20.0" and of["before training"]["spearman"] == "21.0"
+    mean, half = statistics.t_interval([50.0, 53.0, 56.0])
+    assert of["hnm-no-replacement"]["close"] == f"{mean:.1f} ± {half:.1f}" and of["hnm-no-replacement"]["seeds"] == "3"
+    assert "53.0 ± 7.5" in table.to_markdown() and of["simcse"]["close"] == "45.0"
+    narrow = tables.probe(frame, phenomenon="negation")
+    assert "spearman" not in narrow.head and {row["method"]: row["far"] for row in narrow.rows}["simcse"] == "45.0"
+    with pytest.raises(HncseError, match="Did you mean 'negation'"):
+        tables.probe(frame, phenomenon="negations")
+    assert tables.main(["--runs", str(tmp_path), "--out", str(tmp_path / "out"), "--phenomena"]) == 0
+    assert "negation. Probe" in capsys.readouterr().out
+
+
+def test_methods_that_differ_in_training_alone_are_told_apart(tmp_path):
+    runs = [probed(tmp_path, f"t{t}", 50.0 + t, temperature=t) for t in (0.1, 0.2)]
+    runs.append(probed(tmp_path, "b", 45.0, loss="simcse", temperature=0.1))
+    names = [row["method"] for row in tables.probe(results.from_runs(runs)).blocks["Ours"]]
+    assert names == ["simcse", "hnm-no-replacement, temperature=0.1", "hnm-no-replacement, temperature=0.2"]
+
+
+def test_results_on_another_probe_are_left_out(tmp_path):
+    run = probed(tmp_path, "a", 50.0)
+    run.write("probe", scores(50.0) | {"fingerprint": "another"})
+    assert "Ours" not in tables.probe(results.from_runs([run])).blocks
+    run.write("probe", scores(50.0))
+    assert f"Probe, {len(data_probe.load())} groups" in tables.probe(results.from_runs([run])).to_markdown()

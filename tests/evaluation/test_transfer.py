@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError
-from hncse.evaluation import report, solvers, tables, transfer
+from hncse.evaluation import report, results, solvers, tables, transfer
 from hncse.evaluation.solvers import Fit
 from hncse.runs import Run
 from tests import tiny
@@ -343,42 +343,41 @@ def finished(path: Path) -> Run:
 
 def test_a_run_is_scored_before_and_after_and_the_table_shows_both(base, tmp_path, capsys):
     run = finished(tmp_path / "runs" / "one")
-    assert transfer.main([str(run.path)]) == 0
+    assert transfer.main([str(run.path), "--solver", "fast"]) == 0
     out = capsys.readouterr().out
     assert "Transfer: one, split test, pooling mean, solver fast" in out and "before training" in out
     assert "CR: 2 empty lines count as sentences" in out
     before = run.read("baseline")["poolings"]["mean"]["transfer"]
     after = run.read("transfer")
     assert after["avg"] is not None and before["tasks"] != after["tasks"]
-    table = tables.transfer_table([run])
-    assert set(table["kind"]) == {"ours", "untrained", "published"}
+    table = tables.transfer_table(results.from_runs([run]), False, solver="fast")
+    assert set(table["kind"]) == {"ours", "untrained"}
     ours = table[table["kind"] == "ours"].iloc[0]
     assert ours["avg"] == after["avg"] and ours["MRPC"] == after["tasks"]["MRPC"]["acc"]
     assert table[table["kind"] == "untrained"].iloc[0]["avg"] == before["avg"]
-    assert not table["method"].str.contains("DEV").any()
-    text = tables.to_markdown(tables.landmarks(table))
-    assert "accuracy × 100" in text and "(1 seed)" in text and "| MRPC" in text.replace("  ", " ")
+    assert not tables.transfer_table(results.from_runs([]))["method"].str.contains("DEV").any()
+    text = tables.transfer(results.from_runs([run]), solver="fast").to_markdown()
+    assert "accuracy × 100" in text and "one seed has no interval" in text and "| MRPC" in text.replace("  ", " ")
 
 
 def test_what_another_run_measured_before_training_is_not_measured_again(base, tmp_path, monkeypatch):
-    report.judge_transfer(finished(tmp_path / "runs" / "one"))
+    report.judge_transfer(finished(tmp_path / "runs" / "one"), "fast")
     monkeypatch.setattr(report, "_untrained", lambda run: pytest.fail("measured again"))
     two = finished(tmp_path / "runs" / "two")
-    report.judge_transfer(two)
+    report.judge_transfer(two, "fast")
     assert "transfer" in two.read("baseline")["poolings"]["mean"]
-    report.judge_transfer(two)
+    report.judge_transfer(two, "fast")
 
 
 def test_the_summary_shows_both(base, tmp_path):
-    from hncse.evaluation import summary
     from tests.evaluation.test_tables import probe
 
-    run = report.judge_transfer(finished(tmp_path / "runs" / "one"))
+    run = report.judge_transfer(finished(tmp_path / "runs" / "one"), "fast")
     run.write("probe", probe(40.0))
     baseline = run.read("baseline")
     baseline["poolings"]["mean"]["probe"] = probe(30.0)
     run.write("baseline", baseline)
-    text = summary.run_summary(run)
+    text = report.run_summary(run)
     lines = [line for line in text.split("Transfer, test rows")[1].splitlines() if "training" in line]
     assert [line.split("|")[-2].strip() for line in lines] == [
         f"{result['avg']:.2f}" for result in (baseline["poolings"]["mean"]["transfer"], run.read("transfer"))
@@ -387,10 +386,11 @@ def test_the_summary_shows_both(base, tmp_path):
 
 def test_solvers_have_results_of_their_own(base, tmp_path, monkeypatch):
     monkeypatch.setattr(solvers, "MAX_EPOCH", 4)
-    run = report.judge_transfer(finished(tmp_path / "runs" / "one"), "senteval")
-    assert run.has("transfer_senteval") and not run.has("transfer")
-    assert len(tables.transfer_table([run], published=False)) == 0
-    assert len(tables.transfer_table([run], published=False, solver="senteval")) == 2
+    run = report.judge_transfer(finished(tmp_path / "runs" / "one"))
+    assert run.read("transfer")["solver"] == "senteval"
+    frame = results.from_runs([run])
+    assert len(tables.transfer_table(frame, published=False, solver="fast")) == 0
+    assert len(tables.transfer_table(frame, published=False)) == 2
 
 
 def test_command_line_of_an_encoder(base, tmp_path, capsys):

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from hncse.errors import HncseError
-from hncse.evaluation import inline, results
+from hncse.evaluation import results
 from tests.evaluation.test_results import recordable
+from tools import readme_tables
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def folder(tmp_path):
             path = tmp_path / "runs" / f"{loss}{temperature}{seed}"
             changed = {"loss": loss, "temperature": temperature, "score": score + seed * (1 + score / 100)}
             runs.append(recordable(path, seed=seed, **changed))
-    (tmp_path / "all.csv").write_text(results.to_csv(results.rows(runs)), encoding="utf-8")
+    (tmp_path / "all.csv").write_text(results.to_csv(results.from_runs(runs)), encoding="utf-8")
     return tmp_path
 
 
@@ -30,7 +31,7 @@ def place(words: str) -> str:
 
 
 def test_a_table_is_written_into_its_place(folder):
-    text = inline.filled(place("sts all.csv"), folder)
+    text = readme_tables.filled(place("sts all.csv"), folder)
     assert text.startswith("Before.\n\n<!-- table sts all.csv -->\n| method") and text.endswith("-->\nAfter.")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows[-3:]] == ["`simcse`, τ = 0.1", "`pm-fixed`", "`simcse`, τ = 0.2"]
@@ -38,8 +39,8 @@ def test_a_table_is_written_into_its_place(folder):
     assert cells["`pm-fixed`"]["against simcse"] == "+1.52 [+1.48, +1.55], better"
     assert cells["`pm-fixed`"]["avg"].startswith("63.1") and cells["`pm-fixed`"]["seeds"] == "3"
     assert "backbone" not in cells["`pm-fixed`"] and "old" not in text
-    assert inline.filled(text, folder) == text
-    assert "pm-fixed" not in inline.filled(place("sts all.csv methods=simcse"), folder)
+    assert readme_tables.filled(text, folder) == text
+    assert "pm-fixed" not in readme_tables.filled(place("sts all.csv methods=simcse"), folder)
 
 
 @pytest.mark.parametrize(
@@ -54,20 +55,20 @@ def test_a_table_is_written_into_its_place(folder):
 )
 def test_what_cannot_be_filled_is_said(folder, words, message):
     with pytest.raises(HncseError, match=message):
-        inline.filled(place(words), folder)
+        readme_tables.filled(place(words), folder)
 
 
 def test_the_command_checks_and_writes(folder, capsys):
     page = folder / "page.md"
     page.write_text(place("sts all.csv"), encoding="utf-8")
-    assert inline.main([str(page), "--check"]) == 1
+    assert readme_tables.main([str(page), "--check"]) == 1
     assert "does not match its results" in capsys.readouterr().out and "old" in page.read_text(encoding="utf-8")
-    assert inline.main([str(page)]) == 0 and inline.main([str(page), "--check"]) == 0
+    assert readme_tables.main([str(page)]) == 0 and readme_tables.main([str(page), "--check"]) == 0
     assert "as it must be" in capsys.readouterr().out
-    assert inline.main([str(folder / "no.md")]) == 2
+    assert readme_tables.main([str(folder / "no.md")]) == 2
 
 
 def test_the_projects_own_tables_match_their_results():
     pages = [ROOT / "README.md", ROOT / "hncse" / "kit" / "encoder" / "README.md"]
     assert all("<!-- table " in page.read_text(encoding="utf-8") for page in pages)
-    assert inline.main([*map(str, pages), "--check"]) == 0
+    assert readme_tables.main([*map(str, pages), "--check"]) == 0
