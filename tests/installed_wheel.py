@@ -86,7 +86,7 @@ def run(name: str, python: str, env: dict[str, str], empty: Path) -> bool:
     """Execute a notebook as papermill does, and say what it showed."""
     copy(ROOT / "notebooks" / f"{name}.ipynb", empty)
     out, began = empty / f"{name}-out.ipynb", time.perf_counter()
-    words = ["--kernel", "python3", "--no-progress-bar", "--log-level", "ERROR", "--execution-timeout", "600"]
+    words = ["--kernel", "python3", "--no-progress-bar", "--log-level", "ERROR", "--execution-timeout", "3600"]
     done = subprocess.run(
         [python, "-m", "papermill", f"{name}.ipynb", out, *words],
         cwd=empty, env=env, capture_output=True, text=True, check=False,
