@@ -11,9 +11,12 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, command, unknown
+
+if TYPE_CHECKING:
+    from hncse.runs import Run
 
 __all__ = ["COMMANDS", "encode", "main"]
 
@@ -22,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train an encoder and write a run folder", "hncse.training:main"),
     "encode": ("write the embeddings of a file of sentences", "hncse.cli:encode"),
     "sts": ("score an encoder on the STS tasks", "hncse.evaluation.sts:main"),
-    "transfer": ("score an encoder on SentEval's transfer tasks", "hncse.evaluation.transfer:main"),
+    "transfer": ("score an encoder on SentEval's transfer tasks", "hncse.cli:transfer"),
     "probe": ("score an encoder on the embedded probe", "hncse.evaluation.probe:main"),
     "triplets": ("score an encoder on counterfactual NLI and image captions", "hncse.evaluation.triplets:main"),
     "audit": ("measure guards against false negatives on the probe", "hncse.evaluation.audit:main"),
@@ -65,6 +68,68 @@ def _overview() -> Iterator[str]:
     width = max(map(len, COMMANDS))
     yield from (f"  {name:{width}}  {text}" for name, (text, _) in COMMANDS.items())
     yield "\n`hncse SUBCOMMAND --help` explains each."
+
+
+@command
+def transfer(arguments: list[str] | None = None) -> int:
+    """Score an encoder, or a run and the encoder it began with, on the transfer tasks; returns the exit code."""
+    from hncse.data import senteval
+    from hncse.evaluation import open_encoder
+    from hncse.evaluation import transfer as tasks
+
+    options = _transfer_parser(senteval.TRANSFER_TASKS, senteval.OTHER_FILES_HELP).parse_args(arguments)
+    if options.solver not in tasks.SOLVERS:
+        raise unknown("solver", options.solver, tasks.SOLVERS)
+    for task in options.tasks or ():  # a typo is an error before anything is loaded
+        senteval.transfer_present(task)
+    encoder, run = open_encoder(options.encoder, options.pooling)
+    settings = {
+        "batch_size": options.batch_size,
+        "cache": not options.no_cache,
+        "device": options.device,
+        "on_task": lambda task: sys.stderr.write(f"{task} ") and sys.stderr.flush(),
+        "allow_other_files": options.allow_other_files,
+    }
+    if run is not None and options.pooling is None and options.tasks is None:  # else not the run's own table
+        scores = _transfer_of_run(run, options.solver, settings)
+    else:
+        name = run.name if run else options.encoder
+        scores = {name: tasks.evaluate_full(encoder, options.tasks, options.solver, **settings)}
+    sys.stderr.write("\n")
+    sys.stdout.write("\n\n".join("\n".join(tasks.table(result, name)) for name, result in scores.items()) + "\n")
+    if options.json:
+        from hncse.files import write_json
+
+        write_json(options.json, next(iter(scores.values())))
+    return 0
+
+
+def _transfer_parser(tasks: tuple[str, ...], other_files: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hncse transfer",
+        description="Score an encoder on SentEval's seven transfer tasks: linear classifiers on frozen embeddings.",
+    )
+    add = parser.add_argument
+    add("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    add("--solver", default="senteval", help="senteval (default): its Adam schedule to the letter; or fast")
+    add("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(tasks)}; default: all")
+    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
+    add("--batch-size", type=int, help="sentences in a forward pass")
+    add("--device", help="where classifiers are trained, for example cuda (default cpu)")
+    add("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")
+    add("--json", type=Path, help="write the result there as well")
+    add("--allow-other-files", action="store_true", default=None, help=other_files)
+    return parser
+
+
+def _transfer_of_run(run: Run, solver: str, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A run's scores, written into it, and those of the encoder it began with."""
+    from hncse.evaluation import report, results
+
+    report.judge_transfer(run, solver, **settings)
+    after = report.transfer_of(results.transfer_results(run), solver)
+    before = report.transfer_of(run.read("baseline")["poolings"][run.config["pooling"]], solver)
+    return {run.name: after or {}, f"{run.config['parameters']['encoder']} before training": before or {}}
 
 
 @command

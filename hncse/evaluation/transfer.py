@@ -11,18 +11,15 @@ its accuracy ×100 on test rows is the score (`hncse.evaluation.solvers` lays th
 Each result carries ``dev`` beside ``acc``: the accuracy by which the strength was chosen. It is no result; the released
 code of HNCSE prints it as one.
 
-``python -m hncse.evaluation.transfer RUN_OR_ENCODER`` prints the table and writes transfer.json into a run. Taught
+``hncse transfer RUN_OR_ENCODER`` prints the table and writes transfer.json into a run. Taught
 in notebooks/06_transfer_table.ipynb.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,14 +27,13 @@ from numpy.typing import NDArray
 
 from hncse.data import senteval
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
-from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import Encoder, embed, open_encoder
+from hncse.errors import HncseError, unknown
+from hncse.evaluation import Encoder, embed
 
 if TYPE_CHECKING:
     import torch
 
     from hncse.evaluation.solvers import Choice, Fit
-    from hncse.runs import Run
 
 __all__ = [
     "SOLVERS",
@@ -355,70 +351,3 @@ def _average_interval(results: dict[str, Any]) -> list[float]:
 
 def _span(span: list[float]) -> str:
     return f"[{span[0]:.1f}, {span[1]:.1f}]"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hncse.evaluation.transfer",
-        description="Score an encoder on SentEval's seven transfer tasks: linear classifiers on frozen embeddings.",
-    )
-    parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument(
-        "--solver", default="senteval", help="senteval (default): its Adam schedule to the letter; or fast"
-    )
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(TRANSFER_TASKS)}; default: all")
-    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
-    parser.add_argument("--batch-size", type=int, help="sentences in a forward pass")
-    parser.add_argument("--device", help="where classifiers are trained, for example cuda (default cpu)")
-    parser.add_argument("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")
-    parser.add_argument("--json", help="write the result there as well")
-    parser.add_argument("--allow-other-files", action="store_true", default=None, help=senteval.OTHER_FILES_HELP)
-    return parser
-
-
-@command
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns its exit code."""
-    options = _parser().parse_args(arguments)
-    _check_solver(options.solver)
-    for task in options.tasks or ():  # a typo is an error before anything is loaded
-        senteval.transfer_present(task)
-    encoder, run = open_encoder(options.encoder, options.pooling)
-    settings = {
-        "batch_size": options.batch_size,
-        "cache": not options.no_cache,
-        "device": options.device,
-        "on_task": _progress,
-        "allow_other_files": options.allow_other_files,
-    }
-    if run is not None and options.pooling is None and options.tasks is None:  # else not the run's own table
-        results = _run_results(run, options.solver, settings)
-    else:
-        name = run.name if run else options.encoder
-        results = {name: evaluate_full(encoder, options.tasks, options.solver, **settings)}
-    sys.stderr.write("\n")
-    sys.stdout.write("\n\n".join("\n".join(table(result, name)) for name, result in results.items()) + "\n")
-    if options.json:
-        from hncse.files import write_json
-
-        write_json(Path(options.json), next(iter(results.values())))
-    return 0
-
-
-def _run_results(run: Run, solver: str, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """A run's scores, written into it, and those of the encoder it began with."""
-    from hncse.evaluation import report, results
-
-    report.judge_transfer(run, solver, **settings)
-    after = report.transfer_of(results.transfer_results(run), solver)
-    before = report.transfer_of(run.read("baseline")["poolings"][run.config["pooling"]], solver)
-    return {run.name: after or {}, f"{run.config['parameters']['encoder']} before training": before or {}}
-
-
-def _progress(task: str) -> None:
-    sys.stderr.write(f"{task} ")
-    sys.stderr.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

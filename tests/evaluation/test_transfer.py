@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hncse import cli
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError
 from hncse.evaluation import report, results, solvers, tables, transfer
@@ -343,7 +344,7 @@ def finished(path: Path) -> Run:
 
 def test_a_run_is_scored_before_and_after_and_the_table_shows_both(base, tmp_path, capsys):
     run = finished(tmp_path / "runs" / "one")
-    assert transfer.main([str(run.path), "--solver", "fast"]) == 0
+    assert cli.main(["transfer", str(run.path), "--solver", "fast"]) == 0
     out = capsys.readouterr().out
     assert "Transfer: one, split test, pooling mean, solver fast" in out and "before training" in out
     assert "CR: 2 empty lines count as sentences" in out
@@ -395,8 +396,8 @@ def test_solvers_have_results_of_their_own(base, tmp_path, monkeypatch):
 
 def test_command_line_of_an_encoder(base, tmp_path, capsys):
     folder = str(tiny.folder(tmp_path).rename(tmp_path / "mine"))
-    assert transfer.main([folder, "--tasks", "CR", "TREC", "--json", str(tmp_path / "r.json")]) == 0
+    assert cli.main(["transfer", folder, "--tasks", "CR", "TREC", "--json", str(tmp_path / "r.json")]) == 0
     assert "avg" not in capsys.readouterr().out
     assert set(json.loads((tmp_path / "r.json").read_text())["tasks"]) == {"CR", "TREC"}
-    assert transfer.main([folder, "--tasks", "RC"]) == 2
+    assert cli.main(["transfer", folder, "--tasks", "RC"]) == 2
     assert "unknown transfer task 'RC'" in capsys.readouterr().err
