@@ -5,7 +5,7 @@ Writes into the run folder, and reads from there what is already done:
     probe.json, sts.json    the trained encoder
     transfer.json           the trained encoder, where `judge_transfer` was asked for it
     baseline.json           the encoder before training: [CLS] and mean pooling; transfer with the run's own pooling
-    summary.md              all of it as tables; `python -m hncse.runs latest` prints it
+    summary.md              all of it as tables; `hncse runs latest` prints it
 """
 
 from __future__ import annotations

@@ -151,13 +151,13 @@ def from_csv(path: str | Path) -> pd.DataFrame:
 
     path = Path(path)
     if not path.is_file():
-        raise HncseError(f"{path} is not there; `python -m hncse.evaluation.results --csv {path}` makes it from runs")
+        raise HncseError(f"{path} is not there; `hncse results --csv {path}` makes it from runs")
     wide = pd.read_csv(path, dtype=str, keep_default_na=False)
     lacking = [name for name in _NEEDED if name not in wide]
     if lacking:
         raise HncseError(
             f"{path} is no table of results: it has no column {', '.join(lacking)}; "
-            "`python -m hncse.evaluation.results --csv FILE` writes one from run folders"
+            "`hncse results --csv FILE` writes one from run folders"
         )
     if strange := [name for name in wide if name not in COLUMNS]:
         warnings.warn(f"{path}: columns this version does not know are left out: {', '.join(strange)}", stacklevel=2)
@@ -477,16 +477,14 @@ def _cell(value: Any) -> str:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hncse.evaluation.results", description="Write the results of finished runs as one CSV."
-    )
+    parser = argparse.ArgumentParser(prog="hncse results", description="Write the results of finished runs as one CSV.")
     parser.add_argument("--runs", type=Path, nargs="+", help="folders of runs (default: HNCSE_RUNS or runs/)")
     parser.add_argument("--csv", type=Path, help="file to write (default: standard output)")
     options = parser.parse_args(arguments)
     frame = load(options.runs)
     trained = frame[frame["kind"] == "trained"]
     if not len(trained):
-        raise HncseError("there is no finished run; `python -m hncse.sweep` makes some")
+        raise HncseError("there is no finished run; `hncse sweep` makes some")
     if options.csv is None:
         sys.stdout.write(to_csv(frame))
     else:

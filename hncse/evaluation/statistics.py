@@ -12,7 +12,7 @@ sts.json (`hncse.evaluation.sts.bootstrap_interval`).
 Student's t assumes scores that are normal over seeds. Beside it stands the bootstrap-t
 (`hncse.evaluation.resampling.bootstrap_t`), which does not, from six seeds on.
 
-``python -m hncse.evaluation.statistics --baseline simcse`` prints the verdicts for the runs there are, each training
+``hncse statistics --baseline simcse`` prints the verdicts for the runs there are, each training
 for itself (``--across``: all trainings of one encoder and corpus together); ``--seeds-needed EFFECT --sd SD`` counts
 seeds. Taught in notebooks/07_is_it_real.ipynb.
 """
@@ -788,13 +788,13 @@ def _check_probe(scored: pd.DataFrame, measure: str) -> None:
     if measure.startswith("probe") and len(versions) > 1:
         raise HncseError(
             f"{' and '.join(versions['run'])} were scored on different versions of the probe; score the older again: "
-            "python -m hncse.evaluation.probe RUN"
+            "hncse probe RUN"
         )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m hncse.evaluation.statistics",
+        prog="hncse statistics",
         description="Compare methods with a baseline over seeds, or count the seeds that an effect takes.",
     )
     add = parser.add_argument

@@ -7,7 +7,7 @@ Ours with seeds, intervals and verdicts, untrained encoders, and published rows 
 mean over the seeds of runs that are alike in everything else. Its interval is Student's t over seeds; one seed has
 none. Published transfer results are SentEval's, so only those of the solver ``senteval`` stand beside them.
 
-``python -m hncse.evaluation.tables`` writes every table of a set of runs.
+``hncse tables`` writes every table of a set of runs.
 """
 
 from __future__ import annotations
@@ -649,7 +649,7 @@ def write(
         HncseError: No run is finished.
     """
     if not (frame["kind"] == "trained").any():
-        raise HncseError("there is no finished run; `python -m hncse.sweep` makes some")
+        raise HncseError("there is no finished run; `hncse sweep` makes some")
     made = everything(frame, baseline, published)
     texts = {f"{table.name}.{ending}": FORMATS[ending](table) for table in made for ending in formats}
     texts |= {"verdicts.md": verdicts(frame, baseline), "results.csv": results.to_csv(frame) if rows else ""}
@@ -674,7 +674,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The options of the command line."""
     options = argparse.ArgumentParser(
-        prog="python -m hncse.evaluation.tables",
+        prog="hncse tables",
         description="Write every table of a set of runs: STS, transfer, probe, STS-B dev, verdicts.",
     )
     options.add_argument("--runs", type=Path, nargs="+", help="folders of runs (default: HNCSE_RUNS or runs/)")
