@@ -20,6 +20,7 @@ import logging
 import math
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -199,12 +200,18 @@ def _code(kind: type) -> list[str]:
     texts = []
     for base in kind.__mro__:
         if base.__module__.partition(".")[0] not in ("builtins", "torch", "typing"):
-            try:
-                texts.append(inspect.getsource(base))
-            except (OSError, TypeError):  # typed into an interpreter
-                methods = [member.__code__ for member in vars(base).values() if isinstance(member, FunctionType)]
-                texts += [f"{code.co_name} {code.co_code.hex()} {code.co_names} {code.co_consts}" for code in methods]
+            file = Path(getattr(sys.modules.get(base.__module__), "__file__", None) or "")
+            texts.append(_class_source(base, file.stat().st_mtime_ns if file.is_file() else 0))
     return texts
+
+
+@functools.lru_cache(maxsize=64)
+def _class_source(kind: type, _changed_ns: int) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # typed into an interpreter
+        methods = [member.__code__ for member in vars(kind).values() if isinstance(member, FunctionType)]
+        return repr([(code.co_name, code.co_code.hex(), code.co_names, code.co_consts) for code in methods])
 
 
 def _distinct(sentences: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
