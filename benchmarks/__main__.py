@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 TOPICS = ("loss-step", "loss-share", "training", "length-groups", "encoding", "transfer", "transfer-encoding", "mining")
+#: The module that measures a topic names it as well.
+MODULES = {
+    "loss_step": "loss-step", "loss_share": "loss-share", "training_speed": "training", "encode_speed": "encoding",
+    "transfer_speed": "transfer",
+}  # fmt: skip
 
 
 def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], str]]]:
@@ -41,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of each library (default 1)")
     parser.add_argument("--output", default=str(Path(__file__).with_name("results.json")), help="where figures go")
     options = parser.parse_args(arguments)
-    for topic in options.topics:
+    topics = [MODULES.get(topic, topic) for topic in options.topics]
+    for topic in topics:
         if topic not in TOPICS:
             sys.stderr.write(f"error: unknown topic {topic!r}; valid topics are {', '.join(TOPICS)}\n")
             return 2
@@ -56,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         flush=True,
     )
     for name, run in _topics(options.quick).items():
-        if not options.topics or name in options.topics:
+        if not topics or name in topics:
             results[name], table = run()
             print(table, flush=True)
             _write(Path(options.output), results)

@@ -122,3 +122,12 @@ def test_the_command_writes_figures_without_names_of_machines_or_places(
     assert all(r["peak_bytes"] > 0 for r in results["loss-step"])
     assert "| 8 | hnm-as-released |" in capsys.readouterr().out
     assert command.main(["losses"]) == 2
+
+
+def test_a_topic_goes_by_its_modules_name_as_well(tmp_path, monkeypatch, capsys) -> None:
+    measured: list[str] = []
+    topics = {name: lambda name=name: (measured.append(name) or [], f"## {name}") for name in command.TOPICS}
+    monkeypatch.setattr(command, "_topics", lambda quick: topics)
+    monkeypatch.setattr(command, "_prepare", lambda threads: None)
+    assert command.main(["training_speed", "mining", "--output", str(tmp_path / "results.json")]) == 0
+    assert measured == ["training", "mining"]
