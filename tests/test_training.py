@@ -145,8 +145,8 @@ def test_edited_losses_are_new_code(tmp_path: Path) -> None:
     assert "7.0" not in before and "[7.0, 7.0]" in after and before.split()[0] != after.split()[0]
 
 
-# Fingerprints of the corpus and encoder of the recorded sweep, which itself holds their first 16 digits; the test marked
-# real makes them from the files.
+# Fingerprints of the corpus and encoder of the recorded sweep, which itself holds their first 16 digits; the test
+# marked real makes them from the files.
 WIKIPEDIA_6400 = "948166b960c6514b6906a2cd1b0b9cf43d0f9947aeb190e64c110fb1cae28211"
 KIT = "10f783ccf329a6c4e24ffd9f010bea6a450cbbe3910f8010b965edfcb3afc3e9"
 
