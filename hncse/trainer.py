@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Contrastive", "ContrastiveTrainer", "Progress", "Sentences", "Watch", "fit"]
 
 _LOG = logging.getLogger(__name__)
+_DISK_WORDS = ("os error", "inline_container", "iostream error")  # safetensors', then torch's, of a disk that refuses
 _STATE, _BEST, _PROGRESS = "trainer_state.json", "best.safetensors", "hncse"
 _TOKENISE = 50_000  # sentences tokenised at a time, so that a large corpus never stands in memory as Python lists
 
@@ -535,14 +536,14 @@ def _disk_troubles(run: Run, encoder: SentenceEncoder) -> Iterator[None]:
         if isinstance(error, HncseError):
             disk = "written" in text
         else:
-            disk = isinstance(error, OSError) or "os error" in text or "inline_container" in text
+            disk = isinstance(error, OSError) or any(words in text for words in _DISK_WORDS)
         if not disk:
             raise
         free = 0
         with contextlib.suppress(OSError):
             free = shutil.disk_usage(run.path).free
         need = 3 * sum(p.numel() * p.element_size() for p in encoder.parameters())  # weights and AdamW's two moments
-        reason = (getattr(error, "strerror", None) or text).splitlines()[0]
+        reason = getattr(error, "strerror", None) or text.splitlines()[0]
         raise HncseError(
             f"run folder {run.path}: {reason}. {free:,} bytes are free there, and each of two checkpoints takes about "
             f"{need:,}; with more room the same command resumes the run"
