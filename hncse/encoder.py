@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from hncse import _loading, folders
 from hncse.errors import HncseError, unknown
+from hncse.files import somebody_watches
 
 __all__ = ["POOLINGS", "UNKNOWN_SHARE", "SentenceEncoder", "pick_device"]
 
@@ -296,7 +296,7 @@ class SentenceEncoder(nn.Module):
         self.eval()
         from tqdm.auto import tqdm
 
-        show = show_progress if show_progress is not None else len(distinct) > 20_000 and _somebody_watches()
+        show = show_progress if show_progress is not None else len(distinct) > 20_000 and somebody_watches()
         try:
             with (
                 torch.inference_mode(),
@@ -434,11 +434,6 @@ def _tokenizer_text(tokenizer: Any) -> str:
     plain.no_truncation()
     plain.no_padding()
     return plain.to_str()
-
-
-def _somebody_watches() -> bool:
-    """Whether a progress bar has a reader: a terminal or a notebook; a log file would hold its every frame."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:

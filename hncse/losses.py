@@ -28,6 +28,7 @@ from hncse.miner import Mined, excluded_pairs, mine_in_batch
 from hncse.mixing import (
     EPS,
     Gram,
+    draw_pairs,
     gram,
     hard_negative_mixes,
     mixed_positives,
@@ -153,9 +154,10 @@ class ContrastiveLoss(nn.Module):
             own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
             logits = logits.masked_fill(excluded & ~own, -torch.inf)
         if hnm:
-            mixes = hard_negative_mixes(
-                g, similarity, excluded, self.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
-            )  # (N, s)
+            pairs = draw_pairs(
+                similarity, excluded, self.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
+            )
+            mixes = hard_negative_mixes(g, pairs)  # (N, s)
             diagnostics["mix_hardness"] = _finite_mean(mixes.detach())
             logits = torch.cat([logits, mixes], dim=1)  # (N, N+s)
         if extra is not None:

@@ -166,36 +166,19 @@ def draw_pairs(
     return Pairs(harder, easier, weight, valid.gather(1, slots[1]))
 
 
-def hard_negative_mixes(
-    g: Gram,
-    similarity: Tensor,
-    excluded: Tensor,
-    generator: torch.Generator,
-    *,
-    k: int,
-    s: int,
-    alpha: float | str,
-    replacement: bool,
-) -> Tensor:
+def hard_negative_mixes(g: Gram, pairs: Pairs) -> Tensor:
     """HNM: cosines of every anchor with mixes of its own hardest negatives.
 
     Args:
         g: Inner products.
-        similarity: As in `draw_pairs`, like all that follows.
-        excluded: As there.
-        generator: As there.
-        k: As there.
-        s: As there.
-        alpha: As there.
-        replacement: As there.
+        pairs: From `draw_pairs`.
 
     Returns:
         (N, s') cosines cos(z1_i, g_im), ``-inf`` where an anchor has too few negatives for a pair.
     """
-    pairs = draw_pairs(similarity, excluded, generator, k=k, s=s, alpha=alpha, replacement=replacement)
     a, b, weight, whole = pairs
     if not a.numel():
-        return similarity.new_empty(a.shape)
+        return g.z1_x.new_empty(a.shape)
     n = len(g.norm1)
     z1_a, z1_b = g.z1_x.gather(1, torch.cat([a, b], dim=1)).chunk(2, dim=1)  # (N, s')
     entries = torch.stack([a * (n + 1), b * (n + 1), a * n + b])  # (3, N, s') into the flattened x_x
@@ -287,10 +270,10 @@ def study_weights(
 ) -> tuple[Tensor, Tensor]:
     """PM: draw (w1, w2) as the last trial of the released study does, which is the one that trains.
 
-    The released code asks optuna's TPE sampler for 2,000 trials and keeps the last. Simulated with its objective, half
-    of the late trials (0.26 to 0.75, by optuna's version and the batch) lie within 5° of the optimum, and the others
-    are spread over the whole square. So: with probability 1/2 the optimum's angle plus a uniform ±5°, else uniform on
-    [0,2]².
+    The released code asks optuna's TPE sampler for 2,000 trials and keeps the last. A simulation of that sampler with
+    its objective (made once, with optuna, which the kit does not need) found about half of the late trials within 5°
+    of the optimum and the others spread over the whole square. So: with probability 1/2 the optimum's angle plus a
+    uniform ±5°, else uniform on [0,2]².
 
     Args:
         g: As in `search_weights`.

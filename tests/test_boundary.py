@@ -86,9 +86,10 @@ def test_mixes_equal_the_equations_and_the_losses(degrees, case):
     mined = miner.mine_in_batch(g.cosine, excluded)
     a, b = mixing.mixing_weights(mined, made.positive.weights, detach=True)
     assert made.positive.cosine == pytest.approx(float(mixing.mixed_positives(g, mined.index, a, b)[0, 0]), abs=1e-10)
-    drawn = mixing.hard_negative_mixes(
-        g, g.cosine, excluded, torch.Generator().manual_seed(0), k=3, s=99, alpha=0.5, replacement=False
+    pairs = mixing.draw_pairs(
+        g.cosine, excluded, torch.Generator().manual_seed(0), k=3, s=99, alpha=0.5, replacement=False
     )
+    drawn = mixing.hard_negative_mixes(g, pairs)
     assert np.allclose(sorted(m.cosine for m in made.negatives), sorted(drawn[0].tolist()), atol=1e-10)
 
 
@@ -153,9 +154,10 @@ def test_a_films_mixes_are_those_of_a_training_with_the_runs_own_options(tmp_pat
         if moment.mixes.case == "A":
             assert np.degrees(np.arctan2(b, a)) == pytest.approx(float(out["mix_angle"]), abs=1e-5)
         loss.step = moment.step * settings.get("accumulate", 1)
-        drawn = mixing.hard_negative_mixes(
-            g, g.cosine, excluded, loss.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
+        pairs = mixing.draw_pairs(
+            g.cosine, excluded, loss.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
         )
+        drawn = mixing.hard_negative_mixes(g, pairs)
         assert np.allclose(sorted(m.cosine for m in moment.mixes.negatives), sorted(drawn[0].tolist()), atol=1e-10)
     between = film.between("run", 5.0)
     assert [m.weights for m in between.synthetic] == [m.weights for m in film.at("run", 5).synthetic]

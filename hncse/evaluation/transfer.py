@@ -29,6 +29,7 @@ from hncse.data import senteval
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError, unknown
 from hncse.evaluation import Encoder, embed
+from hncse.evaluation.results import SOLVERS
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,6 @@ __all__ = [
     "topics",
 ]
 
-SOLVERS = ("fast", "senteval")
 #: l2 strengths tried. ``fast`` first divides features by the root of their mean variance, ``senteval`` does not.
 STRENGTHS = {"fast": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), "senteval": (1e-5, 1e-4, 1e-3, 1e-2)}
 

@@ -324,9 +324,7 @@ class _Texts:
 
 def _ones(rows: NDArray[np.uint64]) -> Integers:
     """Bits set in each row of (c, w) words."""
-    if hasattr(np, "bitwise_count"):  # numpy 2
-        return np.bitwise_count(rows).sum(axis=1, dtype=np.int64)
-    return np.unpackbits(rows.view(np.uint8), axis=1).sum(axis=1, dtype=np.int64)
+    return np.bitwise_count(rows).sum(axis=1, dtype=np.int64)
 
 
 # --- a threshold read off labelled sentences
