@@ -12,9 +12,9 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from benchmarks import text
 from benchmarks.measure import Action, interleaved, markdown
 from hncse import losses
-from hncse._loading import KIT
 from hncse.encoder import SentenceEncoder
-from hncse.trainer import Contrastive
+from hncse.encoder.loading import KIT
+from hncse.training.trainer import Contrastive
 
 __all__ = ["encoder", "measure", "training_step"]
 

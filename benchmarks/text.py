@@ -34,7 +34,7 @@ def repeated(n: int, seed: int = 0) -> tuple[list[str], str]:
 
 
 def _pseudo(n: int, seed: int) -> list[str]:
-    from hncse._loading import KIT
+    from hncse.encoder.loading import KIT
 
     vocabulary = (KIT / "vocab.txt").read_text(encoding="utf-8").split()
     starts = np.array([w for w in vocabulary if w.isalpha() and w.isascii()])

@@ -16,9 +16,9 @@ import torch
 from benchmarks import text
 from benchmarks.loss_share import BATCH, LENGTH, encoder, training_step
 from benchmarks.measure import Action, interleaved, markdown, ratio, spread
-from hncse import losses, trainer
-from hncse._loading import KIT
-from hncse.training import TrainingConfig, train
+from hncse import losses
+from hncse.encoder.loading import KIT
+from hncse.training import TrainingConfig, train, trainer
 
 __all__ = ["measure", "measure_groups", "ours", "theirs"]
 

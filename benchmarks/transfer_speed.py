@@ -155,7 +155,7 @@ def _made_up(name: str, width: int) -> tuple[Rows, TransferTask]:
 def _one(solver: str, kind: str) -> dict[str, Any]:
     """Run one solver over the suite and say what it took."""
     if kind == "kit":
-        from hncse.embedding_cache import cached_encode
+        from hncse.data.embedding_cache import cached_encode
         from hncse.encoder import SentenceEncoder
 
         tasks = [load_task(name) for name in TRANSFER_TASKS]

@@ -248,14 +248,14 @@ def _cache() -> list[Finding]:
 
 
 def _hub(timeout: float) -> Finding:
-    from hncse import hub
+    from hncse import files
 
-    if hub.reachable(timeout):
-        return Finding("Hugging Face hub", "good", f"{hub.endpoint()} answers", "any encoder and data set can be named")
+    if files.hub_answers(timeout):
+        return Finding("Hugging Face hub", "good", f"{files.hub()} answers", "any encoder and data set can be named")
     return Finding(
         "Hugging Face hub",
         "optional",
-        f"{hub.endpoint()} does not answer",
+        f"{files.hub()} does not answer",
         "nothing can be downloaded; the defaults need nothing",
     )
 

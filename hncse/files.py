@@ -1,4 +1,4 @@
-"""Files written whole or not at all, paths as people type them, and what the kit's own source says of a result.
+"""Files written whole or not at all, paths as people type them, the hub, and a hash of the kit's own source.
 
 Nothing here imports more of the kit than its errors.
 """
@@ -13,15 +13,19 @@ import json
 import os
 import re
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from hncse.errors import HncseError
 
 __all__ = [
     "expand",
+    "hub",
+    "hub_answers",
     "is_leftover",
     "somebody_watches",
     "source_hash",
@@ -179,3 +183,29 @@ def _form(node: Any) -> str:
 def somebody_watches() -> bool:
     """Whether a progress bar has a reader: a terminal or a notebook; a log file would hold its every frame."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+def hub() -> str:
+    """Address of the hub: ``$HF_ENDPOINT`` or the public one."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def hub_answers(timeout: float = 3.0) -> bool:
+    """Whether the hub can be asked at all, known in seconds.
+
+    The hub's own client retries for half a minute before it gives up; without a network the cache is all there is.
+
+    Args:
+        timeout: Longest wait for a connection, seconds.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return False
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True  # only the proxy can tell
+    parts = urlsplit(hub())
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=timeout):
+            return True
+    except OSError:
+        return False

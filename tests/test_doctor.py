@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hncse import doctor, hub, runs
+from hncse import doctor, files, runs
 from hncse.doctor import Finding
 
 
@@ -32,7 +32,7 @@ def test_the_hub_is_asked_briefly_and_its_silence_is_no_error(monkeypatch):
     found = by_name(doctor.examine(timeout=0.2))["Hugging Face hub"]
     assert found.state == "optional" and "does not answer" in found.here
     assert time.monotonic() - began < 30
-    monkeypatch.setattr(hub, "reachable", lambda timeout: True)
+    monkeypatch.setattr(files, "hub_answers", lambda timeout: True)
     assert by_name(doctor.examine())["Hugging Face hub"].state == "good"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hncse import SentenceEncoder, _loading
-from hncse.encoder import POOLINGS
+from hncse import SentenceEncoder
+from hncse.encoder import POOLINGS, loading
 from hncse.errors import HncseError
 from tests import tiny
 
@@ -300,10 +300,10 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_minilm_is_refused_when_it_is_not_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_loading, "MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr(loading, "MINILM_SHA256", "0" * 64)
     with pytest.raises(HncseError, match="not the published ones"):
         SentenceEncoder.from_pretrained("minilm")
-    monkeypatch.setattr(_loading.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(HncseError, match="pip install"):
         SentenceEncoder.from_pretrained("minilm")
 
@@ -349,6 +349,6 @@ def test_bad_dropout_and_a_file_for_a_folder(tmp_path: Path) -> None:
     with pytest.raises(HncseError, match="dropout is 1.5"):
         SentenceEncoder.from_pretrained("kit", dropout=1.5)
     file = tmp_path / "weights.safetensors"
-    shutil.copy(_loading.KIT / "model.safetensors", file)
+    shutil.copy(loading.KIT / "model.safetensors", file)
     with pytest.raises(HncseError, match="is a file"):
         SentenceEncoder.from_pretrained(file)

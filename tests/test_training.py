@@ -21,10 +21,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hncse import SentenceEncoder, files, presets, runs, trainer, training
+from hncse import SentenceEncoder, files, presets, runs, training
 from hncse.data import corpora
 from hncse.errors import HncseError
-from hncse.training import TrainingConfig, train
+from hncse.training import TrainingConfig, train, trainer
 from tests import tiny
 
 TEXTS = tiny.sentences(96)
@@ -368,7 +368,7 @@ def test_mined_negatives_of_a_file_train(tmp_path: Path) -> None:
 
 
 def test_a_mined_negative_that_is_the_anchor_shares_its_group(tmp_path: Path) -> None:
-    from hncse.trainer import Sentences
+    from hncse.training.trainer import Sentences
 
     encoder = tiny.encoder()
     data = Sentences(encoder, TEXTS[:4], 16, [TEXTS[2], TEXTS[9], TEXTS[2], TEXTS[0]])

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hncse.data.text import Markup, markdown, table
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import results, tables
 from hncse.files import write_text
 from hncse.presets import PRESETS
-from hncse.text import Markup, markdown, table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hncse import data, hub
+from hncse import data, files
 from hncse.data import docstrings, readers, remote
 from hncse.data.readers import Bad, Tally, Value
 from hncse.errors import HncseError, unknown
@@ -322,7 +322,7 @@ def _fetch_wiki1m(path: Path) -> None:
             fresh = remote.download(_WIKI1M, work)
             lines = sum(1 for _ in readers.read(fresh))
             if lines not in _WIKI1M_LINES:
-                raise remote.Unavailable(f"the file at {hub.endpoint()} has {lines:,} lines instead of 1,000,000")
+                raise remote.Unavailable(f"the file at {files.hub()} has {lines:,} lines instead of 1,000,000")
             fresh.replace(path)
     except remote.Unavailable as error:
         raise HncseError(

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hncse import hub
+from hncse import files
 from hncse.errors import HncseError
 
 __all__ = ["REPOSITORY", "Unavailable", "download", "look_up", "rows", "work_folder"]
@@ -56,17 +56,17 @@ def look_up(repository: str, filename: str, token: bool | None = False) -> Any:
     import huggingface_hub
     from huggingface_hub.utils import EntryNotFoundError, RepositoryNotFoundError
 
-    url = huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=hub.endpoint())
+    url = huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=files.hub())
     try:
         return huggingface_hub.get_hf_file_metadata(url, timeout=_PATIENCE, token=token)
     except EntryNotFoundError:
         return None
     except RepositoryNotFoundError as error:
-        raise Unavailable(f"{hub.endpoint()} has no public dataset {repository!r}") from error
+        raise Unavailable(f"{files.hub()} has no public dataset {repository!r}") from error
     except Exception as error:  # the library's network errors changed their types with every major version
         if (response := getattr(error, "response", None)) is not None:
             _refuse_long_waits(response)
-        raise Unavailable(f"{hub.endpoint()} cannot be reached ({_reason(error)})") from error
+        raise Unavailable(f"{files.hub()} cannot be reached ({_reason(error)})") from error
 
 
 def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
@@ -91,9 +91,9 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
 
     facts = look_up(repository, filename)
     if facts is None:
-        raise Unavailable(f"{hub.endpoint()}: dataset {repository} has no file {filename!r}")
+        raise Unavailable(f"{files.hub()}: dataset {repository} has no file {filename!r}")
     path = folder / Path(filename).name
-    url = huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=hub.endpoint())
+    url = huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=files.hub())
     failures = 0
     with tqdm(total=facts.size, unit="B", unit_scale=True, desc=path.name) as bar:
         while True:
@@ -108,13 +108,13 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
             except Exception as error:  # the types of the client's errors changed with every major version
                 failures = failures + 1 if bar.n <= before else 0
                 if failures >= _ATTEMPTS:
-                    raise Unavailable(f"{filename} did not arrive from {hub.endpoint()} ({_reason(error)})") from error
+                    raise Unavailable(f"{filename} did not arrive from {files.hub()} ({_reason(error)})") from error
                 time.sleep(1)
     if facts.size is not None and path.stat().st_size != facts.size:
         size = f"{path.stat().st_size:,} of {facts.size:,} bytes"
-        raise Unavailable(f"{filename} did not arrive whole from {hub.endpoint()} ({size})")
+        raise Unavailable(f"{filename} did not arrive whole from {files.hub()} ({size})")
     if facts.etag and _SHA256.fullmatch(facts.etag) and _sha256(path) != facts.etag:
-        raise Unavailable(f"{filename} arrived damaged from {hub.endpoint()}: its sha256 is not {facts.etag[:12]}…")
+        raise Unavailable(f"{filename} arrived damaged from {files.hub()}: its sha256 is not {facts.etag[:12]}…")
     return path
 
 
@@ -138,7 +138,7 @@ def _receive(url: str, path: Path, bar: Any) -> None:
                 if (seconds := time.monotonic() - began) >= _WINDOW:
                     if received < _FLOOR * seconds:
                         raise Unavailable(
-                            f"{hub.endpoint()} sent {received:,} bytes of {path.name} in {seconds:.0f} seconds, which "
+                            f"{files.hub()} sent {received:,} bytes of {path.name} in {seconds:.0f} seconds, which "
                             "would take for ever: given up"
                         )
                     began, received = time.monotonic(), 0
@@ -149,7 +149,7 @@ def _refuse_long_waits(response: Any) -> None:
     too_long = int(wait) > _LONGEST_WAIT if wait.isdigit() else response.status_code == 429
     if response.status_code in (429, 503) and too_long:
         when = f"in {int(wait):,} seconds" if wait.isdigit() else "later"
-        raise Unavailable(f"{hub.endpoint()} is busy (status {response.status_code}) and asks to come back {when}")
+        raise Unavailable(f"{files.hub()} is busy (status {response.status_code}) and asks to come back {when}")
 
 
 @contextlib.contextmanager
@@ -167,7 +167,7 @@ def _impatient() -> Iterator[None]:
         except Exception as error:
             timeouts += "Timeout" in type(error).__name__
             if timeouts >= _ATTEMPTS:
-                raise Unavailable(f"{hub.endpoint()} does not answer ({_ATTEMPTS} times in a row)") from error
+                raise Unavailable(f"{files.hub()} does not answer ({_ATTEMPTS} times in a row)") from error
             raise
         timeouts = 0
         _refuse_long_waits(response)

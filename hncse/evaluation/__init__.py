@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.embedding_cache import Encoder, cached_encode
+from hncse.data.embedding_cache import Encoder, cached_encode
 from hncse.errors import HncseError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def embed(
     """Embed distinct sentences for a score; a collapsed encoder has none.
 
     Args:
-        encoder: Meets every sentence once, unless its embeddings of them are on disk (`hncse.embedding_cache`).
+        encoder: Meets every sentence once, unless its embeddings of them are on disk (`hncse.data.embedding_cache`).
         sentences: n of them.
         batch_size: Passed on to ``encode``; None leaves its default.
         cache: Whether embeddings may be read from and kept on disk.

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hncse.data.embedding_cache import Encoder, cached_encode
 from hncse.data.probe import PHENOMENA, Group, fingerprint, load
-from hncse.embedding_cache import Encoder, cached_encode
 from hncse.errors import HncseError, command
 from hncse.evaluation import TIE, check_resampling, open_encoder
 from hncse.evaluation.resampling import draw_groups, interval, rate, spearman

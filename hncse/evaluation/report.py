@@ -22,12 +22,12 @@ from torch import Tensor
 from hncse import files, runs
 from hncse.data import probe as data_probe
 from hncse.data import senteval
+from hncse.data.text import markdown, table
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError, unknown
 from hncse.evaluation import probe, sts, transfer
 from hncse.evaluation.results import STS, TRANSFER, method_name, transfer_results, transfer_solver
 from hncse.runs import Run
-from hncse.text import markdown, table
 
 __all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "judged", "planes", "run_summary", "transfer_of"]
 

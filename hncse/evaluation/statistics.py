@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hncse.data.text import Markup, markdown, table
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import results
 from hncse.evaluation.resampling import NOTHING, bootstrap_t
 from hncse.presets import OPTION_NAMES, resolve
 from hncse.runs import find
-from hncse.text import Markup, markdown, table
 
 if TYPE_CHECKING:
     import pandas as pd

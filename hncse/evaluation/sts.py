@@ -50,7 +50,7 @@ def evaluate(
         batch_size: Passed on to ``encode``; None leaves its default.
         allow_other_files: Score files whose rows are not the known release's too; None asks
             ``HNCSE_OTHER_BENCHMARKS`` (1 allows them).
-        cache: Whether embeddings are read from and kept on disk (`hncse.embedding_cache`).
+        cache: Whether embeddings are read from and kept on disk (`hncse.data.embedding_cache`).
 
     Returns:
         Task → Spearman ×100, "all" aggregation. With all seven tasks also ``avg``.

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse.data import probe as data_probe
+from hncse.data.text import Markup, html, latex
+from hncse.data.text import markdown as escaped
+from hncse.data.text import table as markdown
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import literature, results, statistics
 from hncse.evaluation.results import MEASURES, STS, TRANSFER
 from hncse.files import write_text
-from hncse.text import Markup, html, latex
-from hncse.text import markdown as escaped
-from hncse.text import table as markdown
 
 if TYPE_CHECKING:
     import pandas as pd

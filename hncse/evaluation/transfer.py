@@ -66,7 +66,7 @@ def evaluate(
 
     Args:
         encoder: Its ``encode`` meets every distinct sentence of all tasks once; embeddings are kept on disk
-            (`hncse.embedding_cache`) where the encoder can be told from others by its content.
+            (`hncse.data.embedding_cache`) where the encoder can be told from others by its content.
         tasks: Among MR CR SUBJ MPQA SST2 TREC MRPC, or tasks of your own; None takes the seven.
         solver: ``"senteval"``, or ``"fast"`` for choosing among encoders; its scores (higher by 0.8 on average, by
             2 on TREC) never stand beside published ones. Tasks of your own with a few hundred rows want ``"fast"``:

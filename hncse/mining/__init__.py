@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.embedding_cache import Encoder, cached_encode
+from hncse.data.embedding_cache import Encoder, cached_encode
 from hncse.errors import HncseError, command, unknown
 from hncse.files import expand, somebody_watches, whole_file, write_json
 from hncse.mining.search import Nearest, Pool, pair_similarity, unit_rows
@@ -382,7 +382,7 @@ def calibrate(
         share: Of paraphrases, 0 to 1; they would be used as negatives.
         on: Which paraphrases: ``"close"``, ``"far"`` or ``"both"``.
         groups: Groups of a probe; None takes the embedded one.
-        cache: Whether embeddings may be read from and written to `hncse.embedding_cache`.
+        cache: Whether embeddings may be read from and written to `hncse.data.embedding_cache`.
         batch_size: Passed on to ``encode``.
 
     Raises:
@@ -835,7 +835,7 @@ def mine(
         sampling: ``"top"`` takes the most similar m that are left, ``"random"`` draws m.
         seed: Of that draw; batch and block sizes do not change it.
         batch_size: Passed on to ``encode``.
-        cache: Whether embeddings may be read from and written to `hncse.embedding_cache`.
+        cache: Whether embeddings may be read from and written to `hncse.data.embedding_cache`.
         limit: Of the corpus, the first so many sentences.
         column: Of a corpus that is a file.
         block: Sentences of the corpus searched at a time; bounds the memory of what is streamed.

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hncse.data.text import picture as plain
 from hncse.errors import HncseError
 from hncse.evaluation import results, statistics
-from hncse.text import picture as plain
 from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, styled
 
 __all__ = ["MEASURES", "ablations", "effects", "forest"]

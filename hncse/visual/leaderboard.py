@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hncse.data.text import picture as plain
 from hncse.errors import HncseError
 from hncse.evaluation import results, tables
-from hncse.text import picture as plain
 from hncse.visual import differences
 from hncse.visual.style import INK, MUTED, OKABE_ITO, figure, save, styled
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from hncse import text as escape
+from hncse.data import text as escape
 from hncse.errors import HncseError
 from hncse.files import whole_file
 from hncse.runs import Run
@@ -152,7 +152,7 @@ def finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
 
 
 def one_line(text: str, most: int | None = None) -> str:
-    """Text from outside as one line that can be drawn; see `hncse.text.picture`.
+    """Text from outside as one line that can be drawn; see `hncse.data.text.picture`.
 
     Args:
         text: A sentence or a name.

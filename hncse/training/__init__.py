@@ -46,7 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "kit": {"temperature": 0.1, "learning_rate": 1e-3, "head": False},
     "minilm": {"learning_rate": 1e-5, "head": False},
 }
-_CODE = ("encoder", "_loading", "miner", "mixing", "presets", "losses", "training", "trainer")
+_CODE = ("encoder", "miner", "mixing", "presets", "losses", "training")
 # Fields of the first recorded runs. A younger one is left out of the key at its default, so that keys stay.
 _FIRST_FIELDS = {
     "loss", "loss_options", "temperature", "encoder", "pooling", "head", "dropout", "corpus", "column", "limit",
@@ -179,8 +179,8 @@ def train(
         HncseError: A corpus too small for one batch or unreadable to the encoder, an encoder without dropout, a
             folder of that name holding something else, a full disk.
     """
-    from hncse import trainer
     from hncse.encoder import SentenceEncoder
+    from hncse.training import trainer
 
     if sentences is not None and isinstance(config.limit, DefaultLimit):
         config = dataclasses.replace(config, limit=None)
@@ -421,7 +421,3 @@ def main(arguments: list[str] | None = None) -> int:
     if os.environ.get("RANK", "0") == "0":  # torchrun's other processes are silent
         sys.stdout.write(f"{run.path}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

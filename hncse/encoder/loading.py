@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hncse import folders, hub
+from hncse import files
+from hncse.encoder import folders
 from hncse.errors import HncseError, unknown
 
 __all__ = ["KIT", "MINILM_SHA256", "dropout_fields", "load", "resolve"]
 
-KIT = Path(__file__).parent / "kit" / "encoder"
+KIT = Path(__file__).parents[1] / "kit" / "encoder"
 # all-MiniLM-L6-v2's published model.safetensors; anything else under that name is refused
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _NAMES = ("kit", "minilm")
@@ -51,7 +52,7 @@ def load(name: str, dropout: float | None = None, pooling: str | None = None) ->
         raise HncseError(f"dropout is {dropout!r}; it must lie in [0, 1) (SimCSE uses 0.1)")
     source = resolve(name)
     local = Path(source).is_dir()
-    offline = local or not hub.reachable()
+    offline = local or not files.hub_answers()
     options: dict[str, Any] = {"trust_remote_code": False} | ({"local_files_only": True} if offline else {})
     with _readable_errors(name, local), folders.quiet():
         from transformers import AutoConfig, AutoTokenizer
@@ -267,6 +268,6 @@ def _readable_errors(name: str, local: bool) -> Iterator[None]:
                 "an intact model.safetensors; pickled weights are refused)"
             ) from error
         raise HncseError(
-            f"encoder {name!r} is no folder here and could not be fetched from {hub.endpoint()}: {first} "
+            f"encoder {name!r} is no folder here and could not be fetched from {files.hub()}: {first} "
             f"Check the name and the network, or use an encoder that needs none: 'kit', 'minilm'."
         ) from error

@@ -13,8 +13,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hncse import HncseError, embedding_cache
-from hncse.embedding_cache import cached_encode, folder, key, limit_bytes
+from hncse import HncseError
+from hncse.data import embedding_cache
+from hncse.data.embedding_cache import cached_encode, folder, key, limit_bytes
 from tests import tiny
 
 

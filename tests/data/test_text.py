@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-from hncse import text
+from hncse.data import text
 from hncse.evaluation import tables
 
 HOSTILE = (

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hncse import _loading, folders
+from hncse.encoder import folders, loading
 from hncse.errors import HncseError, unknown
 from hncse.files import somebody_watches
 
@@ -106,7 +106,7 @@ class SentenceEncoder(nn.Module):
                 here, a bad value.
         """
         place = pick_device(device)
-        backbone, tokenizer, saved = _loading.load(str(name_or_path), dropout, pooling)
+        backbone, tokenizer, saved = loading.load(str(name_or_path), dropout, pooling)
         if pooling is None:
             pooling = saved.get("pooling") or ("last" if _is_causal(backbone) else "cls")
         if max_length is None and "max_length" in saved:
@@ -389,7 +389,7 @@ class SentenceEncoder(nn.Module):
         """
         config = self.backbone.config
         usual = type(config)()
-        return {n: v for n, v in _loading.dropout_fields(config).items() if v != getattr(usual, n, None)}
+        return {n: v for n, v in loading.dropout_fields(config).items() if v != getattr(usual, n, None)}
 
     def _encode_window(self, sentences: list[str], batch_size: int, out: NDArray[np.float32], bar: Any) -> Any:
         ids = self.tokenize(sentences)

@@ -1,6 +1,6 @@
 """Sentences → embeddings: float32, checked, computed once, kept in files under which nothing stale can be found.
 
-from hncse.embedding_cache import cached_encode
+from hncse.data.embedding_cache import cached_encode
 z = cached_encode(encoder, sentences)                       # (n, d) float32; the second time it is read from disk
 
 A file's name is a hash of everything that decides its content: weights, tokenizer, pooling, the code that embeds, the
@@ -180,7 +180,7 @@ def key(encoder: Encoder, sentences: Sequence[str]) -> str | None:
     if fingerprint is None:
         return None
     kind = type(encoder)
-    code = [f"{kind.__module__}.{kind.__qualname__}", *_code(kind), source_hash("encoder", "_loading")]
+    code = [f"{kind.__module__}.{kind.__qualname__}", *_code(kind), source_hash("encoder")]
     versions = [hncse.__version__, _transformers_version()]
     facts = [code, fingerprint(), getattr(encoder, "pooling", None), versions, _configuration(encoder)]
     digest = hashlib.sha256(_MARK + json.dumps(facts, sort_keys=True, default=str).encode())
