@@ -1,10 +1,11 @@
 """The benchmark files, STS and transfer: fetched once, counted, and compared with the release that everybody scores.
 
-The files lie in ``home()/senteval/downstream``, exactly as SimCSE's ``senteval.tar`` unpacks. The STS protocol and its
-counts are SimCSE's (its ``SentEval/senteval/sts.py``), which every later paper follows. Of the transfer tasks, order
+The files lie in ``home()/senteval/downstream``, exactly as SimCSE's ``senteval.tar`` unpacks; ``senteval.csv`` lists
+them with their counts and hashes. The STS protocol is SimCSE's (its ``SentEval/senteval/sts.py``), which every later
+paper follows; STS13's SMT subset has no freely available input and is never scored. Of the transfer tasks, order
 decides the folds, so it is part of the protocol: SentEval sorts each file's rows by their number of words, then by
-label (its ``senteval/binary.py``, ``sst.py``, ``trec.py``, ``mrpc.py``), and so do we. Empty lines count as sentences
-there, and here: CR has four, MPQA three.
+label (its ``senteval/binary.py``, ``sst.py``, ``trec.py``, ``mrpc.py``). Empty lines count as sentences there: CR has
+four, MPQA three.
 
 ``hncse benchmark-files [--transfer]`` fetches what is missing and prints what was counted.
 """
@@ -12,14 +13,15 @@ there, and here: CR has four, MPQA three.
 from __future__ import annotations
 
 import argparse
-import functools
+import csv
 import hashlib
 import itertools
 import os
+import re
 import sys
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,64 +32,70 @@ from hncse.data import remote
 from hncse.errors import HncseError, command, unknown
 
 __all__ = [
-    "KNOWN", "OTHER", "OTHER_FILES_HELP", "STS_PAIRS", "STS_TASKS", "TRANSFER_TASKS", "WAYS", "StsSubset",
-    "TransferTask", "downstream", "fetch", "load_sts", "load_task", "missing_files", "present", "release_of", "splits",
-    "sts_present", "together", "transfer_present",
+    "KNOWN", "OTHER", "OTHER_FILES_HELP", "STS_TASKS", "TRANSFER_TASKS", "WAYS", "StsSubset", "TransferTask",
+    "downstream", "fetch", "load_sts", "load_task", "missing_files", "present", "splits", "sts_present", "together",
+    "transfer_present",
 ]  # fmt: skip
 
-#: Labelled pairs of every subset, by task. STS13's SMT subset has no freely available input and is never scored.
-STS_PAIRS: dict[str, dict[str, int]] = {
-    "STS12": {"MSRpar": 750, "MSRvid": 750, "SMTeuroparl": 459, "surprise.OnWN": 750, "surprise.SMTnews": 399},
-    "STS13": {"FNWN": 189, "headlines": 750, "OnWN": 561},
-    "STS14": {"deft-forum": 450, "deft-news": 300, "headlines": 750, "images": 750, "OnWN": 750, "tweet-news": 750},
-    "STS15": {"answers-forums": 375, "answers-students": 750, "belief": 375, "headlines": 750, "images": 750},
-    "STS16": {"answer-answer": 254, "headlines": 249, "plagiarism": 230, "postediting": 244, "question-question": 209},
-}
-_TABLES = {  # task → split → (file, pairs)
-    "STSB": {
-        "train": ("STS/STSBenchmark/sts-train.csv", 5749),
-        "dev": ("STS/STSBenchmark/sts-dev.csv", 1500),
-        "test": ("STS/STSBenchmark/sts-test.csv", 1379),
-    },
-    "SICKR": {
-        "train": ("SICK/SICK_train.txt", 4500),
-        "dev": ("SICK/SICK_trial.txt", 500),
-        "test": ("SICK/SICK_test_annotated.txt", 4927),
-    },
-}
-#: The seven tasks in the order of every published table.
-STS_TASKS: tuple[str, ...] = (*STS_PAIRS, *_TABLES)
-
-Row = tuple[list[str], list[str], int]  # words of a sentence, words of its partner (empty for single ones), label
-
-_OPINIONS = {  # task → (file of class 1, its lines, file of class 0, its lines); SentEval's SUBJ calls objective 1
-    "MR": ("MR/rt-polarity.pos", 5331, "MR/rt-polarity.neg", 5331),
-    "CR": ("CR/custrev.pos", 2407, "CR/custrev.neg", 1368),
-    "SUBJ": ("SUBJ/subj.objective", 5000, "SUBJ/subj.subjective", 5000),
-    "MPQA": ("MPQA/mpqa.pos", 3312, "MPQA/mpqa.neg", 7294),
-}
-_SPLITS = {  # task → part → (file, rows)
-    "SST2": {
-        "train": ("SST/binary/sentiment-train", 67349),
-        "dev": ("SST/binary/sentiment-dev", 872),
-        "test": ("SST/binary/sentiment-test", 1821),
-    },
-    "TREC": {"train": ("TREC/train_5500.label", 5452), "test": ("TREC/TREC_10.label", 500)},
-    "MRPC": {"train": ("MRPC/msr_paraphrase_train.txt", 4076), "test": ("MRPC/msr_paraphrase_test.txt", 1725)},
-}
-#: The seven tasks in the order of every published table.
-TRANSFER_TASKS: tuple[str, ...] = (*_OPINIONS, *_SPLITS)
-
-_QUESTIONS = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")  # TREC's classes 0 to 5
-_CUT_SUBJ = 20  # lines of subj.subjective in an early public archive
-
-
+#: The seven tasks of each kind, in the order of every published table.
+STS_TASKS: tuple[str, ...] = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSB", "SICKR")
+TRANSFER_TASKS: tuple[str, ...] = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 #: What the files of a benchmark are: those that every published table scores, or others.
 KNOWN, OTHER = "known release", "other"
 OTHER_FILES_HELP = "score benchmark files whose rows are not the known release's too; the result says so"
+#: Said wherever a benchmark file is missing.
+WAYS = (
+    f"Two ways to get it: `hncse benchmark-files` with a network (fetched once, from {remote.REPOSITORY}), or "
+    "unpack senteval.tar yourself into senteval/downstream of the data folder, so that senteval/downstream/STS is "
+    "there; HNCSE_DATA names the data folder."
+)
 
-_COLUMNS = {"STSB": (4, 5, 6), "SICKR": (3, 1, 2)}  # score, first, second; what follows them differs by line
 _ARCHIVE = "senteval.tar"
+_CUT_SUBJ = 20  # lines of subj.subjective in an early public archive
+
+Row = tuple[str, str, float]  # a sentence, its partner ("" for single ones), score or class; words joined by blanks
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A subset or split: a line of ``senteval.csv``. Scores, or classes, may have a file each."""
+
+    task: str
+    name: str
+    rows: list[int]
+    files: list[str]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Format:
+    """Where label, sentence and partner stand among a row's cells; without classes the label is a score."""
+
+    columns: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    form: str = "two sentences and a score between tabs"
+    encoding: str = "utf-8-sig"
+    header: int = 0  # lines that name the columns
+
+
+def _listed(path: Path) -> list[_Part]:
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.reader(file))[1:]
+    return [_Part(task, part, [*map(int, rows.split())], files.split(), sha) for task, part, rows, files, sha in lines]
+
+
+_PARTS = _listed(Path(__file__).with_suffix(".csv"))
+_QUESTIONS = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
+_QUESTION_FORM = f"CLASS:subclass and a question, CLASS one of {', '.join(_QUESTIONS)}"
+_FORMATS = {
+    **dict.fromkeys(STS_TASKS, _Format((0, 1, 2))),  # the score comes from a file of its own and stands in front
+    "STSB": _Format((4, 5, 6)),  # what follows differs by line
+    "SICKR": _Format((3, 1, 2), header=1),
+    **dict.fromkeys(TRANSFER_TASKS, _Format((0, 1), ("0", "1"), encoding="latin-1")),  # the file says the class
+    "SST2": _Format((1, 0), ("0", "1"), "a sentence, a tab, and 0 or 1"),
+    "TREC": _Format((0, 1), _QUESTIONS, _QUESTION_FORM, "latin-1"),
+    "MRPC": _Format((0, 3, 4), ("0", "1"), "five tab-separated fields: 0 or 1, two numbers, two sentences", header=1),
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ class StsSubset:
     first: list[str]
     second: list[str]
     gold: NDArray[np.float64]
-    release: str = "other"
+    release: str = OTHER
 
 
 @dataclass(frozen=True)
@@ -162,21 +170,35 @@ def splits(task: str) -> tuple[str, ...]:
     """
     if task not in STS_TASKS:
         raise unknown("STS task", task, STS_TASKS)
-    return tuple(_TABLES[task]) if task in _TABLES else ("test",)
+    return tuple(part.name for part in _PARTS if part.task == task) if task in ("STSB", "SICKR") else ("test",)
 
 
 def present(task: str, split: str = "test") -> bool:
-    """Say whether the files of one task are there; their counts are checked when they are read.
+    """Say whether the files of an STS task are there; their counts are checked when they are read.
 
     Raises:
         HncseError: Unknown task or split.
     """
-    return all(path.is_file() for path in _files(task, split, downstream()))
+    return not _missing(_sts_parts(task, split), downstream())
 
 
 def sts_present() -> bool:
     """Say whether the files of the seven test sets and of STS-B dev are there; counts are checked on reading."""
     return present("STSB", "dev") and all(map(present, STS_TASKS))
+
+
+def transfer_present(task: str | None = None) -> bool:
+    """Say whether the files of a transfer task (None: of all seven) are there; counts are checked on reading.
+
+    Raises:
+        HncseError: There is no such task; the nearest is named.
+    """
+    return not missing_files(downstream(), None if task is None else [task])
+
+
+def missing_files(folder: Path, tasks: Iterable[str] | None = None) -> list[Path]:
+    """Return the files of some transfer tasks (None: of all seven) that a folder lacks."""
+    return _missing([part for task in tasks or TRANSFER_TASKS for part in _transfer_parts(task)], folder)
 
 
 def load_sts(
@@ -198,35 +220,16 @@ def load_sts(
         HncseError: Unknown task or split; a file that is missing, cut, not what its name says, or of other rows than
             the known release. The message names the file, what was seen and what was expected.
     """
-    files = _files(task, split, folder or downstream())
-    if task in _TABLES:
-        subsets = [_table(task, split, files[0], _TABLES[task][split][1])]
-    else:
-        pairs = zip(files[::2], files[1::2], strict=True)
-        subsets = [_subset(*p, name, STS_PAIRS[task][name]) for p, name in zip(pairs, STS_PAIRS[task], strict=True)]
-    golds = files if task in _TABLES else files[1::2]
-    return [
-        replace(subset, release=release_of(f"{task} {subset.name}", _rows(subset), gold, allow_other_files))
-        for subset, gold in zip(subsets, golds, strict=True)
-    ]
-
-
-def transfer_present(task: str | None = None) -> bool:
-    """Say whether the files of a task (None: of all seven) are there; their counts are checked when they are read.
-
-    Raises:
-        HncseError: There is no such task; the nearest is named.
-    """
-    return not missing_files(downstream(), None if task is None else [task])
-
-
-def missing_files(folder: Path, tasks: list[str] | None = None) -> list[Path]:
-    """Return the files of some tasks (None: of all seven) that a folder lacks."""
-    return [path for task in tasks or TRANSFER_TASKS for path in _task_files(task, folder) if not path.is_file()]
+    subsets = []
+    for part in _sts_parts(task, split):
+        rows, release = _read(part, folder or downstream(), allow_other_files)
+        first, second, gold = zip(*rows, strict=True)
+        subsets.append(StsSubset(part.name, list(first), list(second), np.array(gold), release))
+    return subsets
 
 
 def load_task(task: str, folder: Path | None = None, *, allow_other_files: bool | None = None) -> TransferTask:
-    """Read one task, in SentEval's order.
+    """Read one transfer task, in SentEval's order.
 
     Args:
         task: One of `TRANSFER_TASKS`.
@@ -237,72 +240,20 @@ def load_task(task: str, folder: Path | None = None, *, allow_other_files: bool 
         The task.
 
     Raises:
-        HncseError: Unknown task; a file that is missing, cut, not what its name says (the early public archive with
-            its truncated SUBJ is told by name), or of other rows than the known release. The message names the file,
-            what was seen, what was expected.
+        HncseError: As `load_sts`; the early public archive with its truncated SUBJ is told by name.
     """
-    files = _task_files(task, folder or downstream())
-    if task in _OPINIONS:
-        parts = {"train": _opinions(task, *files)}
-    else:
-        expected = [rows for _, rows in _SPLITS[task].values()]
-        parts = {
-            part: _split(task, file, rows) for part, file, rows in zip(_SPLITS[task], files, expected, strict=True)
-        }
-    for (part, rows), file in zip(parts.items(), files, strict=False):
-        _check_labels(task, part, rows, file)
-    release = together(
-        release_of(f"{task} {part}", map(_line, rows), files[place], allow_other_files)
-        for place, (part, rows) in enumerate(parts.items())
+    rows: list[Row] = []
+    places, releases = {}, []
+    for part in _transfer_parts(task):
+        read, release = _read(part, folder or downstream(), allow_other_files)
+        places[part.name] = slice(len(rows), len(rows) + len(read))
+        releases.append(release)
+        rows += sorted(read, key=lambda row: (len(row[0].split()), len(row[1].split()), row[2]))  # stable
+    first, second, labels = zip(*rows, strict=True)
+    partners = list(second) if task == "MRPC" else None
+    return TransferTask(
+        task, list(first), partners, np.array(labels, dtype=np.int64), **places, release=together(releases)
     )
-    rows = [row for part in parts.values() for row in _sorted(part)]
-    ends = np.cumsum([0, *map(len, parts.values())]).tolist()
-    places = {part: slice(start, stop) for part, start, stop in zip(parts, ends, ends[1:], strict=False)}
-    second = [" ".join(row[1]) for row in rows] if task == "MRPC" else None
-    labels = np.array([row[2] for row in rows], dtype=np.int64)
-    return TransferTask(task, [" ".join(row[0]) for row in rows], second, labels, **places, release=release)
-
-
-def release_of(part: str, rows: Iterable[str], path: Path, allow_other_files: bool | None) -> str:
-    """Compare what was read with the release that every published table scores.
-
-    Line ends, spaces between words and fields that are not read make no difference; words, labels and order do.
-
-    Args:
-        part: Task and subset or split, as in ``senteval.sha256`` beside this file.
-        rows: What was read, a line each.
-        path: A file it was read from, for the message.
-        allow_other_files: As in `load_sts`.
-
-    Returns:
-        :data:`KNOWN` or :data:`OTHER`.
-
-    Raises:
-        HncseError: The rows are other ones, and those are not allowed.
-    """
-    digest = hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
-    if digest == _digests().get(part):
-        return KNOWN
-    allowed = os.environ.get("HNCSE_OTHER_BENCHMARKS") == "1" if allow_other_files is None else allow_other_files
-    if allowed:
-        return OTHER
-    raise HncseError(
-        f"{path}: its rows are not those of the known release ({part}: sha256 {digest[:12]}…, expected "
-        f"{_digests().get(part, 'none')[:12]}…): edited, in another order, or of another version. Move it away and run "
-        "`hncse benchmark-files` to fetch it again; or score it as it is with allow_other_files=True "
-        "(--allow-other-files, HNCSE_OTHER_BENCHMARKS=1), and the result says so"
-    )
-
-
-@functools.cache
-def _digests() -> dict[str, str]:
-    lines = Path(__file__).with_name("senteval.sha256").read_text(encoding="utf-8").splitlines()
-    return {part: digest for digest, part in (line.split("  ", 1) for line in lines)}
-
-
-def _rows(subset: StsSubset) -> Iterator[str]:
-    for row in zip(subset.first, subset.second, subset.gold.tolist(), strict=True):
-        yield "\t".join(map(str, row))
 
 
 def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> Path:
@@ -329,8 +280,8 @@ def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> P
         data.home().mkdir(parents=True, exist_ok=True)
         with remote.work_folder(data.home()) as work:
             try:
-                archive = remote.download(_ARCHIVE, work)
-                unpacked = _unpack(archive, work / "unpacked", transfer, allow_other_files)
+                unpacked = _unpack(remote.download(_ARCHIVE, work), work / "unpacked")
+                _check(unpacked, transfer, allow_other_files)
             except remote.Unavailable as error:
                 raise HncseError(f"{_ARCHIVE} is not in {data.home()}, and {error}. {WAYS}") from error
             _install(unpacked, target)
@@ -342,119 +293,102 @@ def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> P
     return target
 
 
-#: Said wherever a benchmark file is missing.
-WAYS = (
-    f"Two ways to get it: `hncse benchmark-files` with a network (fetched once, from {remote.REPOSITORY}), or "
-    f"unpack {_ARCHIVE} yourself into senteval/downstream of the data folder, so that senteval/downstream/STS is "
-    "there; HNCSE_DATA names the data folder."
-)
-
-
-def _files(task: str, split: str, folder: Path) -> list[Path]:
-    """Return the files of a task: one for STS-B and SICK-R, an input and a gold file for each subset of the others."""
+def _sts_parts(task: str, split: str) -> list[_Part]:
     if split not in splits(task):
         raise HncseError(f"{task} has no split {split!r}; it has: {', '.join(splits(task))}")
-    if task in _TABLES:
-        return [folder / _TABLES[task][split][0]]
-    place = folder / "STS" / f"{task}-en-test"
-    return [place / f"STS.{kind}.{name}.txt" for name in STS_PAIRS[task] for kind in ("input", "gs")]
+    return [part for part in _PARTS if part.task == task and (len(splits(task)) == 1 or part.name == split)]
 
 
-def _unpack(archive: Path, work: Path, transfer: bool, others: bool | None) -> Path:
-    """Unpack an archive into an empty folder and return the folder in it that holds ``STS``, all counts right."""
-    if not hasattr(tarfile, "data_filter"):
-        raise HncseError("this Python is too old to unpack archives safely; use 3.10.12, 3.11.4 or any later one")
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(work, filter=_harmless)
-    except tarfile.FilterError as error:
-        raise remote.Unavailable(f"{archive.name} was not unpacked: {error}") from error
-    except (tarfile.TarError, EOFError) as error:
-        raise remote.Unavailable(f"{archive.name} is cut off or damaged: {error}") from error
-    found = min(work.rglob("STS"), key=lambda path: len(path.parts), default=None)
-    if found is None:
-        raise remote.Unavailable(f"{archive.name} holds no folder STS")
-    _check_all(found.parent, archive.name, transfer, others)
-    return found.parent
+def _transfer_parts(task: str) -> list[_Part]:
+    if task not in TRANSFER_TASKS:
+        raise unknown("transfer task", task, TRANSFER_TASKS)
+    return [part for part in _PARTS if part.task == task]
 
 
-def _harmless(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """Refuse links and paths that lead out of the folder; leave file modes to the person's umask."""
-    checked = tarfile.data_filter(member, folder)
-    return checked and checked.replace(mode=None, deep=False)  # type: ignore[arg-type]
+def _missing(parts: Iterable[_Part], folder: Path) -> list[Path]:
+    return [folder / name for part in parts for name in part.files if not (folder / name).is_file()]
 
 
-def _check_all(folder: Path, archive: str, transfer: bool, others: bool | None) -> None:
-    """Read every task and split in a freshly unpacked folder."""
-    absent = [path for task in STS_TASKS for split in splits(task) for path in _files(task, split, folder)]
-    absent = [path for path in absent if not path.is_file()] + (missing_files(folder) if transfer else [])
-    if absent:
-        raise remote.Unavailable(f"{archive} is cut off: it holds no {absent[0].relative_to(folder)}")
-    try:
-        for task in STS_TASKS:
-            for split in splits(task):
-                load_sts(task, split, folder, allow_other_files=others)
-        for task in TRANSFER_TASKS if transfer else ():
-            load_task(task, folder, allow_other_files=others)
-    except HncseError as error:
-        raise remote.Unavailable(f"{archive} is not SimCSE's: {str(error).replace(str(folder), '…')}") from error
-
-
-def _install(source: Path, target: Path) -> None:
-    """Move a checked folder into place: whole, or file by file where another (an older, another process's) is there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        source.replace(target)
-        return
-    except OSError:
-        if not target.is_dir():
-            raise
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            place = target / path.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if place.is_file() and place.read_bytes() != path.read_bytes():  # somebody's: it stays, under another name
-                places = (place.with_name(f"{place.name}.before-{n}") for n in itertools.count(1))
-                place.replace(next(spare for spare in places if not spare.exists()))
-            path.replace(place)
-
-
-def _subset(inputs: Path, golds: Path, name: str, pairs: int) -> StsSubset:
-    """Read one subset of STS12 to STS16: tab-separated pairs in one file, their gold scores in the other."""
-    rows, scores = _lines(inputs), _lines(golds)
-    if len(rows) != len(scores):
+def _read(part: _Part, folder: Path, allow_other_files: bool | None) -> tuple[list[Row], str]:
+    """Read one part in its file's order, and say which release it is."""
+    where = " and ".join([str(folder / part.files[0]), *(Path(name).name for name in part.files[1:])])
+    rows = []
+    for number, cells in _two_files(part, folder) if len(part.files) == 2 else _one_file(part, folder):
+        try:
+            rows.append(_row(_FORMATS[part.task], cells))
+        except ValueError as error:
+            raise HncseError(f"{where}, line {number}: {error}") from error
+    if _FORMATS[part.task].classes and len({row[2] for row in rows}) < 2:
         raise HncseError(
-            f"{inputs} has {len(rows)} lines, {golds.name} beside it has {len(scores)}: one of them is cut"
+            f"{part.task} {part.name}: every label in {where} is {rows[0][2]}; a classifier needs two classes or more"
         )
-    kept = [number for number, score in enumerate(scores) if score]  # STS15 and STS16 label a part of their input
-    _check_count(golds, len(kept), pairs)
-    cells = [_cells(inputs, number, rows[number], (0, 1)) for number in kept]
-    return StsSubset(
-        name,
-        [_joined(cell[0]) for cell in cells],
-        [_joined(cell[1]) for cell in cells],
-        np.array([_score(golds, number, scores[number]) for number in kept]),
-    )
+    return rows, _release(part, rows, where, allow_other_files)
 
 
-def _table(task: str, split: str, path: Path, pairs: int) -> StsSubset:
-    """Read STS-B or SICK-R, whose scores and sentences share a line; quotes in them mean nothing."""
-    rows = list(enumerate(_lines(path)))
-    if task == "SICKR":  # its first line names the columns
-        rows = rows[1:]
-    _check_count(path, len(rows), pairs)
-    cells = [(number, _cells(path, number, row, _COLUMNS[task])) for number, row in rows]
-    return StsSubset(
-        split,
-        [_joined(cell[1]) for _, cell in cells],
-        [_joined(cell[2]) for _, cell in cells],
-        np.array([_score(path, number, cell[0]) for number, cell in cells]),
-    )
+def _two_files(part: _Part, folder: Path) -> list[tuple[int, list[str]]]:
+    """Number and cells of each row where labels are no part of it: a file of scores, or a file for each class."""
+    paths = [folder / name for name in part.files]
+    if part.task in STS_TASKS:
+        lines, scores = (_lines(path, part) for path in paths)
+        if len(lines) != len(scores):
+            raise HncseError(
+                f"{paths[0]} has {len(lines)} lines, {paths[1].name} beside it has {len(scores)}: one of them is cut"
+            )
+        # STS15 and STS16 label a part of their input
+        rows = [(n, [s, *line.split("\t")]) for n, (s, line) in enumerate(zip(scores, lines, strict=True), 1) if s]
+        _check_count(paths[1], len(rows), part.rows[0], "labelled pairs")
+        return rows
+    rows = []
+    for path, label, expected in zip(paths, "10", part.rows, strict=True):  # SentEval's SUBJ calls objective 1
+        lines = _decoded(path, "latin-1").splitlines()  # Python's line ends, as SentEval has them
+        if part.task == "SUBJ" and len(lines) == _CUT_SUBJ < expected:
+            raise HncseError(
+                f"{path} has {len(lines)} lines, SentEval's has {expected}: this is the truncated SUBJ of an early "
+                "public archive. A classifier that always says 'objective' is right 99.6 % of the time on it, and "
+                "tables were published with that; fetch the data again"
+            )
+        _check_count(path, len(lines), expected, "lines")
+        rows += [(n, [label, line]) for n, line in enumerate(lines, 1)]
+    return rows
 
 
-def _lines(path: Path) -> list[str]:
-    """Return a UTF-8 file's lines; only line feeds end one (SICK's test file has carriage returns before them)."""
-    lines = [line.removesuffix("\r") for line in _decoded(path, "utf-8").split("\n")]
+def _one_file(part: _Part, folder: Path) -> list[tuple[int, list[str]]]:
+    """Number and cells of each row where label and sentences share a line; quotes mean nothing."""
+    path, header = folder / part.files[0], _FORMATS[part.task].header
+    lines = _lines(path, part)[header:]
+    _check_count(path, len(lines), part.rows[0], "labelled pairs" if part.task in STS_TASKS else "labelled rows")
+    if part.task == "TREC":
+        matches = (re.fullmatch(r"([^:]*):[^ ]* (.*)", line.strip()) for line in lines)
+        return [(n, [*match.groups()] if match else []) for n, match in enumerate(matches, 1)]
+    return [(n, line.split("\t")) for n, line in enumerate(lines, 1 + header)]
+
+
+def _row(layout: _Format, cells: Sequence[str]) -> Row:
+    """Pick a row's sentences and label; a ValueError says what is wrong with it."""
+    if len(cells) > max(layout.columns):
+        label, first, *second = (" ".join(cells[column].split()) for column in layout.columns)
+        if not layout.classes:
+            return first, second[0], _score(label)
+        if label in layout.classes:
+            return first, "".join(second), layout.classes.index(label)
+    seen = repr("\t".join(cells)[:60]) if any(map(str.strip, cells)) else "an empty line"
+    needed = f"{len(cells)} tab-separated fields, at least {max(layout.columns) + 1} needed"
+    raise ValueError(f"{seen}; it must be {layout.form} ({needed})")
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = float("nan")
+    if not 0 <= score <= 5:
+        raise ValueError(f"the gold score is {text!r}; it must be a number from 0 to 5")
+    return score
+
+
+def _lines(path: Path, part: _Part) -> list[str]:
+    """Lines of a file; only line feeds end one (SICK's test file has carriage returns before them)."""
+    lines = [line.removesuffix("\r") for line in _decoded(path, _FORMATS[part.task].encoding).split("\n")]
     return lines[:-1] if lines[-1] == "" else lines
 
 
@@ -469,122 +403,78 @@ def _decoded(path: Path, encoding: str) -> str:
         raise HncseError(f"{path} is not the benchmark's file: byte {error.start} is not UTF-8") from error
 
 
-def _check_count(path: Path, seen: int, expected: int, what: str = "labelled pairs", whose: str = "SimCSE") -> None:
-    if seen != expected:
-        raise HncseError(f"{path} has {seen} {what}, {whose}'s has {expected}: the file is cut or another one")
+def _check_count(path: Path, count: int, expected: int, what: str) -> None:
+    if count != expected:
+        raise HncseError(f"{path} has {count} {what}, the benchmark's has {expected}: the file is cut or another one")
 
 
-def _cells(path: Path, number: int, line: str, columns: tuple[int, ...]) -> list[str]:
-    cells = line.split("\t")
-    if len(cells) <= max(columns):
-        raise HncseError(
-            f"{path}, line {number + 1}: {len(cells)} tab-separated fields, at least {max(columns) + 1} needed"
-        )
-    return [cells[column] for column in columns]
+def _release(part: _Part, rows: Sequence[Row], where: str, allow_other_files: bool | None) -> str:
+    """Compare rows with the release that everybody scores: words, labels and order count, line ends do not."""
+    text = "\n".join(f"{first}\t{second}\t{label}" for first, second, label in rows)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if digest == part.sha256:
+        return KNOWN
+    if allow_other_files or (allow_other_files is None and os.environ.get("HNCSE_OTHER_BENCHMARKS") == "1"):
+        return OTHER
+    raise HncseError(
+        f"{where}: its rows are not those of the known release "
+        f"({part.task} {part.name}: sha256 {digest[:12]}…, expected {part.sha256[:12]}…): edited, in another order, or "
+        "of another version. Move it away and run `hncse benchmark-files` to fetch it again; or score it as it is "
+        "with allow_other_files=True (--allow-other-files, HNCSE_OTHER_BENCHMARKS=1), and the result says so"
+    )
 
 
-def _score(path: Path, number: int, text: str) -> float:
+def _unpack(archive: Path, work: Path) -> Path:
+    """Unpack an archive into an empty folder and return the folder in it that holds ``STS``."""
+    if not hasattr(tarfile, "data_filter"):
+        raise HncseError("this Python is too old to unpack archives safely; use 3.11.4 or any later one")
     try:
-        score = float(text)
-    except ValueError:
-        score = float("nan")
-    if not 0 <= score <= 5:
-        raise HncseError(f"{path}, line {number + 1}: the gold score is {text!r}; it must be a number from 0 to 5")
-    return score
+        with tarfile.open(archive) as tar:
+            tar.extractall(work, filter=_harmless)
+    except tarfile.FilterError as error:
+        raise remote.Unavailable(f"{archive.name} was not unpacked: {error}") from error
+    except (tarfile.TarError, EOFError) as error:
+        raise remote.Unavailable(f"{archive.name} is cut off or damaged: {error}") from error
+    found = min(work.rglob("STS"), key=lambda path: len(path.parts), default=None)
+    if found is None:
+        raise remote.Unavailable(f"{archive.name} holds no folder STS")
+    return found.parent
 
 
-def _joined(sentence: str) -> str:
-    return " ".join(sentence.split())
+def _harmless(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """Refuse links and paths that lead out of the folder; leave file modes to the person's umask."""
+    checked = tarfile.data_filter(member, folder)
+    return checked and checked.replace(mode=None, deep=False)  # type: ignore[arg-type]
 
 
-def _task_files(task: str, folder: Path) -> list[Path]:
-    if task in _OPINIONS:
-        return [folder / name for name in _OPINIONS[task][::2]]
-    if task in _SPLITS:
-        return [folder / name for name, _ in _SPLITS[task].values()]
-    raise unknown("transfer task", task, TRANSFER_TASKS)
+def _check(folder: Path, transfer: bool, allow_other_files: bool | None) -> None:
+    """Read every part in a freshly unpacked folder."""
+    parts = [part for part in _PARTS if transfer or part.task in STS_TASKS]
+    if absent := _missing(parts, folder):
+        raise remote.Unavailable(f"{_ARCHIVE} is cut off: it holds no {absent[0].relative_to(folder)}")
+    try:
+        for part in parts:
+            _read(part, folder, allow_other_files)
+    except HncseError as error:
+        raise remote.Unavailable(f"{_ARCHIVE} is not SimCSE's: {str(error).replace(str(folder), '…')}") from error
 
 
-def _opinions(task: str, positive: Path, negative: Path) -> list[Row]:
-    """Read a task whose two classes have a file each: a sentence a line, latin-1."""
-    rows: list[Row] = []
-    for path, label, expected in ((positive, 1, _OPINIONS[task][1]), (negative, 0, _OPINIONS[task][3])):
-        lines = _decoded(path, "latin-1").splitlines()  # Python's line ends, as SentEval has them
-        if task == "SUBJ" and len(lines) == _CUT_SUBJ:
-            raise HncseError(
-                f"{path} has {len(lines)} lines, SentEval's has {expected}: this is the truncated SUBJ of an early "
-                "public archive. A classifier that always says 'objective' is right 99.6 % of the time on it, and "
-                "tables were published with that; fetch the data again"
-            )
-        _check_count(path, len(lines), int(expected), "lines", "SentEval")
-        rows += [(line.split(), [], label) for line in lines]
-    return rows
-
-
-def _split(task: str, path: Path, expected: int) -> list[Row]:
-    """Read one part of SST2, TREC or MRPC."""
-    encoding, parse = _FORMATS[task]
-    lines = _decoded(path, encoding).split("\n")
-    lines = lines[:-1] if lines[-1] == "" else lines
-    if task == "MRPC":  # its first line names the columns
-        lines = lines[1:]
-    _check_count(path, len(lines), expected, "labelled rows", "SentEval")
-    rows = []
-    for number, line in enumerate(lines, 2 if task == "MRPC" else 1):
-        try:
-            rows.append(parse(line.strip()))
-        except (ValueError, IndexError) as error:
-            shown = repr(line[:60]) if line.strip() else "an empty line"
-            raise HncseError(f"{path}, line {number}: {shown}; it must be {_FORM_OF_ROW[task]}") from error
-    return rows
-
-
-def _sentiment(line: str) -> Row:
-    sentence, label = line.split("\t")[:2]
-    return sentence.split(), [], _binary(label)
-
-
-def _question(line: str) -> Row:
-    label, rest = line.split(":", 1)
-    return rest.split(" ", 1)[1].split(), [], _QUESTIONS.index(label)
-
-
-def _paraphrase(line: str) -> Row:
-    cells = line.split("\t")
-    return cells[3].split(), cells[4].split(), _binary(cells[0])
-
-
-def _binary(text: str) -> int:
-    return ("0", "1").index(text)
-
-
-_FORMATS: dict[str, tuple[str, Callable[[str], Row]]] = {
-    "SST2": ("utf-8", _sentiment),
-    "TREC": ("latin-1", _question),
-    "MRPC": ("utf-8-sig", _paraphrase),  # the file begins with a byte-order mark
-}
-_FORM_OF_ROW = {
-    "SST2": "a sentence, a tab, and 0 or 1",
-    "TREC": f"CLASS:subclass and a question, CLASS one of {', '.join(_QUESTIONS)}",
-    "MRPC": "five tab-separated fields: 0 or 1, two numbers, two sentences",
-}
-
-
-def _sorted(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: (len(row[0]), len(row[1]), row[2]))  # stable, as SentEval's
-
-
-def _line(row: Row) -> str:
-    return "\t".join((" ".join(row[0]), " ".join(row[1]), str(row[2])))
-
-
-def _check_labels(task: str, part: str, rows: list[Row], path: Path) -> None:
-    """Refuse a part in which nothing could be learned or told apart."""
-    if len(labels := {row[2] for row in rows}) < 2:
-        raise HncseError(
-            f"{task} {part}: every label in {path} is {min(labels, default='absent')}; a classifier needs two classes "
-            "or more"
-        )
+def _install(source: Path, target: Path) -> None:
+    """Move a checked folder into place: whole, or file by file where another (an older, another process's) is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.replace(target)
+        return
+    except OSError:
+        if not target.is_dir():
+            raise
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_file() and place.read_bytes() != path.read_bytes():  # somebody's: it stays, under another name
+            spares = (place.with_name(f"{place.name}.before-{n}") for n in itertools.count(1))
+            place.replace(next(spare for spare in spares if not spare.exists()))
+        path.replace(place)
 
 
 @command
@@ -605,19 +495,15 @@ def main(arguments: list[str] | None = None) -> int:
             pairs, release = sum(len(subset.gold) for subset in subsets), together(s.release for s in subsets)
             sys.stdout.write(f"{task:6} {split:5} {pairs:5} pairs, {release}\n")
     for name in TRANSFER_TASKS if options.transfer else ():
-        sys.stdout.write(_counted(load_task(name, allow_other_files=others)) + "\n")
+        sys.stdout.write(_summary(load_task(name, allow_other_files=others)) + "\n")
     return 0
 
 
-def _counted(task: TransferTask) -> str:
+def _summary(task: TransferTask) -> str:
     parts = {"train": task.train, "dev": task.dev, "test": task.test}
     rows = ", ".join(f"{place.stop - place.start:,} {part}" for part, place in parts.items() if place)
+    rows = rows if task.test else rows.removesuffix(" train")
     counts = " + ".join(f"{n:,}" for n in np.bincount(task.labels)[::-1])
     empty = sum(not sentence for sentence in task.sentences)
     note = f"; {empty} empty lines, kept as SentEval keeps them" if empty else ""
-    rows = rows if task.test else rows.removesuffix(" train")
     return f"{task.name:6} {rows} rows ({counts}), {task.release}{note}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

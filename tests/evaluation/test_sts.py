@@ -105,7 +105,7 @@ def test_batch_size_is_passed_on_only_when_given(base):
 def test_dev_alone(base):
     encoder = Fake()
     assert list(sts.evaluate(encoder, ["STSB"], split="dev")) == ["STSB"]
-    assert len(encoder.given[0]) <= 2 * benchmark.SMALL_TABLES["STSB"]["dev"]
+    assert len(encoder.given[0]) <= 2 * benchmark.size("STSB", "dev")
     assert list(sts.evaluate(Fake(), split="dev")) == ["STSB", "SICKR"]
     assert sts.evaluate(Fake(), "STSB", split="dev") == sts.evaluate(Fake(), ["STSB", "STSB"], split="dev")
 
