@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 
 from hncse import data, files
 from hncse.data import docstrings, readers, remote
-from hncse.data.readers import Bad, Tally, Value
+from hncse.data.readers import Bad, Rows, Tally, Value
 from hncse.errors import HncseError, unknown
 
 __all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_sentences", "load", "stream"]
@@ -101,14 +101,10 @@ def load(
             sentences. The message says what is there instead.
     """
     _check(limit, seed)
-    name = str(source)
-    if (column or negatives) is not None and (name in SOURCES or name.startswith("hf:")):
-        raise HncseError(f"source {name!r} takes no column (got {column or negatives!r}); only files of your own do")
-    if negatives is not None:
-        return _pairs(_existing(name), column, negatives, limit, seed)
-    notes = Tally()
-    drawn = name == "wiki1m" or not (name in SOURCES or name.startswith("hf:"))
-    return _corpus(_rows(name, limit, seed, column, notes), name, limit, seed, drawn, notes)
+    name, notes = str(source), Tally()
+    columns = [column] if negatives is None else [column or "anchor", negatives]
+    draw = name == "wiki1m" or not _is_named(name)
+    return _corpus(_rows(name, columns, limit, seed, notes), name, limit, seed, draw, notes)
 
 
 def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, column: str | None = None) -> Iterator[str]:
@@ -126,27 +122,14 @@ def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, colum
         HncseError: As `load`; a corpus of fewer than two sentences is none here.
     """
     name, skipped, notes = str(source), Tally(), Tally()
-    if column is not None and (name in SOURCES or name.startswith("hf:")):
-        raise HncseError(f"source {name!r} takes no column (got {column!r}); only files of your own do")
-    rows = _rows(name, limit, seed, column, notes)
+    rows = _rows(name, [column], limit, seed, notes)  # wrong names fail here, not when the first sentence is read
 
     def sentences() -> Iterator[str]:
-        yield from islice(_good(rows, skipped), limit)
+        for (sentence,) in islice(_cleaned(rows, skipped), limit):
+            yield sentence
         _warn(name, skipped, notes)
 
     return sentences()
-
-
-def _rows(name: str, limit: int | None, seed: int, column: str | None, notes: Tally) -> Iterator[tuple[int, Value]]:
-    if name == "docstrings":
-        return enumerate(docstrings.harvest(seed), 1)
-    if name == "wikipedia":
-        return _wikipedia()
-    if name == "wiki1m":
-        return _wiki1m()
-    if name.startswith("hf:"):
-        return _hugging_face(name, limit, seed, notes)
-    return readers.read(_existing(name), column, notes)
 
 
 def from_sentences(
@@ -166,38 +149,54 @@ def from_sentences(
     _check(limit, seed)
     if isinstance(sentences, str):
         raise HncseError("sentences is one string; give a list of them, or a file's path to corpora.load")
-    return _corpus(enumerate(sentences, 1), source, limit, seed, True, Tally())
+    return _corpus(_numbered(sentences), source, limit, seed, True, Tally())
 
 
 def _check(limit: int | None, seed: int) -> None:
-    whole = isinstance(limit, int) and not isinstance(limit, bool)
-    if limit is not None and (not whole or limit < 2):
+    if limit is not None and (type(limit) is not int or limit < 2):
         raise HncseError(f"limit is {limit!r}; it must be a whole number of at least 2, or None for all sentences")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if type(seed) is not int or seed < 0:
         raise HncseError(f"seed is {seed!r}; it must be a whole number of at least 0")
 
 
-def _corpus(
-    rows: Iterable[tuple[int, Value]], source: str, limit: int | None, seed: int, draw: bool, notes: Tally
-) -> Corpus:
-    """Keep the good sentences, all of them or a sample: the first ``limit``, or a draw that keeps their order."""
+def _is_named(name: str) -> bool:
+    return name in SOURCES or name.startswith("hf:")
+
+
+def _rows(name: str, columns: Sequence[str | None], limit: int | None, seed: int, notes: Tally) -> Rows:
+    """Open a source; what its rows hold is not looked at yet."""
+    if not _is_named(name):
+        return readers.read_columns(_existing(name), columns, notes)
+    if asked := [column for column in columns if column is not None]:
+        raise HncseError(f"source {name!r} takes no column (got {asked[-1]!r}); only files of your own do")
+    if name == "docstrings":
+        return _numbered(docstrings.harvest(seed))
+    if name == "wikipedia":
+        return _wikipedia()
+    if name == "wiki1m":
+        return _wiki1m()
+    return _hugging_face(name, limit, seed, notes)
+
+
+def _numbered(sentences: Iterable[str]) -> Rows:
+    return ((number, (sentence,)) for number, sentence in enumerate(sentences, 1))
+
+
+def _corpus(rows: Rows, source: str, limit: int | None, seed: int, draw: bool, notes: Tally) -> Corpus:
+    """Keep the good rows, all of them or a sample: the first ``limit``, or a draw that keeps their order."""
     skipped = Tally()
-    good = _good(rows, skipped)
-    if limit is None:
-        sentences = list(good)
-    elif not draw:
-        sentences = list(islice(good, limit))
-    else:
-        sentences = list(good)
-        if len(sentences) > limit:
-            chosen = np.random.default_rng(seed).choice(len(sentences), limit, replace=False)
-            sentences = [sentences[place] for place in sorted(chosen.tolist())]
-    _check_distinct(sentences, source, skipped, notes)
+    kept = list(islice(_cleaned(rows, skipped), None if draw else limit))
+    if limit is not None and len(kept) > limit:
+        chosen = np.random.default_rng(seed).choice(len(kept), limit, replace=False)
+        kept = [kept[place] for place in sorted(chosen.tolist())]
+    _check_distinct([row[0] for row in kept], source, skipped, notes)
     _warn(source, skipped, notes)
     digest = hashlib.sha256()
-    for sentence in sentences:
-        digest.update(sentence.encode() + b"\n")
-    return Corpus(sentences, source, digest.hexdigest(), dict(skipped.counts), skipped.first, notes=notes.lines())
+    for row in kept:
+        digest.update("\t".join(row).encode() + b"\n")
+    sentences, *others = map(list, zip(*kept, strict=True))
+    facts = digest.hexdigest(), dict(skipped.counts), skipped.first
+    return Corpus(sentences, source, *facts, others[0] if others else None, notes.lines())
 
 
 def _warn(source: str, skipped: Tally, notes: Tally) -> None:
@@ -208,17 +207,18 @@ def _warn(source: str, skipped: Tally, notes: Tally) -> None:
         _LOG.warning("%s: %s", source, line)
 
 
-def _good(rows: Iterable[tuple[int, Value]], skipped: Tally) -> Iterator[str]:
-    """Yield the sentences among the rows; count the rest by reason."""
-    for number, value in rows:
-        sentence = _cleaned(value)
-        if isinstance(sentence, str):
-            yield sentence
+def _cleaned(rows: Rows, skipped: Tally) -> Iterator[tuple[str, ...]]:
+    """Yield the rows that hold nothing but sentences; count the rest by reason."""
+    for number, values in rows:
+        row = tuple(map(_sentence, values))
+        bad = next((value for value in row if isinstance(value, Bad)), None)
+        if bad is None:
+            yield row  # type: ignore[misc]
         else:
-            skipped.add(sentence.reason, number)
+            skipped.add(bad.reason, number)
 
 
-def _cleaned(value: Value) -> str | Bad:
+def _sentence(value: Value) -> str | Bad:
     """Return a sentence with single spaces between its words, or why this is none."""
     if isinstance(value, Bad):
         return value
@@ -231,83 +231,54 @@ def _cleaned(value: Value) -> str | Bad:
     except UnicodeError:
         return Bad("not UTF-8")
     words = text.split()
+    sentence = " ".join(words)
     if not words:
         return Bad("blank")
-    sentence = " ".join(words)
     if len(sentence) > MAX_CHARACTERS or len(words) > MAX_WORDS:
         return Bad(f"over {MAX_WORDS:,} words or {MAX_CHARACTERS:,} characters")
-    if "\0" in sentence:
-        return Bad("zero bytes (UTF-16?)")
-    return sentence
-
-
-def _pairs(path: Path, column: str | None, negatives: str, limit: int | None, seed: int) -> Corpus:
-    """Read two columns of a file side by side; a row whose sentence or negative is no sentence is left out."""
-    skipped, notes = Tally(), Tally()
-    kept: list[tuple[str, str]] = []
-    for number, values in readers.read_columns(path, [column or "anchor", negatives], notes):
-        cleaned = [_cleaned(value) for value in values]
-        bad = next((value for value in cleaned if isinstance(value, Bad)), None)
-        if bad is None:
-            kept.append((str(cleaned[0]), str(cleaned[1])))
-        else:
-            skipped.add(bad.reason, number)
-    if limit is not None and len(kept) > limit:
-        chosen = np.random.default_rng(seed).choice(len(kept), limit, replace=False)
-        kept = [kept[place] for place in sorted(chosen.tolist())]
-    sentences = [sentence for sentence, _ in kept]
-    _check_distinct(sentences, str(path), skipped, notes)
-    _warn(str(path), skipped, notes)
-    digest = hashlib.sha256()
-    for pair in kept:
-        digest.update("\t".join(pair).encode() + b"\n")
-    others = [negative for _, negative in kept]
-    facts = dict(skipped.counts), skipped.first, others, notes.lines()
-    return Corpus(sentences, str(path), digest.hexdigest(), *facts)
+    return Bad("zero bytes (UTF-16?)") if "\0" in sentence else sentence
 
 
 def _check_distinct(sentences: list[str], source: str, skipped: Tally, notes: Tally) -> None:
+    if any(sentence != sentences[0] for sentence in sentences):
+        return
+    few = {0: f"{source} has no sentences", 1: f"{source} has only one sentence"}
+    problem = few.get(len(sentences), f"the {len(sentences)} sentences of {source} are all equal")
     why = f" (left out: {_listed(skipped.counts, skipped.first)})" if skipped.counts else ""
     why += "".join(f"; {line}" for line in notes.lines())
-    need = "contrastive training needs at least two different ones, since each is a negative of the others"
-    if not sentences:
-        raise HncseError(f"{source} has no sentences{why}; {need}")
-    if len(sentences) == 1:
-        raise HncseError(f"{source} has only one sentence{why}; {need}")
-    if all(sentence == sentences[0] for sentence in sentences):
-        raise HncseError(f"the {len(sentences)} sentences of {source} are all equal{why}; {need}")
+    raise HncseError(
+        f"{problem}{why}; contrastive training needs at least two different ones, since each is a negative of the "
+        "others"
+    )
 
 
-def _listed(skipped: Mapping[str, int], first: dict[str, int]) -> str:
+def _listed(skipped: Mapping[str, int], first: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason} (first at {first[reason]:,})" for reason, count in skipped.items())
 
 
-def _wikipedia() -> Iterator[tuple[int, Value]]:
+def _wikipedia() -> Rows:
     """Read the sentence files of home()/wikipedia one after the other, without wiki1m, a source of its own."""
     folder = data.home() / "wikipedia"
-    found = folder.glob("*") if folder.is_dir() else iter(())
-    files = {path.name.split(".")[0]: path for path in sorted(found, reverse=True) if _is_wikipedia(path)}
-    if not files:
+    paths = sorted(folder.glob("*"), reverse=True) if folder.is_dir() else []
+    sentences = [p for p in paths if readers.format_of(p) == ".txt" and not p.name.startswith(("wiki1m", "."))]
+    by_name = {path.name.split(".")[0]: path for path in sentences}  # sentences.txt and sentences.txt.xz are the same
+    if not by_name:
         raise HncseError(
             f"there are no Wikipedia sentences in {folder}: put .txt, .txt.xz or .txt.gz files there, one sentence a "
             "line, shuffled (HNCSE_DATA names another data folder), or take 'wiki1m' (fetched once) or 'docstrings'"
         )
-    for _, path in sorted(files.items()):  # of sentences.txt and sentences.txt.xz, the first: they are the same
-        yield from readers.read(path)
+    for _, path in sorted(by_name.items()):
+        yield from readers.read_columns(path, [None])
 
 
-def _is_wikipedia(path: Path) -> bool:
-    return readers.format_of(path) == ".txt" and not path.name.startswith(("wiki1m", "."))
-
-
-def _wiki1m() -> Iterator[tuple[int, Value]]:
+def _wiki1m() -> Rows:
     """Read SimCSE's training sentences; fetch them first where they are not there yet."""
     path = data.home() / "wikipedia" / _WIKI1M
     if not path.is_file():
         _fetch_wiki1m(path)
     number = 0
-    for number, line in readers.read(path):
-        yield number, line
+    for number, row in readers.read_columns(path, [None]):
+        yield number, row
     if number not in _WIKI1M_LINES:
         raise HncseError(
             f"{path} has {number:,} lines, SimCSE's file has 1,000,000: it is cut off or another one. Remove it to "
@@ -334,7 +305,7 @@ def _fetch_wiki1m(path: Path) -> None:
         raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def _hugging_face(source: str, limit: int | None, seed: int, notes: Tally) -> Iterator[tuple[int, Value]]:
+def _hugging_face(source: str, limit: int | None, seed: int, notes: Tally) -> Rows:
     """Read ``hf:<dataset>:<column>``; with a limit it is streamed in a shuffled order, not downloaded whole."""
     name, _, column = source.removeprefix("hf:").rpartition(":")
     if not name or not column:
@@ -343,29 +314,28 @@ def _hugging_face(source: str, limit: int | None, seed: int, notes: Tally) -> It
         if number == 1:
             notes.unused(row, [readers.pick_column(list(row), column, f"dataset {name}")])
         value = row.get(column)
-        yield number, value if isinstance(value, str) else Bad("no text in the record")
+        yield number, (value if isinstance(value, str) else Bad("no text in the record"),)
 
 
 def _existing(name: str) -> Path:
     """Return the path of a file that exists; say what is there instead where it does not."""
     try:
         path = Path(name).expanduser()
-        path.is_file()
+        if path.is_file():
+            return path
     except (OSError, RuntimeError, ValueError) as error:  # too long, a user's home that is not known, a zero byte
         shown = name if len(name) <= 80 else f"{name[:79]}… ({len(name):,} characters)"
         raise HncseError(f"{shown!r} is no file's name: {getattr(error, 'strerror', None) or error}") from error
-    if path.is_file():
-        return path
     if path.is_dir():
-        raise HncseError(f"{path} is a folder; name one of its files{_neighbours(path)}")
+        raise HncseError(f"{path} is a folder; name one of its files{_files_in(path)}")
     if readers.format_of(path) is None and path.name == name:
         raise unknown("source of sentences", name, [*SOURCES, "hf:<dataset>:<column>", "a file's path"])
-    raise HncseError(f"there is no file {path}{_neighbours(path.parent)}")
+    raise HncseError(f"there is no file {path}{_files_in(path.parent)}")
 
 
-def _neighbours(folder: Path) -> str:
+def _files_in(folder: Path) -> str:
     if not folder.is_dir():
         return f"; there is no folder {folder} either"
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and readers.format_of(path))
-    shown = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
-    return f"; {folder.absolute()} holds: {shown}" if names else f"; {folder.absolute()} holds no file of sentences"
+    held = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
+    return f"; {folder.absolute()} holds{': ' + held if held else ' no file of sentences'}"

@@ -28,13 +28,9 @@ __all__ = ["distributions", "harvest", "prose_sentences"]
 _LOG = logging.getLogger(__name__)
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 _NOT_READ = ("setuptools",)  # its version follows what else is installed
 _FILTERS = 2  # part of the cache's key: raised whenever a filter below changes
-_SKIPPED_FOLDERS = _words("__pycache__ .. _vendor bin test testing tests")
+_SKIPPED_FOLDERS = {"__pycache__", "..", "_vendor", "bin", "test", "testing", "tests"}
 # The model folders of transformers repeat one another's docstrings a few hundred times over.
 _SKIPPED_PATH = ("transformers", "models")
 
@@ -52,42 +48,11 @@ _WORD = re.compile(
 )
 _ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "cf.", "vs.", "al.", "Fig.", "Eq.", "No.", "resp.", "approx.", "Sec.")
 
-_FUNCTION_WORDS = _words(
-    """a about after all also an and any are as at be because been before being between both but by can could
-    do does each either every for from had has have he her his however if in into is it its may might more most
-    must neither no not of on one only or other our over same she should since so some such than that the their
-    them then there these they this those through to two under until was we were what when where which while who
-    whose will with would you your"""
-)
-_FINITE = _words(
-    """is are was were has have had can could may might must will would should do does did cannot isn't aren't
-    doesn't don't won't can't didn't wasn't let's it's that's you're we're there's accepts adds allows applies
-    assumes avoids becomes behaves belongs comes computes consists contains converts corresponds creates defines
-    depends describes determines ensures exists expects fails generates gets gives goes happens helps holds
-    implements includes indicates keeps lets lies looks makes means needs occurs performs prevents produces
-    provides raises refers relies remains removes replaces represents requires returns runs seems shows specifies
-    starts supports takes tells tries uses wants works yields"""
-)
-_IMPERATIVES = _words(
-    """add allow append apply assert assign attach avoid build calculate call change check choose clean clear close
-    combine compare compute concatenate construct consume convert copy count create decide decode decompose define
-    delete describe determine disable display divide do draw emit enable encode ensure enter estimate evaluate
-    examine execute exit expand extract fetch fill filter find fit flatten follow format free generate get give
-    handle help hide identify ignore import initialize insert inspect invoke iterate join keep let list load look
-    make map mark match merge modify move multiply normalize note notify obtain open parse pass perform pick plot
-    prepare print process produce provide push put raise read rebuild receive record reduce register release reload
-    remove rename render replace report request reset resize resolve restore retrieve return reverse run sample
-    save scale search see select send serialize set show shuffle simplify skip solve sort specify split start stop
-    store strip subtract switch take tell test toggle transform translate traverse try turn unpack update upload
-    use validate verify visit wait walk wrap write yield"""
-)
-_IMPERATIVE_FORMS = _IMPERATIVES | {verb + "s" for verb in _IMPERATIVES} | {verb + "es" for verb in _IMPERATIVES}
-# A sentence that opens like this is a fragment: "Whether the array is sorted.", "Must be positive."
-_FRAGMENT_OPENINGS = _words(
-    """whether must can should may will might could is are was were has have had true false default defaults
-    optional either can't cannot"""
-)
-_SUBORDINATORS = _words("that which where when who whose if whether while until as because than how once")
+_ENGLISH = {
+    kind: frozenset(words.split())
+    for kind, words in tomllib.loads(Path(__file__).with_name("english.toml").read_text(encoding="utf-8")).items()
+}
+_IMPERATIVES = frozenset(verb + ending for verb in _ENGLISH["imperatives"] for ending in ("", "s", "es"))
 
 
 def harvest(seed: int = 0) -> list[str]:
@@ -102,14 +67,22 @@ def harvest(seed: int = 0) -> list[str]:
     Returns:
         The sentences, without markup, each of them once.
     """
-    cache = _cache_path()
-    sentences = _read_cache(cache)
-    if sentences is None:
+    packages = distributions()
+    facts = [f"filters {_FILTERS}", *(f"{name} {version}" for name, version in packages.items())]
+    cache = platformdirs.user_cache_path("hncse") / f"docstrings-{_sha256(chr(10).join(facts))[:16]}.txt"
+    try:
+        digest, _, text = cache.read_text(encoding="utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError):
+        digest, text = "", ""
+    if digest != _sha256(text):  # none yet, or not what was written
         _LOG.info("collecting sentences from docstrings; done once for these package versions")
-        sentences = _collect()
-        _write_cache(cache, sentences)
+        text = "\n".join(_collected(packages))
+        try:
+            write_text(cache, f"{_sha256(text)}\n{text}")
+        except HncseError as error:
+            _LOG.info("docstring sentences are not kept: %s", error)
     salt = f"{seed}\n".encode()
-    return sorted(sentences, key=lambda text: hashlib.blake2b(salt + text.encode(), digest_size=8).digest())
+    return sorted(text.split("\n"), key=lambda line: hashlib.blake2b(salt + line.encode(), digest_size=8).digest())
 
 
 def distributions() -> dict[str, str]:
@@ -120,12 +93,12 @@ def distributions() -> dict[str, str]:
     Returns:
         Name → installed version, sorted by name.
     """
-    found: dict[str, str] = {}
-    todo, met = _requirements(), set()  # type: list[str], set[tuple[str, str]]
+    versions: dict[str, str] = {}
+    todo, met = [Requirement(line) for line in _requirements()], set()  # type: list[Requirement], set[tuple[str, str]]
     while todo:
-        needed = Requirement(todo.pop())
+        needed = todo.pop()
         name = canonicalize_name(needed.name)
-        for extra in ("", *sorted(needed.extras)):
+        for extra in {"", *needed.extras}:
             if (name, extra) in met or name in _NOT_READ:
                 continue
             met.add((name, extra))
@@ -133,14 +106,15 @@ def distributions() -> dict[str, str]:
                 package = importlib.metadata.distribution(name)
             except importlib.metadata.PackageNotFoundError:
                 continue
-            found[name] = package.version
-            todo += [line for line in package.requires or () if _holds_everywhere(line, extra)]
-    return dict(sorted(found.items()))
+            versions[name] = package.version
+            todo += _needs(package.requires or (), extra)
+    return dict(sorted(versions.items()))
 
 
-def _holds_everywhere(line: str, extra: str) -> bool:
-    marker = Requirement(line).marker
-    return str(marker or "") == (f'extra == "{extra}"' if extra else "")
+def _needs(lines: Iterable[str], extra: str = "") -> list[Requirement]:
+    """Requirements that hold everywhere, with an extra or without."""
+    marker = f'extra == "{extra}"' if extra else ""
+    return [needed for needed in map(Requirement, lines) if str(needed.marker or "") == marker]
 
 
 def _requirements() -> list[str]:
@@ -150,8 +124,7 @@ def _requirements() -> list[str]:
         facts = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
         if facts.get("name") == "hncse":
             return list(facts["dependencies"])
-    lines = importlib.metadata.requires("hncse") or []
-    return [line for line in lines if _holds_everywhere(line, "")]
+    return list(map(str, _needs(importlib.metadata.requires("hncse") or ())))
 
 
 def prose_sentences(docstring: str) -> Iterator[str]:
@@ -171,9 +144,7 @@ def _candidates(docstring: str) -> Iterator[str]:
     for paragraph in _paragraphs(docstring):
         if "`" in paragraph:
             paragraph = _TICKED.sub(r"\1", paragraph)
-        if "*" in paragraph:
-            paragraph = _EMPHASIS.sub(r"\1", paragraph)
-        yield from _BREAK.split(paragraph)
+        yield from _BREAK.split(_EMPHASIS.sub(r"\1", paragraph) if "*" in paragraph else paragraph)
 
 
 def _paragraphs(docstring: str) -> Iterator[str]:
@@ -205,7 +176,7 @@ def _is_english(sentence: str) -> bool:
     if sentence.count("(") != sentence.count(")") or not all(map(_WORD.fullmatch, sentence[:-1].split(" "))):
         return False
     words = [word.strip("(),;:\"'") for word in sentence[:-1].lower().split(" ")]
-    if sum(word in _FUNCTION_WORDS for word in words) < _MIN_FUNCTION_WORDS * count:
+    if sum(word in _ENGLISH["function_words"] for word in words) < _MIN_FUNCTION_WORDS * count:
         return False
     return _has_main_verb(sentence, words)
 
@@ -215,37 +186,34 @@ def _has_main_verb(sentence: str, words: list[str]) -> bool:
     first = words[0]
     if sentence.split(" ", 1)[0].endswith(":") or (words[-1].isdigit() and ": " in sentence[-6:]):
         return False  # a heading in front, or the number of a list's first item behind
-    if first in _FRAGMENT_OPENINGS:
+    if first in _ENGLISH["fragment_openings"]:
         return sentence.endswith("?")
-    if first in _IMPERATIVE_FORMS:
+    if first in _IMPERATIVES:
         return words[1] != "of"  # "List of names." is a label
-    verbs = [place for place, word in enumerate(words) if word in _FINITE]
-    if first in _SUBORDINATORS:  # "If it is empty, nothing happens.": the main verb stands behind a comma
+    verbs = [place for place, word in enumerate(words) if word in _ENGLISH["finite"]]
+    if first in _ENGLISH["subordinators"]:  # "If it is empty, nothing happens.": the main verb stands behind a comma
         behind = sentence.partition(",")[2].strip(" .").split(" ")
-        return any(word in _FINITE or word in _IMPERATIVE_FORMS for word in behind)
+        return any(word in _ENGLISH["finite"] or word in _IMPERATIVES for word in behind)
     if not verbs:
         return False
-    clauses = [place for place, word in enumerate(words) if word in _SUBORDINATORS]
+    clauses = [place for place, word in enumerate(words) if word in _ENGLISH["subordinators"]]
     return not clauses or verbs[0] < clauses[0] or len(verbs) > len(clauses)
 
 
-def _collect() -> list[str]:
+def _collected(packages: Iterable[str]) -> list[str]:
     """Read every source file once; of sentences that differ in case, digits or marks only, keep the first."""
-    kept: dict[str, str] = {}
-    seen: set[str] = set()
-    for path in _source_files(distributions()):
+    distinct: dict[str, str] = {}
+    candidates: dict[str, None] = {}
+    for path in _source_files(packages):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # an unreadable file among readable ones: the corpus is what can be read
         for docstring in _docstrings(text):
-            for sentence in _candidates(docstring):
-                if sentence in seen:
-                    continue
-                seen.add(sentence)
-                if _is_english(sentence):
-                    kept.setdefault(_NOT_LETTERS.sub(" ", sentence.lower()), sentence)
-    return sorted(kept.values())
+            candidates |= dict.fromkeys(_candidates(docstring))
+    for sentence in filter(_is_english, candidates):
+        distinct.setdefault(_NOT_LETTERS.sub(" ", sentence.lower()), sentence)
+    return sorted(distinct.values())
 
 
 def _docstrings(source: str) -> Iterator[str]:
@@ -266,28 +234,5 @@ def _source_files(names: Iterable[str]) -> Iterator[Path]:
                 yield Path(str(file.locate()))
 
 
-def _cache_path() -> Path:
-    """Name the cache file after everything the harvest depends on."""
-    parts = [f"filters {_FILTERS}", *(f"{name} {version}" for name, version in distributions().items())]
-    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    return platformdirs.user_cache_path("hncse") / f"docstrings-{key}.txt"
-
-
-def _read_cache(path: Path) -> list[str] | None:
-    """Return the cached sentences, or None where there are none or the file is not what was written."""
-    try:
-        digest, _, body = path.read_text(encoding="utf-8").partition("\n")
-    except (OSError, UnicodeDecodeError):
-        return None
-    if digest != hashlib.sha256(body.encode()).hexdigest():
-        return None
-    return body.split("\n")
-
-
-def _write_cache(path: Path, sentences: list[str]) -> None:
-    """Keep the sentences for next time; a folder that cannot be written only costs that time again."""
-    body = "\n".join(sentences)
-    try:
-        write_text(path, f"{hashlib.sha256(body.encode()).hexdigest()}\n{body}")
-    except HncseError as error:
-        _LOG.info("docstring sentences are not kept: %s", error)
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

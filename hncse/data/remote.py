@@ -31,7 +31,6 @@ _LONGEST_WAIT = 60  # seconds that a busy server may ask for
 _LEFTOVER = 86_400  # seconds after which a folder of an interrupted download is nobody's
 _PATIENCE = 5.0  # seconds for the first answer; the library's own retries take half a minute to say "no network"
 _BUFFER = 10_000  # rows of a streamed dataset among which the next one is drawn
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Unavailable(HncseError):
@@ -56,9 +55,8 @@ def look_up(repository: str, filename: str, token: bool | None = False) -> Any:
     import huggingface_hub
     from huggingface_hub.utils import EntryNotFoundError, RepositoryNotFoundError
 
-    url = huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=files.hub())
     try:
-        return huggingface_hub.get_hf_file_metadata(url, timeout=_PATIENCE, token=token)
+        return huggingface_hub.get_hf_file_metadata(_url(repository, filename), timeout=_PATIENCE, token=token)
     except EntryNotFoundError:
         return None
     except RepositoryNotFoundError as error:
@@ -76,7 +74,7 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
 
     Args:
         filename: Path of the file inside the repository.
-        folder: An existing folder, best a temporary one: the library leaves a ``.cache`` folder in it.
+        folder: An existing folder, best a temporary one (`work_folder`).
         repository: Dataset repository, ``owner/name``.
 
     Returns:
@@ -86,20 +84,18 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
         Unavailable: No network, no such file, a transfer that broke off or arrived damaged.
         HncseError: The folder cannot be written, or the disk is full.
     """
-    import huggingface_hub
     from huggingface_hub.utils import tqdm
 
     facts = look_up(repository, filename)
     if facts is None:
         raise Unavailable(f"{files.hub()}: dataset {repository} has no file {filename!r}")
     path = folder / Path(filename).name
-    url = huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=files.hub())
     failures = 0
     with tqdm(total=facts.size, unit="B", unit_scale=True, desc=path.name) as bar:
         while True:
             before = bar.n
             try:
-                _receive(url, path, bar)
+                _receive(_url(repository, filename), path, bar)
                 break
             except HncseError:
                 raise
@@ -113,71 +109,11 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
     if facts.size is not None and path.stat().st_size != facts.size:
         size = f"{path.stat().st_size:,} of {facts.size:,} bytes"
         raise Unavailable(f"{filename} did not arrive whole from {files.hub()} ({size})")
-    if facts.etag and _SHA256.fullmatch(facts.etag) and _sha256(path) != facts.etag:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if re.fullmatch("[0-9a-f]{64}", facts.etag or "") and digest != facts.etag:
         raise Unavailable(f"{filename} arrived damaged from {files.hub()}: its sha256 is not {facts.etag[:12]}…")
     return path
-
-
-def _receive(url: str, path: Path, bar: Any) -> None:
-    """Take up one transfer where the file ends, and read it to its end."""
-    from huggingface_hub.utils import get_session
-
-    have = path.stat().st_size if path.is_file() else 0
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with get_session().stream("GET", url, headers=headers, timeout=_SILENCE, follow_redirects=True) as response:
-        _refuse_long_waits(response)
-        response.raise_for_status()
-        resumed = response.status_code == 206
-        bar.n = have if resumed else 0
-        began, received = time.monotonic(), 0
-        with path.open("ab" if resumed else "wb") as file:
-            for block in response.iter_raw():
-                file.write(block)
-                bar.update(len(block))
-                received += len(block)
-                if (seconds := time.monotonic() - began) >= _WINDOW:
-                    if received < _FLOOR * seconds:
-                        raise Unavailable(
-                            f"{files.hub()} sent {received:,} bytes of {path.name} in {seconds:.0f} seconds, which "
-                            "would take for ever: given up"
-                        )
-                    began, received = time.monotonic(), 0
-
-
-def _refuse_long_waits(response: Any) -> None:
-    wait = response.headers.get("Retry-After", "")
-    too_long = int(wait) > _LONGEST_WAIT if wait.isdigit() else response.status_code == 429
-    if response.status_code in (429, 503) and too_long:
-        when = f"in {int(wait):,} seconds" if wait.isdigit() else "later"
-        raise Unavailable(f"{files.hub()} is busy (status {response.status_code}) and asks to come back {when}")
-
-
-@contextlib.contextmanager
-def _impatient() -> Iterator[None]:
-    """Let the hub's client, whoever calls it, give up on a server that keeps silent or asks for a long wait."""
-    from huggingface_hub.utils import get_session
-
-    session = get_session()
-    send, timeouts = session.send, 0
-
-    def sending(*given: Any, **options: Any) -> Any:
-        nonlocal timeouts
-        try:
-            response = send(*given, **options)
-        except Exception as error:
-            timeouts += "Timeout" in type(error).__name__
-            if timeouts >= _ATTEMPTS:
-                raise Unavailable(f"{files.hub()} does not answer ({_ATTEMPTS} times in a row)") from error
-            raise
-        timeouts = 0
-        _refuse_long_waits(response)
-        return response
-
-    session.send = sending  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        session.send = send  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
@@ -205,40 +141,96 @@ def rows(name: str, *, streamed: bool, seed: int = 0) -> Iterator[dict[str, Any]
     Raises:
         HncseError: No network, no such dataset, no training split, a transfer that broke off.
     """
-    path, _, configuration = name.partition("@")
-    path = str(Path(path).expanduser()) if path.startswith("~") else path
-    with _impatient():
-        yield from _rows(name, path, configuration, streamed, seed)
-
-
-def _rows(name: str, path: str, configuration: str, streamed: bool, seed: int) -> Iterator[dict[str, Any]]:
     import datasets
     from huggingface_hub import constants
 
-    try:
-        if not Path(path).exists() and not constants.HF_HUB_OFFLINE:
-            look_up(path, "README.md", token=None)  # the library takes half a minute to find out there is no network
-        found = datasets.load_dataset(path, configuration or None, streaming=streamed)
-    except Exception as error:  # a dozen types, by version
-        raise HncseError(f"dataset {name!r} could not be loaded: {_reason(error)}") from error
-    if "train" not in found:
-        raise HncseError(f"dataset {name!r} has no split 'train'; it has: {', '.join(found)}")
-    train = found["train"].shuffle(seed=seed, buffer_size=_BUFFER) if streamed else found["train"]
-    try:
-        yield from train
-    except Exception as error:  # from a dropped connection to a damaged shard
-        raise HncseError(f"dataset {name!r} could not be read to its end: {_reason(error)}") from error
+    path, _, configuration = name.partition("@")
+    path = str(Path(path).expanduser()) if path.startswith("~") else path
+    with _impatient():
+        try:
+            if not Path(path).exists() and not constants.HF_HUB_OFFLINE:
+                look_up(path, "README.md", token=None)  # the library needs half a minute to see there is no network
+            splits = datasets.load_dataset(path, configuration or None, streaming=streamed)
+        except Exception as error:  # a dozen types, by version
+            raise HncseError(f"dataset {name!r} could not be loaded: {_reason(error)}") from error
+        if "train" not in splits:
+            raise HncseError(f"dataset {name!r} has no split 'train'; it has: {', '.join(splits)}")
+        train = splits["train"].shuffle(seed=seed, buffer_size=_BUFFER) if streamed else splits["train"]
+        try:
+            yield from train
+        except Exception as error:  # from a dropped connection to a damaged shard
+            raise HncseError(f"dataset {name!r} could not be read to its end: {_reason(error)}") from error
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _url(repository: str, filename: str) -> str:
+    import huggingface_hub
+
+    return huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=files.hub())
+
+
+def _receive(url: str, path: Path, bar: Any) -> None:
+    """Take up one transfer where the file ends, and read it to its end."""
+    from huggingface_hub.utils import get_session
+
+    have = path.stat().st_size if path.is_file() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with get_session().stream("GET", url, headers=headers, timeout=_SILENCE, follow_redirects=True) as response:
+        _refuse_long_waits(response)
+        response.raise_for_status()
+        resumed = response.status_code == 206
+        bar.n = have if resumed else 0
+        began, received = time.monotonic(), 0
+        with path.open("ab" if resumed else "wb") as file:
+            for block in response.iter_raw():
+                file.write(block)
+                bar.update(len(block))
+                received += len(block)
+                if (seconds := time.monotonic() - began) < _WINDOW:
+                    continue
+                if received < _FLOOR * seconds:
+                    raise Unavailable(
+                        f"{files.hub()} sent {received:,} bytes of {path.name} in {seconds:.0f} seconds, which would "
+                        "take for ever: given up"
+                    )
+                began, received = time.monotonic(), 0
+
+
+def _refuse_long_waits(response: Any) -> None:
+    wait = response.headers.get("Retry-After", "")
+    too_long = int(wait) > _LONGEST_WAIT if wait.isdigit() else response.status_code == 429
+    if response.status_code in (429, 503) and too_long:
+        when = f"in {int(wait):,} seconds" if wait.isdigit() else "later"
+        raise Unavailable(f"{files.hub()} is busy (status {response.status_code}) and asks to come back {when}")
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Let the hub's client, whoever calls it, give up on a server that keeps silent or asks for a long wait."""
+    from huggingface_hub.utils import get_session
+
+    session = get_session()
+    send, timeouts = session.send, 0
+
+    def sending(*arguments: Any, **options: Any) -> Any:
+        nonlocal timeouts
+        try:
+            response = send(*arguments, **options)
+        except Exception as error:
+            timeouts += "Timeout" in type(error).__name__
+            if timeouts >= _ATTEMPTS:
+                raise Unavailable(f"{files.hub()} does not answer ({_ATTEMPTS} times in a row)") from error
+            raise
+        timeouts = 0
+        _refuse_long_waits(response)
+        return response
+
+    session.send = sending  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        session.send = send  # type: ignore[method-assign]
 
 
 def _reason(error: BaseException) -> str:
     """Return an error's first line, or its type's name where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
