@@ -5,6 +5,8 @@
     out.loss.backward()
     out.diagnostics["case_a"]
 
+    loss = hncse.losses.for_sentence_transformers(model, "hnm-no-replacement")  # for SentenceTransformerTrainer
+
 One class computes every preset of `hncse.presets`: SimCSE's cross-entropy over an N × (N+s) matrix of cosines, of
 which PM rewrites the N positive columns and HNM adds the s synthetic ones. See `hncse.mixing` for how.
 
@@ -14,6 +16,7 @@ Taught in notebooks/01_contrastive_learning.ipynb (built by hand) and notebooks/
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +24,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hncse import presets
 from hncse.errors import HncseError
@@ -38,7 +42,24 @@ from hncse.mixing import (
 )
 from hncse.presets import PRESETS, LossOptions
 
-__all__ = ["PRESETS", "ContrastiveLoss", "LossOutput", "build", "gather_batch"]
+__all__ = [
+    "PRESETS",
+    "ContrastiveLoss",
+    "LossOutput",
+    "SentenceTransformersLoss",
+    "build",
+    "for_sentence_transformers",
+    "gather_batch",
+]
+
+
+CITATION = """@article{hncse,
+    title = {HNCSE: Advancing Sentence Embeddings via Hybrid Contrastive Learning with Hard Negatives},
+    eprint = {2411.12156},
+    archivePrefix = {arXiv},
+    url = {https://arxiv.org/abs/2411.12156},
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,7 @@ class ContrastiveLoss(nn.Module):
         z3: Tensor | None = None,
         *,
         groups: Tensor | None = None,
+        positive_groups: Tensor | None = None,
         negatives: Tensor | None = None,
         negative_groups: Tensor | None = None,
     ) -> LossOutput:
@@ -110,25 +132,34 @@ class ContrastiveLoss(nn.Module):
             z2: (N, d) second view, the positives; z2_j is a negative of anchor i ≠ j.
             z3: (N, d) third view, for ``views=3`` only.
             groups: (N,) integers, equal where rows hold the same sentence: copies are no negatives of each other.
-            negatives: (N, d) a mined hard negative of each anchor; every anchor has all N of them in its denominator,
-                its own with ``hard_negative_weight`` added to its logit (SimCSE's supervised form, equation 5).
-            negative_groups: (N,) as ``groups``, of the mined negatives: one that is an anchor's own sentence leaves
-                that anchor's denominator.
+            positive_groups: (N,) as ``groups``, of z2, where the positives are sentences of their own: a copy of an
+                anchor or of its positive is no negative of it. None: z2 holds the anchors' own sentences.
+            negatives: (N, d) or (N, m, d), one or m mined hard negatives of each anchor; every anchor has all N·m of
+                them in its denominator, its own with ``hard_negative_weight`` added to their logits (SimCSE's
+                supervised form, equation 5).
+            negative_groups: (N,) or (N, m) as ``groups``, of the mined negatives: one that is an anchor's own sentence
+                or its positive leaves that anchor's denominator.
 
         Raises:
-            HncseError: Shapes that do not fit, an empty batch, NaN or infinite embeddings.
+            HncseError: Shapes that do not fit, an empty batch, NaN or infinite embeddings, no mined negatives where
+                in-batch ones are switched off.
         """
+        if negatives is not None and isinstance(negatives, Tensor) and negatives.ndim == 2:
+            negatives = negatives[:, None]  # (N, 1, d)
         views = self._check([z1, z2] if z3 is None else [z1, z2, z3], groups, negatives)
         with torch.autocast(z1.device.type, enabled=False):
             full = [gather_batch(z if z.dtype == torch.float64 else z.float()) for z in views]  # (N, d) each
-            groups, negative_groups = (None if g is None else gather_batch(g) for g in (groups, negative_groups))
+            groups, positive_groups, negative_groups = (
+                None if g is None else gather_batch(g) for g in (groups, positive_groups, negative_groups)
+            )
+            excluded = excluded_pairs(len(full[0]), groups, full[0].device, positive_groups)  # (N, N)
             mined = None
             if negatives is not None:
                 negatives = gather_batch(negatives if negatives.dtype == torch.float64 else negatives.float())
-                mined = self._mined_columns(full[0], negatives, groups, negative_groups)  # (N, N)
-            out = self._loss(full[0], full[1], groups, mined)
+                mined = self._mined_columns(full[0], negatives, (groups, positive_groups), negative_groups)  # (N, N·m)
+            out = self._loss(full[0], full[1], excluded, mined)
             if self.views == 3:
-                second = self._loss(full[1], full[2], groups)
+                second = self._loss(full[1], full[2], excluded)
                 out = LossOutput(out.loss + second.loss, out.diagnostics)
         self.step += 1
         return out
@@ -137,11 +168,10 @@ class ContrastiveLoss(nn.Module):
         """Show the options that differ from SimCSE's."""
         return ", ".join(f"{name}={value!r}" for name, value in self.options.changed().items()) or "simcse"
 
-    def _loss(self, z1: Tensor, z2: Tensor, groups: Tensor | None, extra: Tensor | None = None) -> LossOutput:
+    def _loss(self, z1: Tensor, z2: Tensor, excluded: Tensor, extra: Tensor | None = None) -> LossOutput:
         o = self.options
         pm, hnm = o.positive_mixing, o.hard_negative_mixing
         g = gram(z1, z2, mixes=bool(pm or hnm), detach_negatives=o.detach_negatives)
-        excluded = excluded_pairs(len(z1), groups, z1.device)  # (N, N)
         similarity = g.cosine  # (N, N)
         mined = mine_in_batch(similarity if pm else similarity.detach(), excluded, o.band)
         diagnostics = _diagnose(mined)
@@ -150,8 +180,10 @@ class ContrastiveLoss(nn.Module):
             w = self.pair_weights(g, mined, excluded)
             logits = self._mix_positives(g, mined, w, similarity)
             diagnostics["mix_angle"] = torch.rad2deg(torch.atan2(w[1], w[0]))
-        if groups is not None and int(excluded.sum()) > len(z1):  # copies of a sentence leave the denominator
-            own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
+        own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
+        if not o.in_batch_negatives:
+            logits = logits.masked_fill(~own, -torch.inf)
+        elif int(excluded.sum()) > len(z1):  # copies of a sentence leave the denominator
             logits = logits.masked_fill(excluded & ~own, -torch.inf)
         if hnm:
             pairs = draw_pairs(
@@ -161,8 +193,9 @@ class ContrastiveLoss(nn.Module):
             diagnostics["mix_hardness"] = _finite_mean(mixes.detach())
             logits = torch.cat([logits, mixes], dim=1)  # (N, N+s)
         if extra is not None:
-            diagnostics["mined_similarity"] = _finite_mean(extra.detach().diagonal()) - self._added
-            logits = torch.cat([logits, extra], dim=1)  # (N, 2N) or (N, 2N+s)
+            among = own.repeat_interleave(extra.shape[1] // len(z1), dim=1)  # (N, N·m) an anchor's own mined negatives
+            diagnostics["mined_similarity"] = _finite_mean(extra.detach()[among]) - self._added
+            logits = torch.cat([logits, extra], dim=1)  # (N, N+N·m) or (N, N+s+N·m)
         label = torch.arange(len(z1), device=z1.device)
         return LossOutput(F.cross_entropy(logits / o.temperature, label), diagnostics)
 
@@ -172,15 +205,19 @@ class ContrastiveLoss(nn.Module):
         return float(self.options.hard_negative_weight) * float(self.options.temperature)
 
     def _mined_columns(
-        self, z1: Tensor, negatives: Tensor, groups: Tensor | None, negative_groups: Tensor | None
+        self, z1: Tensor, negatives: Tensor, groups: tuple[Tensor | None, Tensor | None], negative_groups: Tensor | None
     ) -> Tensor:
-        """Cosines of anchors and mined negatives (N, N), weights added, equal sentences masked."""
-        cosine = F.normalize(z1, dim=1, eps=EPS) @ F.normalize(negatives, dim=1, eps=EPS).T
-        cosine = cosine + self._added * torch.eye(len(z1), dtype=cosine.dtype, device=cosine.device)
-        if groups is None or negative_groups is None:
-            return cosine
-        same = groups[:, None] == negative_groups[None, :]
-        return cosine.masked_fill(same, -torch.inf)
+        """Cosines of anchors and mined negatives (N, N·m), weights added, copies of anchor and positive masked."""
+        m = negatives.shape[1]
+        cosine = F.normalize(z1, dim=1, eps=EPS) @ F.normalize(negatives.flatten(0, 1), dim=1, eps=EPS).T  # (N, N·m)
+        own = torch.eye(len(z1), dtype=torch.bool, device=z1.device).repeat_interleave(m, dim=1)
+        cosine = cosine + self._added * own.to(cosine.dtype)
+        hidden = torch.zeros_like(own) if self.options.in_batch_negatives else ~own
+        if negative_groups is not None:
+            for theirs in groups:
+                if theirs is not None:
+                    hidden = hidden | (theirs[:, None] == negative_groups.flatten()[None, :])
+        return cosine.masked_fill(hidden, -torch.inf)
 
     def _mix_positives(self, g: Gram, mined: Mined, w: tuple[Tensor, Tensor], similarity: Tensor) -> Tensor:
         a, b = mixing_weights(mined, w, detach=self.options.detach_coefficients)
@@ -214,6 +251,8 @@ class ContrastiveLoss(nn.Module):
             raise HncseError(f"this loss takes {self.views} views, {len(views)} were given")
         if negatives is not None and self.views == 3:
             raise HncseError("the three-view loss takes no mined negatives; use views=2")
+        if negatives is None and not self.options.in_batch_negatives:
+            raise HncseError("in_batch_negatives=False leaves no negatives at all: give mined ones (negatives=)")
         shape = tuple(getattr(views[0], "shape", ()))
         named = dict(zip(("z1", "z2", "z3"), views, strict=False))
         if negatives is not None:
@@ -223,9 +262,11 @@ class ContrastiveLoss(nn.Module):
                 raise HncseError(
                     f"{name} is a {type(z).__name__}; a loss takes torch tensors of shape (N, d): use torch.as_tensor"
                 )
-            if z.ndim != 2 or z.shape != shape or 0 in z.shape:
+            size = (*z.shape[:1], *z.shape[2:]) if name == "negatives" else tuple(z.shape)
+            if z.ndim != 2 + (name == "negatives") or size != shape or 0 in z.shape:
                 raise HncseError(
-                    f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, z1 is {shape}"
+                    f"{name} has shape {tuple(z.shape)}; every view must be (N, d) with N, d ≥ 1, mined negatives "
+                    f"(N, d) or (N, m, d); z1 is {shape}"
                 )
         if not math.isfinite(sum(z.detach().sum() for z in named.values())):  # one quick look; rows only if it is bad
             _refuse_bad_rows(named)
@@ -236,12 +277,102 @@ class ContrastiveLoss(nn.Module):
 
 def _refuse_bad_rows(named: dict[str, Tensor]) -> None:
     for name, z in named.items():
-        bad = ~torch.isfinite(z.detach()).all(dim=1)  # (N,)
+        bad = ~torch.isfinite(z.detach()).flatten(1).all(dim=1)  # (N,)
         if bool(bad.any()):
             raise HncseError(
                 f"{int(bad.sum())} of {len(z)} rows of {name} hold NaN or infinity, first row "
                 f"{int(bad.nonzero()[0])}: lower the learning rate, or train in bf16 or fp32"
             )
+
+
+def for_sentence_transformers(
+    model: nn.Module, preset: str = "hnm-no-replacement", *, mini_batch_size: int | None = None, **options: Any
+) -> SentenceTransformersLoss:
+    """Build a loss for sentence-transformers' trainer.
+
+    Args:
+        model: A ``SentenceTransformer``.
+        preset: One of `PRESETS`.
+        mini_batch_size: Sentences embedded at a time; each part's activations are computed again in the backward
+            pass, so that memory holds one part however large the batch (gradient caching). None: all at once.
+        **options: Changes to the preset, fields of `hncse.presets.LossOptions`.
+
+    Raises:
+        HncseError: Unknown name (the nearest is given) or a value out of range.
+    """
+    if mini_batch_size is not None and mini_batch_size < 1:
+        raise HncseError(f"mini_batch_size is {mini_batch_size!r}; it must be at least 1, or None")
+    return SentenceTransformersLoss(model, preset, build(preset, **options), mini_batch_size)
+
+
+class SentenceTransformersLoss(nn.Module):
+    """`ContrastiveLoss` on the columns of a data set as ``SentenceTransformerTrainer`` hands them over.
+
+    One column: each sentence is its own positive, told apart by dropout (unsupervised SimCSE). Two: anchor, positive.
+    More: anchor, positive, and the anchor's hard negatives. Copies of a sentence are no negatives of each other.
+    """
+
+    citation = CITATION
+
+    def __init__(self, model: nn.Module, preset: str, loss: ContrastiveLoss, mini_batch_size: int | None) -> None:
+        """Keep the parts; `for_sentence_transformers` makes them."""
+        super().__init__()
+        self.model, self.preset, self.loss, self.mini_batch_size = model, preset, loss, mini_batch_size
+
+    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
+        """Embed every column and compute the loss; ``labels`` are not used.
+
+        Raises:
+            HncseError: One column with a model in which dropout is off, or columns that do not fit the preset.
+        """
+        columns = [dict(column) for column in sentence_features]
+        groups = [_sentence_groups(column) for column in columns]
+        if len(columns) == 1:
+            columns = columns * self.loss.views
+        z = [self._embed(column) for column in columns]
+        if len(groups) == 1:
+            return self.loss(*z, groups=groups[0]).loss
+        more: dict[str, Any] = {}
+        if len(z) > 2:
+            more = {"negatives": torch.stack(z[2:], dim=1), "negative_groups": torch.stack(groups[2:], dim=1)}
+        return self.loss(z[0], z[1], groups=groups[0], positive_groups=groups[1], **more).loss
+
+    def _embed(self, column: dict[str, Any]) -> Tensor:
+        """(B, d): one column, in parts that the backward pass computes again where that was asked for."""
+        if self.mini_batch_size is None:
+            return self.model(dict(column))["sentence_embedding"]
+
+        def embed(part: dict[str, Any]) -> Tensor:
+            return self.model(dict(part))["sentence_embedding"]
+
+        rows = len(column["input_ids"])
+        parts = []
+        for start in range(0, rows, self.mini_batch_size):
+            part = {
+                name: value[start : start + self.mini_batch_size] if isinstance(value, Tensor) and value.ndim else value
+                for name, value in column.items()
+            }
+            parts.append(checkpoint(embed, part, use_reentrant=False))
+        return torch.cat(parts)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """What sentence-transformers writes into the model card: the preset and every option that is not SimCSE's."""
+        parts = {"mini_batch_size": self.mini_batch_size} if self.mini_batch_size is not None else {}
+        return {
+            "preset": self.preset,
+            "temperature": self.loss.options.temperature,
+            **self.loss.options.changed(),
+            **parts,
+        }
+
+
+def _sentence_groups(column: dict[str, Tensor]) -> Tensor:
+    """(B,) int64, equal where two rows have the same tokens, in other columns and on other processes too."""
+    ids = column["input_ids"]
+    mask = column.get("attention_mask", torch.ones_like(ids))
+    position = (mask.cumsum(dim=1) - 1).clamp_min(0)  # padding on either side counts for nothing
+    draws = torch.randint(1, 2**62, (ids.shape[1],), generator=torch.Generator().manual_seed(0)).to(ids.device)
+    return ((ids.long() + 1) * draws[position] * mask.long()).sum(dim=1)  # int64 arithmetic wraps around, as a hash may
 
 
 class _Gather(torch.autograd.Function):

@@ -42,13 +42,19 @@ class Mined:
     case: Tensor
 
 
-def excluded_pairs(n: int, groups: Tensor | None = None, device: torch.device | None = None) -> Tensor:
-    """Mark the pairs that are not negatives: an anchor's own column, and other copies of its sentence.
+def excluded_pairs(
+    n: int,
+    groups: Tensor | None = None,
+    device: torch.device | None = None,
+    positive_groups: Tensor | None = None,
+) -> Tensor:
+    """Mark the pairs that are not negatives: an anchor's own column, other copies of its sentence or its positive.
 
     Args:
         n: Batch size N.
         groups: (N,) integers, equal where two rows hold the same sentence; None if all differ.
         device: Where to put the mask.
+        positive_groups: (N,) as ``groups``, of the positives, where these are other sentences than the anchors.
 
     Returns:
         (N, N) bool, True where column j is no negative of anchor i.
@@ -56,7 +62,11 @@ def excluded_pairs(n: int, groups: Tensor | None = None, device: torch.device | 
     if groups is None:
         return torch.eye(n, dtype=torch.bool, device=device)
     groups = groups.to(device)
-    return groups[:, None] == groups[None, :]  # (N, N)
+    same = groups[:, None] == groups[None, :]  # (N, N)
+    if positive_groups is not None:
+        theirs = positive_groups.to(device)
+        same = same | (theirs[:, None] == theirs[None, :]) | (groups[:, None] == theirs[None, :])
+    return same
 
 
 def cases(positive: Tensor, hardest: Tensor, band: float = 0.1) -> Tensor:

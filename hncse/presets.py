@@ -59,6 +59,9 @@ class LossOptions:
     hard_negative_weight: float = _option(
         0.0, "added to the logit of an anchor's own mined negative (SimCSE's; needs negatives, see --negatives)"
     )
+    in_batch_negatives: bool = _option(
+        True, "whether other rows of the batch are negatives; False leaves an anchor its own mined ones alone"
+    )
     seed: int = _option(0, "seed of the random draws (HNM's pairs, PM's random weights)")
 
     def __post_init__(self) -> None:
@@ -79,7 +82,13 @@ def _check(o: LossOptions) -> None:
             raise HncseError(f"loss option {name} is {getattr(o, name)!r}; it must be a whole number of at least 1")
     if not _whole(o.seed):
         raise HncseError(f"loss option seed is {o.seed!r}; it must be a whole number")
-    for name in ("detach_coefficients", "hard_negative_mixing", "replacement", "detach_negatives"):
+    for name in (
+        "detach_coefficients",
+        "hard_negative_mixing",
+        "replacement",
+        "detach_negatives",
+        "in_batch_negatives",
+    ):
         if not isinstance(getattr(o, name), bool):
             raise HncseError(f"loss option {name} is {getattr(o, name)!r}; it must be True or False")
     _check_numbers(o)
@@ -87,6 +96,12 @@ def _check(o: LossOptions) -> None:
         raise HncseError(
             "views=3 is the three-view loss; it has no mixing: leave positive_mixing and "
             "hard_negative_mixing off, or use views=2"
+        )
+
+    if not o.in_batch_negatives and (o.positive_mixing or o.hard_negative_mixing or o.views == 3):
+        raise HncseError(
+            "in_batch_negatives=False leaves nothing to mix: positive_mixing, hard_negative_mixing and views=3 need "
+            "the negatives of the batch"
         )
 
 

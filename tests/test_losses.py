@@ -113,18 +113,39 @@ def test_three_view_is_two_simcse_terms() -> None:
     assert_same(value, oracle.simcse(z1, z2) + oracle.simcse(z2, z3), [z1, z2, z3])
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.5, -2.0])
+@pytest.mark.parametrize("in_batch", [True, False])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_mined_negatives_equal_the_loop(weight: float, grouped: bool) -> None:
-    z = [*batch(7, 5, seed=4), batch(7, 5, seed=9)[0]]
-    groups, others = [0, 1, 2, 0, 3, 2, 4], [5, 6, 2, 7, 0, 8, 9]
-    named = {"groups": torch.tensor(groups), "negative_groups": torch.tensor(others)} if grouped else {}
-    loss = losses.build("simcse", hard_negative_weight=weight, temperature=0.1)
-    out = loss(*z[:2], negatives=z[2], **named)
-    lists = {"groups": groups, "negative_groups": others} if grouped else {}
-    assert_same(out.loss, oracle.simcse_with_negatives(*z, weight, 0.1, **lists), z)
-    own = [float(oracle.cos(z[0][i], z[2][i])) for i in range(7) if not grouped or groups[i] != others[i]]
+@pytest.mark.parametrize(("weight", "m"), [(0.0, 1), (1.5, 1), (0.7, 3)])
+def test_mined_negatives_equal_the_loop(weight: float, m: int, grouped: bool, in_batch: bool) -> None:
+    z1, z2 = batch(7, 5, seed=4)
+    hard = batch(7 * m, 5, seed=9)[0].detach().view(7, m, 5).requires_grad_()
+    groups, positives = [0, 1, 2, 0, 3, 2, 4], [10, 11, 12, 13, 0, 12, 14]  # 4's positive is anchor 0's sentence
+    others = [
+        [row[t] for t in range(m)]
+        for row in ([5, 2, 1], [6, 6, 14], [2, 7, 8], [7, 13, 9], [0, 1, 2], [8] * 3, [9] * 3)
+    ]
+    lists = {"groups": groups, "positive_groups": positives, "negative_groups": others} if grouped else {}
+    loss = losses.build("simcse", hard_negative_weight=weight, temperature=0.1, in_batch_negatives=in_batch)
+    out = loss(z1, z2, negatives=hard if m > 1 else hard[:, 0], **{n: torch.tensor(v) for n, v in lists.items()})
+    expected = oracle.simcse_with_negatives(
+        z1, z2, [list(row) for row in hard], weight, 0.1, **lists, in_batch=in_batch
+    )
+    assert_same(out.loss, expected, [z1, z2, hard])
+    own = [
+        float(oracle.cos(z1[i], hard[i, t]).detach())
+        for i in range(7)
+        for t in range(m)
+        if not grouped or others[i][t] not in (groups[i], positives[i])
+    ]
     assert float(out.diagnostics["mined_similarity"]) == pytest.approx(sum(own) / len(own))
+
+
+def test_without_any_negatives_and_with_nothing_to_mix_is_refused() -> None:
+    z1, z2 = batch(4, 5)
+    with pytest.raises(HncseError, match="no negatives at all"):
+        losses.build("simcse", in_batch_negatives=False)(z1, z2)
+    with pytest.raises(HncseError, match="nothing to mix"):
+        losses.build("hnm-no-replacement", in_batch_negatives=False)
 
 
 def test_mined_negatives_join_mixes_and_weight_counts_copies() -> None:
@@ -481,7 +502,7 @@ def test_bad_embeddings_say_what_was_seen() -> None:
         losses.build("three-view")(z, z)
     with pytest.raises(HncseError, match="groups has shape"):
         loss(z, z, groups=torch.zeros(3))
-    with pytest.raises(HncseError, match=r"negatives has shape \(3, 3\)"):
+    with pytest.raises(HncseError, match=r"negatives has shape \(3, 1, 3\)"):
         loss(z, z, negatives=z[:3])
     with pytest.raises(HncseError, match="1 of 4 rows of negatives hold NaN"):
         loss(z, z, negatives=broken)

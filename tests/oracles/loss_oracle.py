@@ -135,24 +135,33 @@ def released_objective(z1: Tensor, z2: Tensor, w1: float, w2: float, tau: float 
 def simcse_with_negatives(
     z1: Tensor,
     z2: Tensor,
-    negatives: Tensor,
+    negatives: list[list[Tensor]],
     weight: float = 0.0,
     tau: float = 0.05,
     groups: list[int] | None = None,
-    negative_groups: list[int] | None = None,
+    positive_groups: list[int] | None = None,
+    negative_groups: list[list[int]] | None = None,
+    in_batch: bool = True,
 ) -> Tensor:
-    """SimCSE's equation 5, one direction: N in-batch negatives and N mined ones, each anchor's own times e^weight."""
+    """SimCSE's equation 5, one direction: N in-batch negatives and N lists of mined ones, an anchor's own times
+    e^weight. What says the same as an anchor, or as its positive, is no negative of it."""
     total = z1.new_tensor(0.0)
     n = len(z1)
+    groups = groups or list(range(n))
+    positives = positive_groups or groups
     for i in range(n):
+        same = {groups[i], positives[i]}
         positive = cos(z1[i], z2[i])
         denominator = torch.exp(positive / tau)
-        for j in negatives_of(i, n, groups):
-            denominator = denominator + torch.exp(cos(z1[i], z2[j]) / tau)
         for j in range(n):
-            if groups is not None and negative_groups is not None and groups[i] == negative_groups[j]:
-                continue
-            times = math.exp(weight) if j == i else 1.0
-            denominator = denominator + times * torch.exp(cos(z1[i], negatives[j]) / tau)
+            copy = groups[j] == groups[i] or positives[j] in same
+            if in_batch and j != i and not copy:
+                denominator = denominator + torch.exp(cos(z1[i], z2[j]) / tau)
+        for j in range(n):
+            for m in range(len(negatives[j])):
+                copy = negative_groups is not None and negative_groups[j][m] in same
+                if not copy and (in_batch or j == i):
+                    times = math.exp(weight) if j == i else 1.0
+                    denominator = denominator + times * torch.exp(cos(z1[i], negatives[j][m]) / tau)
         total = total + torch.log(denominator) - positive / tau
     return total / n
