@@ -300,7 +300,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
 def _edits(old: dict[str, Any], new: dict[str, Any]) -> str:
     if "sources" not in old:
         return "it was made before runs knew their code"
-    files = [f"{name}.py" for name, value in new["sources"].items() if old["sources"].get(name) != value]
+    files = [f"hncse.{name}" for name, value in new["sources"].items() if old["sources"].get(name) != value]
     return f"other code made it: {', '.join(files)} changed since"
 
 
