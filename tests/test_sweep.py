@@ -295,22 +295,26 @@ def test_a_cluster_trains_nothing_twice_and_resumes_what_a_killed_worker_left(
 
     arguments = [word.replace("snapshots=0", "snapshots=2").replace("=1000", "=10") for word in arguments]
     arguments += ["epochs=10", "--no-test", "--seeds", "1-2"]  # 20 steps each, a checkpoint after 10
-    here = jobs([word.replace("/runs", "/unbroken") for word in arguments])
-    done: list[int] = []
+    other = [word.replace("/runs", "/unbroken") for word in arguments]
+    unbroken = {job.run.name: job.run for job in jobs(other)}
+    codes: list[int] = []
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        words = [*arguments, "--cluster", cluster.scheduler_address]
-        thread = threading.Thread(target=lambda: done.append(sweep.main(words)))
+        where = ["--cluster", cluster.scheduler_address]
+        thread = threading.Thread(target=lambda: codes.append(sweep.main([*arguments, *where])))
         thread.start()
         run = killed_in_the_middle([job.run for job in jobs(arguments)], thread)
         first = (run.path / "snapshots" / "step-000000.safetensors").stat()
         thread.join(timeout=1800)
-    assert done == [0]
-    assert sorted(lines_of(capsys.readouterr().err)) == sorted(job.run.name for job in here)
+        names = lines_of(capsys.readouterr().err)
+        # by the same workers: the last bits are a matter of threads and libraries, and this process may have others
+        codes.append(sweep.main([*other, *where]))
+    assert codes == [0, 0]
+    assert sorted(names) == sorted(unbroken)
     again = (run.path / "snapshots" / "step-000000.safetensors").stat()
     assert again.st_mtime_ns == first.st_mtime_ns, "begun anew and not resumed"
-    unbroken = training.train(next(job for job in here if job.run.name == run.name).config)
-    assert weights(run) == weights(unbroken)
-    assert [line["step"] for line in run.history] == [line["step"] for line in unbroken.history]
+    whole = unbroken[run.name]
+    assert run.result["threads"] == whole.result["threads"] and weights(run) == weights(whole)
+    assert [line["step"] for line in run.history] == [line["step"] for line in whole.history]
 
 
 def killed_in_the_middle(runs: list[Run], thread: threading.Thread) -> Run:

@@ -165,7 +165,9 @@ def train(
 
     A run is known by a key over parameters, sentences, encoder weights and package version, and by a hash of the code
     that trains. A finished run with both the same is returned as it is; an interrupted one is resumed from its last
-    checkpoint; one that another process trains is waited for.
+    checkpoint; one that another process trains is waited for. The same machine, libraries
+    and number of threads (``result["threads"]``, from ``OMP_NUM_THREADS``) give the same bytes again, resumed or not;
+    with other threads sums are rounded in another order, and the last bits differ.
 
     Args:
         config: What to do.
