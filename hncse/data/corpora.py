@@ -153,7 +153,7 @@ def from_sentences(
 
 
 def _check(limit: int | None, seed: int) -> None:
-    if limit is not None and (type(limit) is not int or limit < 2):
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 2):
         raise HncseError(f"limit is {limit!r}; it must be a whole number of at least 2, or None for all sentences")
     if type(seed) is not int or seed < 0:
         raise HncseError(f"seed is {seed!r}; it must be a whole number of at least 0")
