@@ -105,15 +105,15 @@ def registry(monkeypatch):
 
 
 def toy(name: str = "77.1") -> Exercise:
+    @core.hint("""
+        Add it
+        to itself.
+        """)
     @core.exercise(
         name,
         "Twice",
         difficulty=1,
         minutes=1,
-        hint="""
-        Add it
-        to itself.
-        """,
     )
     def twice(
         value: float,
@@ -184,11 +184,11 @@ def test_what_an_author_gets_wrong_is_an_error(registry):
     with pytest.raises(HncseError, match=r"exercise 77\.1 exists already: 'Twice'"):
         toy()
     with pytest.raises(HncseError, match="difficulty is 4"):
-        core.exercise("77.2", "T", difficulty=4, minutes=1, hint="")
+        core.exercise("77.2", "T", difficulty=4, minutes=1)
     with pytest.raises(HncseError, match="needs a name like"):
-        core.exercise("lesson", "T", difficulty=1, minutes=1, hint="")
+        core.exercise("lesson", "T", difficulty=1, minutes=1)
 
-    @core.exercise("77.3", "Bare", difficulty=1, minutes=1, hint="")
+    @core.exercise("77.3", "Bare", difficulty=1, minutes=1)
     def bare(value):
         return value
 

@@ -3,7 +3,8 @@
 Its signature and docstring are what the learner starts from, its body is the solution; the check takes the learner's
 function and says what is wrong, and why.
 
-    @exercise("02.1", "Name the case", difficulty=1, minutes=5, hint="Compare p with n first.")
+    @hint("Compare p with n first.")
+    @exercise("02.1", "Name the case", difficulty=1, minutes=5)
     def name_case(p: float, n: float, band: float = 0.1) -> str:
         \"\"\"Return HNCSE's case of an anchor: "A", "B" or "C".\"\"\"
         if p <= n:
@@ -12,13 +13,13 @@ function and says what is wrong, and why.
 
     @name_case.checked_by
     def _(answer: Answer) -> str:
-        expect(answer(0.5, 0.5) == "C", "At p = n the anchor does not prefer its positive: that is already case C.")
+        equal(answer(0.5, 0.5), "C", "At p = n the anchor does not prefer its positive: C, not {seen}.")
         ...
         return "Now read `hncse.miner.cases`, the same on tensors."  # said when everything is right
 
-    @name_case.mistake("a tie counted as A")  # a wrong answer that the check must catch; a test proves that it does
-    def _(p: float, n: float, band: float = 0.1) -> str:
-        ...
+    name_case.mistakes |= {  # wrong answers that the check must catch; a test proves that it does
+        "a tie counted as A": lambda p, n, band=0.1: ...,
+    }
 
 What a function uses besides its arguments it imports at the top of its module; the notebook then gets the same import.
 Notebooks hold cells made from this by ``python -m tools.notebooks sync``; `make lint` fails when they differ.
@@ -36,12 +37,13 @@ import textwrap
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isclose
 from types import CodeType
 from typing import Any
 
 from hncse.errors import HncseError, unknown
 
-__all__ = ["STUB", "Answer", "Exercise", "Verdict", "Wrong", "exercise", "expect"]
+__all__ = ["STUB", "Answer", "Exercise", "Verdict", "Wrong", "equal", "exercise", "expect", "hint"]
 
 Answer = Callable[..., Any]
 STUB = "...  # your code, in place of this line"
@@ -60,6 +62,21 @@ def expect(right: object, explanation: str) -> None:
     """
     if not right:
         raise Wrong(explanation)
+
+
+def equal(seen: Any, right: Any, explanation: str) -> None:
+    """Go on if a result is the right one: numbers to a millionth of them, all else exactly.
+
+    Args:
+        seen: What the learner's function returned.
+        right: What it should be.
+        explanation: What the learner reads, with ``{seen}`` and ``{right}`` filled in.
+
+    Raises:
+        Wrong: They differ.
+    """
+    same = isclose(seen, right, rel_tol=1e-6, abs_tol=1e-9) if isinstance(right, int | float) else seen == right
+    expect(same, explanation.format(seen=seen, right=right))
 
 
 @dataclass(frozen=True)
@@ -84,8 +101,8 @@ class Exercise:
         title: A few words.
         difficulty: 1 (read it off), 2 (think) or 3 (build).
         minutes: What a learner needs.
-        hint: Markdown, folded in the notebook.
         solution: The function whose body solves it.
+        hint: Markdown, folded in the notebook.
         mistakes: Wrong answers by name, each refused by the check.
     """
 
@@ -93,8 +110,8 @@ class Exercise:
     title: str
     difficulty: int
     minutes: int
-    hint: str
     solution: Answer
+    hint: str = ""
     mistakes: dict[str, Answer] = field(default_factory=dict)
     _check: Callable[[Answer], str] | None = None
 
@@ -169,7 +186,7 @@ class Exercise:
         return "\n".join(lines[function.lineno - 1 : text.lineno - 1]), "\n".join(lines[text.end_lineno :]).rstrip()
 
 
-def exercise(name: str, title: str, *, difficulty: int, minutes: int, hint: str) -> Callable[[Answer], Exercise]:
+def exercise(name: str, title: str, *, difficulty: int, minutes: int) -> Callable[[Answer], Exercise]:
     """Make an exercise of the function that solves it; see this module's beginning.
 
     Raises:
@@ -183,10 +200,20 @@ def exercise(name: str, title: str, *, difficulty: int, minutes: int, hint: str)
         raise HncseError(f"exercise {name}: difficulty is {difficulty}; it must be 1, 2 or 3")
 
     def make(solution: Answer) -> Exercise:
-        _REGISTRY[name] = Exercise(name, title, difficulty, minutes, textwrap.dedent(hint).strip(), solution)
+        _REGISTRY[name] = Exercise(name, title, difficulty, minutes, solution)
         return _REGISTRY[name]
 
     return make
+
+
+def hint(text: str) -> Callable[[Exercise], Exercise]:
+    """Give an exercise its hint: Markdown, indented as one likes."""
+
+    def give(to: Exercise) -> Exercise:
+        to.hint = textwrap.dedent(text).strip()
+        return to
+
+    return give
 
 
 def registered() -> dict[str, Exercise]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from math import ceil, isclose, sqrt
+from math import ceil, sqrt
 from statistics import mean, stdev
 from typing import Any
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 
-@exercise(
-    "00.1",
-    "Cosine by hand",
-    difficulty=1,
-    minutes=5,
-    hint="Three sums: of the products, of the squares of `u`, of the squares of `v`. Which two need a square root?",
-)
+@hint("Three sums: of the products, of the squares of `u`, of the squares of `v`. Which two need a square root?")
+@exercise("00.1", "Cosine by hand", difficulty=1, minutes=5)
 def cosine(u: list[float], v: list[float]) -> float:
     """Return the cosine similarity of two vectors.
 
@@ -28,45 +23,38 @@ def cosine(u: list[float], v: list[float]) -> float:
 
 @cosine.checked_by
 def _(answer: Answer) -> str:
-    seen = answer([1.0, 0.0], [0.0, 2.0])
-    expect(isclose(seen, 0, abs_tol=1e-9), f"At a right angle the cosine is 0, not {seen:.3f}.")
-    seen = answer([3.0, 4.0], [3.0, 4.0])
-    expect(
-        isclose(seen, 1, abs_tol=1e-9),
-        f"A vector and itself: 1, not {seen:.3f}. (25 is the inner product: divide by both lengths, 5 · 5.)",
+    equal(answer([1.0, 0.0], [0.0, 2.0]), 0, "At a right angle the cosine is 0, not {seen:.3f}.")
+    equal(
+        answer([3.0, 4.0], [3.0, 4.0]),
+        1,
+        "A vector and itself: 1, not {seen:.3f}. (25 is the inner product: divide by both lengths, 5 · 5.)",
     )
-    seen = answer([1.0, 1.0], [10.0, 0.0])
-    expect(
-        isclose(seen, sqrt(0.5), abs_tol=1e-9),
-        f"At 45 degrees the cosine is 0.707, however long the vectors are; you return {seen:.3f}.",
+    equal(
+        answer([1.0, 1.0], [10.0, 0.0]),
+        sqrt(0.5),
+        "At 45 degrees the cosine is 0.707, however long the vectors are; you return {seen:.3f}.",
     )
-    seen = answer([1.0, 2.0, 2.0], [-2.0, -4.0, -4.0])
-    expect(isclose(seen, -1, abs_tol=1e-9), f"Opposite directions: -1, not {seen:.3f}. The sign belongs to it.")
+    equal(
+        answer([1.0, 2.0, 2.0], [-2.0, -4.0, -4.0]),
+        -1,
+        "Opposite directions: -1, not {seen:.3f}. The sign belongs to it.",
+    )
     return "Only directions count. `SentenceEncoder.encode(…, normalize=True)` makes all lengths 1 beforehand."
 
 
-@cosine.mistake("the inner product, not divided by the lengths")
-def _(u: list[float], v: list[float]) -> float:
-    return sum(a * b for a, b in zip(u, v, strict=True))
+cosine.mistakes |= {
+    "the inner product, not divided by the lengths": lambda u, v: sum(a * b for a, b in zip(u, v, strict=True)),
+    "divided by one length only": lambda u, v: (
+        sum(a * b for a, b in zip(u, v, strict=True)) / sqrt(sum(a * a for a in u))
+    ),
+    "the sign lost on the way": lambda u, v: (
+        abs(sum(a * b for a, b in zip(u, v, strict=True))) / sqrt(sum(a * a for a in u) * sum(b * b for b in v))
+    ),
+}
 
 
-@cosine.mistake("divided by one length only")
-def _(u: list[float], v: list[float]) -> float:
-    return sum(a * b for a, b in zip(u, v, strict=True)) / sqrt(sum(a * a for a in u))
-
-
-@cosine.mistake("the sign lost on the way")
-def _(u: list[float], v: list[float]) -> float:
-    return abs(sum(a * b for a, b in zip(u, v, strict=True))) / sqrt(sum(a * a for a in u) * sum(b * b for b in v))
-
-
-@exercise(
-    "00.2",
-    "How many steps is that?",
-    difficulty=1,
-    minutes=5,
-    hint="First: how many whole batches does one pass give? Then: how many passes? A part of a step is a step.",
-)
+@hint("First: how many whole batches does one pass give? Then: how many passes? A part of a step is a step.")
+@exercise("00.2", "How many steps is that?", difficulty=1, minutes=5)
 def steps(limit: int, batch_size: int, epochs: float) -> int:
     """Return how many optimiser steps a run takes.
 
@@ -79,43 +67,32 @@ def steps(limit: int, batch_size: int, epochs: float) -> int:
 
 @steps.checked_by
 def _(answer: Answer) -> str:
-    seen = answer(6_400, 64, 1.0)
-    expect(seen == 100, f"6,400 sentences, 64 a step, are 100 steps, not {seen}.")
-    seen = answer(4_000, 64, 1.0)
-    expect(
-        seen == 62,
-        f"4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.",
+    equal(answer(6_400, 64, 1.0), 100, "6,400 sentences, 64 a step, are 100 steps, not {seen}.")
+    equal(
+        answer(4_000, 64, 1.0),
+        62,
+        "4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.",
     )
-    seen = answer(4_000, 64, 2.0)
-    expect(
-        seen == 124,
-        f"Two passes of 62 steps are 124, not {seen}: the last batch is dropped in every pass, not once at the end.",
+    equal(
+        answer(4_000, 64, 2.0),
+        124,
+        "Two passes of 62 steps are 124, not {seen}: the last batch is dropped in every pass, not once at the end.",
     )
-    seen = answer(640, 64, 0.25)
-    expect(seen == 3, f"A quarter of 10 steps is 2.5, rounded up: 3, not {seen}.")
+    equal(answer(640, 64, 0.25), 3, "A quarter of 10 steps is 2.5, rounded up: 3, not {seen}.")
     return "Steps, not sentences, decide how often weights move. `result.json` of a run says how many there were."
 
 
-@steps.mistake("the short last batch counted")
-def _(limit: int, batch_size: int, epochs: float) -> int:
-    return ceil(epochs * ceil(limit / batch_size))
+steps.mistakes |= {
+    "the short last batch counted": lambda limit, batch_size, epochs: ceil(epochs * ceil(limit / batch_size)),
+    "sentences of all passes divided at once": lambda limit, batch_size, epochs: int(epochs * limit) // batch_size,
+}
 
 
-@steps.mistake("sentences of all passes divided at once")
-def _(limit: int, batch_size: int, epochs: float) -> int:
-    return int(epochs * limit) // batch_size
-
-
-@exercise(
-    "00.3",
-    "A fair comparison",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     What may differ between two rows if their difference is to say something about the method? Only the method, and
     what comes out of it. Go through the other columns.
-    """,
-)
+    """)
+@exercise("00.3", "A fair comparison", difficulty=2, minutes=10)
 def fair_rows(rows: list[dict[str, Any]], ours: int) -> list[int]:
     """Return the places of the rows that compare fairly with the row `rows[ours]`.
 
@@ -151,20 +128,26 @@ def _(answer: Answer) -> str:
     expect(4 not in seen, "Row 4 is a dev score: what was chosen on dev looks better there than on test.")
     expect(5 not in seen, "Row 5 is another encoder, a far larger one: the method is not what makes the difference.")
     expect(6 not in seen, "Row 6 was trained on labelled pairs. That is another task, and its score another question.")
-    expect(
-        seen == [1, 2],
-        f"Fair are rows 1 (the same encoder before training) and 2 (the other method), not {seen}. That SimCSE's score "
+    equal(
+        seen,
+        [1, 2],
+        "Fair are rows 1 (the same encoder before training) and 2 (the other method), not {seen}. That SimCSE's score "
         "is higher is a reason to show it, not to leave it out.",
     )
-    seen = sorted(answer(_ROWS, 2))
-    expect(seen == [1, 3], f"For row 2 they are rows 1 and 3, not {seen}: rows of its own method are no comparison.")
+    equal(
+        sorted(answer(_ROWS, 2)),
+        [1, 3],
+        "For row 2 they are rows 1 and 3, not {seen}: rows of its own method are no comparison.",
+    )
     expect(list(answer(_ROWS, 5)) == [], "For row 5 there is none: nothing else here is that encoder.")
     return "Tables of the kit print split, pooling, seeds and interval beside every score so that you can do this."
 
 
-@fair_rows.mistake("all other rows of the same encoder")
-def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
-    return [i for i, row in enumerate(rows) if i != ours and row["encoder"] == rows[ours]["encoder"]]
+fair_rows.mistakes |= {
+    "all other rows of the same encoder": lambda rows, ours: [
+        i for i, row in enumerate(rows) if i != ours and row["encoder"] == rows[ours]["encoder"]
+    ],
+}
 
 
 @fair_rows.mistake("only rows with a lower score")
@@ -186,16 +169,11 @@ def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
     ]  # fmt: skip
 
 
-@exercise(
-    "00.4",
-    "Better, worse, or not to tell",
-    difficulty=3,
-    minutes=15,
-    hint="""
+@hint("""
     Seed by seed, how much is the one ahead? Of these differences you need the mean and the standard deviation
     (`statistics.stdev`, which divides by n - 1). A mean of n values is √n times as steady as one value.
-    """,
-)
+    """)
+@exercise("00.4", "Better, worse, or not to tell", difficulty=3, minutes=15)
 def verdict(ours: list[float], theirs: list[float], t: float) -> str:
     """Return "better", "worse" or "not to tell".
 

@@ -6,22 +6,17 @@ from math import exp, isclose, log
 
 import numpy as np
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 ROW = [0.9, 0.3, 0.6, -0.2]  # an anchor's cosines; column 0 is its positive unless a check says otherwise
 
 
-@exercise(
-    "01.1",
-    "InfoNCE for one anchor",
-    difficulty=1,
-    minutes=10,
-    hint="""
+@hint("""
     The loss is -log of a share: e^(p/τ) over the sum of e^(s/τ) over the whole row, the positive included. Taken
     apart it is log Σ e^(s/τ) - p/τ. At τ = 0.001, e^(0.9/τ) is more than a float can hold: subtract the largest
     logit from all of them first; the share stays what it was.
-    """,
-)
+    """)
+@exercise("01.1", "InfoNCE for one anchor", difficulty=1, minutes=10)
 def info_nce(row: list[float], i: int, tau: float) -> float:
     """Return the loss of one anchor.
 
@@ -35,10 +30,10 @@ def info_nce(row: list[float], i: int, tau: float) -> float:
 
 @info_nce.checked_by
 def _(answer: Answer) -> str:
-    seen = answer([0.7] * 8, 3, 0.05)
-    expect(
-        isclose(seen, log(8), rel_tol=1e-6),
-        f"Eight equal cosines: picking one of eight blindly costs log 8 = 2.079, not {seen:.3f}. The positive is one "
+    equal(
+        answer([0.7] * 8, 3, 0.05),
+        log(8),
+        "Eight equal cosines: picking one of eight blindly costs log 8 = 2.079, not {seen:.3f}. The positive is one "
         "of the columns of the denominator.",
     )
     seen = answer(ROW, 0, 1.0)
@@ -48,13 +43,11 @@ def _(answer: Answer) -> str:
         f"The row {ROW} with τ = 1 and i = 0 gives {meant:.4f}, not {seen:.4f}. Natural logarithm, column i on top, "
         "minus in front.",
     )
-    seen = answer(ROW, 2, 1.0)
-    expect(isclose(seen, meant + 0.3, rel_tol=1e-6), "With i = 2 the positive is 0.6: use `i`, not column 0.")
+    equal(answer(ROW, 2, 1.0), meant + 0.3, "With i = 2 the positive is 0.6: use `i`, not column 0.")
     seen = answer(ROW, 0, 0.1)
     meant = log(sum(exp((s - 0.9) / 0.1) for s in ROW))
-    expect(isclose(seen, meant, rel_tol=1e-6), f"With τ = 0.1 it is {meant:.4f}, not {seen:.4f}: divide every cosine.")
-    seen = answer(ROW, 0, 0.001)
-    expect(isclose(seen, 0, abs_tol=1e-9), f"With τ = 0.001 this positive wins by far: 0, not {seen}.")
+    equal(seen, meant, "With τ = 0.1 it is {right:.4f}, not {seen:.4f}: divide every cosine.")
+    equal(answer(ROW, 0, 0.001), 0, "With τ = 0.001 this positive wins by far: 0, not {seen}.")
     return "The mean of it over anchors is `losses.build('simcse')`, to ten decimals."
 
 
@@ -66,9 +59,9 @@ def _(row: list[float], i: int, tau: float) -> float:
     return largest + log(rest) - logits[i]
 
 
-@info_nce.mistake("the temperature forgotten")
-def _(row: list[float], i: int, tau: float) -> float:
-    return log(sum(exp(s) for s in row)) - row[i]
+info_nce.mistakes |= {
+    "the temperature forgotten": lambda row, i, tau: log(sum(exp(s) for s in row)) - row[i],
+}
 
 
 @info_nce.mistake("column 0 taken for the positive")
@@ -77,16 +70,11 @@ def _(row: list[float], i: int, tau: float) -> float:
     return largest / tau + log(sum(exp((s - largest) / tau) for s in row)) - row[0] / tau
 
 
-@exercise(
-    "01.2",
-    "What pulls, what pushes",
-    difficulty=2,
-    minutes=15,
-    hint="""
+@hint("""
     Write the loss as log Σ e^(s/τ) - p/τ and differentiate. The first term gives every column its share of the
     softmax; the second touches only one column. Both have a factor 1/τ.
-    """,
-)
+    """)
+@exercise("01.2", "What pulls, what pushes", difficulty=2, minutes=15)
 def gradient(row: list[float], i: int, tau: float) -> list[float]:
     """Return the derivative of the anchor's loss by every cosine of its row.
 
@@ -150,16 +138,11 @@ def _(row: list[float], i: int, tau: float) -> list[float]:
     return [((own - 1) if j == i else rest) / tau for j in range(len(row))]
 
 
-@exercise(
-    "01.3",
-    "Very cold and very hot",
-    difficulty=2,
-    minutes=15,
-    hint="""
+@hint("""
     Cold: τ · log Σ e^(s/τ) tends to the largest cosine of the row, the positive's included. Hot: all logits tend to
     0; how many columns are there?
-    """,
-)
+    """)
+@exercise("01.3", "Very cold and very hot", difficulty=2, minutes=15)
 def limits(row: list[float], i: int) -> tuple[float, float]:
     """Return two limits of the anchor's loss ℓ: of τ·ℓ for τ → 0, and of ℓ for τ → ∞.
 
@@ -171,31 +154,31 @@ def limits(row: list[float], i: int) -> tuple[float, float]:
 @limits.checked_by
 def _(answer: Answer) -> str:
     cold, hot = answer([0.3, 0.9, 0.6], 1)
-    expect(
-        isclose(cold, 0, abs_tol=1e-9),
-        f"Where the positive is the nearest, a cold softmax is content: τ·ℓ tends to 0, not to {cold:.3f}. A loss is "
+    equal(
+        cold,
+        0,
+        "Where the positive is the nearest, a cold softmax is content: τ·ℓ tends to 0, not to {seen:.3f}. A loss is "
         "never below 0.",
     )
-    expect(
-        isclose(hot, log(3), rel_tol=1e-6),
-        f"Hot, all three columns are alike, the positive among them: log 3 = 1.099, not {hot:.3f}.",
-    )
+    equal(hot, log(3), "Hot, all three columns are alike, the positive among them: log 3 = 1.099, not {seen:.3f}.")
     cold, hot = answer([0.8, 0.5, 0.1, 0.7], 1)
-    expect(
-        isclose(cold, 0.3, rel_tol=1e-6),
-        f"p = 0.5, the hardest negative n = 0.8: τ·ℓ tends to n - p = 0.3, not {cold:.3f}. A cold loss sees one "
+    equal(
+        cold,
+        0.3,
+        "p = 0.5, the hardest negative n = 0.8: τ·ℓ tends to n - p = 0.3, not {seen:.3f}. A cold loss sees one "
         "negative only, the hardest; the others could be anything.",
     )
-    expect(isclose(hot, log(4), rel_tol=1e-6), "Hot, it is log 4, whatever the cosines are.")
+    equal(hot, log(4), "Hot, it is log 4, whatever the cosines are.")
     return (
         "Between the two lies the choice of τ: cold, it is a margin loss on the hardest negative; hot, it pushes all "
         "negatives alike."
     )
 
 
-@limits.mistake("the margin not cut off at 0")
-def _(row: list[float], i: int) -> tuple[float, float]:
-    return max(s for j, s in enumerate(row) if j != i) - row[i], log(len(row))
+limits.mistakes |= {
+    "the margin not cut off at 0": lambda row, i: (max(s for j, s in enumerate(row) if j != i) - row[i], log(len(row))),
+    "the positive not counted among the columns": lambda row, i: (max(row) - row[i], log(len(row) - 1)),
+}
 
 
 @limits.mistake("the mean negative in place of the hardest")
@@ -204,21 +187,11 @@ def _(row: list[float], i: int) -> tuple[float, float]:
     return max(0.0, sum(rest) / len(rest) - row[i]), log(len(row))
 
 
-@limits.mistake("the positive not counted among the columns")
-def _(row: list[float], i: int) -> tuple[float, float]:
-    return max(row) - row[i], log(len(row) - 1)
-
-
-@exercise(
-    "01.4",
-    "Alignment",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     Three steps: every row of both tables to length 1; squared distance of row k and row k; the mean of these.
     `np.linalg.norm(x, axis=1, keepdims=True)` gives the lengths as a column.
-    """,
-)
+    """)
+@exercise("01.4", "Alignment", difficulty=2, minutes=10)
 def alignment(x: np.ndarray, y: np.ndarray) -> float:
     """Return the mean squared distance of anchors and their positives on the unit sphere.
 
@@ -238,26 +211,25 @@ def on_circle(*degrees: float) -> np.ndarray:
 
 @alignment.checked_by
 def _(answer: Answer) -> str:
-    seen = float(answer(on_circle(0, 90), on_circle(0, 90)))
-    expect(isclose(seen, 0, abs_tol=1e-9), f"Positives on their anchors: 0, not {seen:.3f}.")
-    seen = float(answer(on_circle(10, 50), on_circle(100, 140)))
-    expect(
-        isclose(seen, 2, rel_tol=1e-6),
-        f"At right angles the squared distance is 2 - 2·cos = 2, not {seen:.3f}. (Not squared it is 1.414; averaged "
+    equal(float(answer(on_circle(0, 90), on_circle(0, 90))), 0, "Positives on their anchors: 0, not {seen:.3f}.")
+    equal(
+        float(answer(on_circle(10, 50), on_circle(100, 140))),
+        2,
+        "At right angles the squared distance is 2 - 2·cos = 2, not {seen:.3f}. (Not squared it is 1.414; averaged "
         "over both axes it is 1.)",
     )
-    seen = float(answer(3 * on_circle(0, 0), on_circle(0, 180)))
-    expect(
-        isclose(seen, 2, rel_tol=1e-6),
-        f"One pair with distance² 0, one with 4: the mean is 2, not {seen:.3f}. The anchors here are three times as "
+    equal(
+        float(answer(3 * on_circle(0, 0), on_circle(0, 180))),
+        2,
+        "One pair with distance² 0, one with 4: the mean is 2, not {seen:.3f}. The anchors here are three times as "
         "long, which must not matter: normalise both.",
     )
     return "On the sphere it is 2 - 2·mean(p): alignment *is* the positives' mean cosine, in other words."
 
 
-@alignment.mistake("embeddings not normalised")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.mean(np.sum((x - y) ** 2, axis=1)))
+alignment.mistakes |= {
+    "embeddings not normalised": lambda x, y: float(np.mean(np.sum((x - y) ** 2, axis=1))),
+}
 
 
 @alignment.mistake("the distance not squared")
@@ -266,16 +238,11 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(np.linalg.norm(x - y, axis=1)))
 
 
-@exercise(
-    "01.5",
-    "Uniformity",
-    difficulty=3,
-    minutes=20,
-    hint="""
+@hint("""
     After normalising, all squared distances at once are `2 - 2 * x @ x.T`. A row's distance to itself is always 0 and
     says nothing: leave the diagonal out (`~np.eye(n, dtype=bool)`, or `np.triu_indices(n, 1)`). Mean first, then log.
-    """,
-)
+    """)
+@exercise("01.5", "Uniformity", difficulty=3, minutes=20)
 def uniformity(x: np.ndarray) -> float:
     """Return the logarithm of the mean, over all pairs of different rows, of exp(-2·squared distance).
 
@@ -289,23 +256,24 @@ def uniformity(x: np.ndarray) -> float:
 
 @uniformity.checked_by
 def _(answer: Answer) -> str:
-    seen = float(answer(5 * on_circle(20, 20, 20)))
-    expect(isclose(seen, 0, abs_tol=1e-6), f"All rows in one place: 0, not {seen:.3f}.")
+    equal(float(answer(5 * on_circle(20, 20, 20))), 0, "All rows in one place: 0, not {seen:.3f}.")
     seen = float(answer(on_circle(0, 180)))
     expect(
         not isclose(seen, -4, rel_tol=1e-6),
         "You use exp(-d²); the measure has exp(-2·d²). The code released with HNCSE makes the same slip.",
     )
-    expect(
-        isclose(seen, -8, rel_tol=1e-6),
-        f"Two opposite rows: one pair, distance² 4, log exp(-8) = -8, not {seen:.3f}. A row and itself is no pair: "
+    equal(
+        seen,
+        -8,
+        "Two opposite rows: one pair, distance² 4, log exp(-8) = -8, not {seen:.3f}. A row and itself is no pair: "
         "its distance 0 would hide everything else.",
     )
     seen = float(answer(on_circle(0, 90, 180) * np.array([[1.0], [7.0], [0.5]])))
     meant = log((2 * exp(-4) + exp(-8)) / 3)
-    expect(
-        isclose(seen, meant, rel_tol=1e-6),
-        f"Angles 0, 90 and 180: two pairs with distance² 2, one with 4, so {meant:.3f}, not {seen:.3f}. Lengths do "
+    equal(
+        seen,
+        meant,
+        "Angles 0, 90 and 180: two pairs with distance² 2, one with 4, so {right:.3f}, not {seen:.3f}. Lengths do "
         "not count, and the logarithm comes after the mean: near pairs weigh most.",
     )
     return "`hncse.evaluation.geometry.uniformity` is the same, in pieces, so that n rows never need an n × n table."

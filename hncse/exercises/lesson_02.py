@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from math import inf, isclose
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 
-@exercise(
-    "02.1",
-    "Name the case",
-    difficulty=1,
-    minutes=5,
-    hint="Ask first whether the positive wins at all. A tie is no win.",
-)
+@hint("Ask first whether the positive wins at all. A tie is no win.")
+@exercise("02.1", "Name the case", difficulty=1, minutes=5)
 def name_case(p: float, n: float, band: float = 0.1) -> str:
     """Return HNCSE's case of an anchor: "A", "B" or "C".
 
@@ -45,26 +40,17 @@ def _(answer: Answer) -> str:
     return "`hncse.miner.cases` is the same on tensors."
 
 
-@name_case.mistake("the lead not taken relative to p")
-def _(p: float, n: float, band: float = 0.1) -> str:
-    return "C" if p <= n else "A" if p - n <= band else "B"
+name_case.mistakes |= {
+    "the lead not taken relative to p": lambda p, n, band=0.1: "C" if p <= n else "A" if p - n <= band else "B",
+    "a tie counted as a win": lambda p, n, band=0.1: "C" if p < n else "A" if (p - n) / p <= band else "B",
+}
 
 
-@name_case.mistake("a tie counted as a win")
-def _(p: float, n: float, band: float = 0.1) -> str:
-    return "C" if p < n else "A" if (p - n) / p <= band else "B"
-
-
-@exercise(
-    "02.2",
-    "The hardest negative of a batch",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     Which columns of row i are negatives at all? Not the diagonal; and if a sentence stands in the batch twice, not its
     copy either. Of the rest take the largest.
-    """,
-)
+    """)
+@exercise("02.2", "The hardest negative of a batch", difficulty=2, minutes=10)
 def hardest_negatives(similarity: list[list[float]], sentences: list[str]) -> list[int]:
     """Return for every anchor `i` the column `j*` of its hardest negative.
 
@@ -85,22 +71,24 @@ def _(answer: Answer) -> str:
     expect(
         seen != [0, 1, 2], "You return the diagonal. There stand the positives, the largest value of a row as a rule."
     )
-    expect(seen == [2, 2, 0], f"Of three different sentences the hardest negatives are [2, 2, 0], not {seen}.")
+    equal(seen, [2, 2, 0], "Of three different sentences the hardest negatives are [2, 2, 0], not {seen}.")
     table = [[0.9, 0.1, 0.85], [0.2, 0.8, 0.3], [0.86, 0.4, 0.9]]
-    seen = list(answer(table, ["rain falls", "a dog barks", "rain falls"]))
-    expect(
-        seen == [1, 2, 1],
-        f"Rows 0 and 2 hold the same sentence: it is nobody's negative to itself, however large 0.85 is. "
-        f"Meant is [1, 2, 1], not {seen}. Training on such a pair pushes a sentence away from itself.",
+    equal(
+        list(answer(table, ["rain falls", "a dog barks", "rain falls"])),
+        [1, 2, 1],
+        "Rows 0 and 2 hold the same sentence: it is nobody's negative to itself, however large 0.85 is. "
+        "Meant is [1, 2, 1], not {seen}. Training on such a pair pushes a sentence away from itself.",
     )
-    seen = list(answer([[0.9, 0.9], [0.9, 0.9]], ["rain falls", "rain falls"]))
-    expect(
-        seen == [0, 1], f"A batch of one sentence twice has no negatives: every anchor gets its own column, not {seen}."
+    equal(
+        list(answer([[0.9, 0.9], [0.9, 0.9]], ["rain falls", "rain falls"])),
+        [0, 1],
+        "A batch of one sentence twice has no negatives: every anchor gets its own column, not {seen}.",
     )
     table = [[-0.1, -0.5, -0.2], [-0.4, 0.1, -0.3], [-0.2, -0.6, 0.2]]
-    seen = list(answer(table, ["rain falls", "a dog barks", "snow falls"]))
-    expect(
-        seen == [2, 2, 0], "Cosines can be negative: do not start looking from 0, and do not zero what you leave out."
+    equal(
+        list(answer(table, ["rain falls", "a dog barks", "snow falls"])),
+        [2, 2, 0],
+        "Cosines can be negative: do not start looking from 0, and do not zero what you leave out.",
     )
     return "`hncse.miner.mine_in_batch` does it with one mask; `excluded_pairs` makes the mask."
 
@@ -111,21 +99,18 @@ def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
     return [max((j for j in range(n) if j != i), key=similarity[i].__getitem__) for i in range(n)]
 
 
-@hardest_negatives.mistake("the largest of the row, the positive")
-def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
-    return [max(range(len(row)), key=row.__getitem__) for row in similarity]
+hardest_negatives.mistakes |= {
+    "the largest of the row, the positive": lambda similarity, sentences: [
+        max(range(len(row)), key=row.__getitem__) for row in similarity
+    ],
+}
 
 
-@exercise(
-    "02.3",
-    "Safe, and worth having",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     Two shares of two different wholes. Safe looks at what the guard keeps. Yield looks at the hard negatives that
     were there before it.
-    """,
-)
+    """)
+@exercise("02.3", "Safe, and worth having", difficulty=2, minutes=10)
 def safe_and_yield(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
     """Return how safe a guard is, and its yield, from labelled neighbours.
 
@@ -144,24 +129,24 @@ def safe_and_yield(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
 def _(answer: Answer) -> str:
     kinds = ["paraphrase", "hard negative", "hard negative", "hard negative", "other", "paraphrase"]
     safe, share = answer(kinds, [True] * 6)
-    expect(
-        isclose(safe, 4 / 6),
-        f"With everything kept, 4 of the 6 are no paraphrase: safe is 0.667, not {safe:.3f}. It asks what training "
+    equal(
+        safe,
+        4 / 6,
+        "With everything kept, 4 of the 6 are no paraphrase: safe is 0.667, not {seen:.3f}. It asks what training "
         "would meet: its whole is what is kept, not the paraphrases that were there.",
     )
-    expect(
-        isclose(share, 1),
-        f"With everything kept, every hard negative is: the yield is 1, not {share:.3f}. Its whole is the hard "
+    equal(
+        share,
+        1,
+        "With everything kept, every hard negative is: the yield is 1, not {seen:.3f}. Its whole is the hard "
         "negatives that were there, not the neighbours that are kept.",
     )
     safe, share = answer(kinds, [False, False, True, True, True, True])
-    expect(
-        isclose(safe, 3 / 4),
-        f"Of the 4 kept one is a paraphrase: safe is 0.75, not {safe:.3f}.",
-    )
-    expect(
-        isclose(share, 2 / 3),
-        f"Of 3 hard negatives 2 are kept: the yield is 0.667, not {share:.3f}. A guard that throws away all but one "
+    equal(safe, 3 / 4, "Of the 4 kept one is a paraphrase: safe is 0.75, not {seen:.3f}.")
+    equal(
+        share,
+        2 / 3,
+        "Of 3 hard negatives 2 are kept: the yield is 0.667, not {seen:.3f}. A guard that throws away all but one "
         "good neighbour of a thousand has lost the other 999.",
     )
     safe, share = answer(kinds, [False] * 6)
@@ -184,16 +169,11 @@ def _(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
     return safe, left.count("hard negative") / max(kinds.count("hard negative"), 1)
 
 
-@exercise(
-    "02.4",
-    "A ceiling read off labels",
-    difficulty=3,
-    minutes=15,
-    hint="""
+@hint("""
     Sort the paraphrases' similarities, lowest first. Of five, how many may lie below the threshold if a fifth is
     allowed? The threshold can rise until it would let one more through.
-    """,
-)
+    """)
+@exercise("02.4", "A ceiling read off labels", difficulty=3, minutes=15)
 def calibrated_ceiling(paraphrases: list[float], share: float) -> float:
     """Return the highest threshold strictly below which at most `share` of the paraphrases lie.
 
@@ -215,19 +195,22 @@ def _(answer: Answer) -> str:
         f"You return {seen}: four of the five paraphrases lie below it and would be used as negatives. The allowed "
         "share is counted from the lowest similarity up.",
     )
-    expect(
-        isclose(seen, 0.4),
-        f"A fifth of five is one: 0.2 may lie below, and the threshold rises to the next, 0.4, itself no longer below. "
-        f"You return {seen}.",
+    equal(
+        seen,
+        0.4,
+        "A fifth of five is one: 0.2 may lie below, and the threshold rises to the next, 0.4, itself no longer below. "
+        "You return {seen}.",
     )
-    seen = answer(known, 0.0)
-    expect(
-        isclose(seen, 0.2), f"With no paraphrase allowed below, the lowest of them, 0.2, is the threshold, not {seen}."
+    equal(
+        answer(known, 0.0),
+        0.2,
+        "With no paraphrase allowed below, the lowest of them, 0.2, is the threshold, not {seen}.",
     )
-    seen = answer(known, 0.5)
-    expect(isclose(seen, 0.6), f"Half of five is 2.5: two may lie below, not three. The threshold is 0.6, not {seen}.")
+    equal(
+        answer(known, 0.5), 0.6, "Half of five is 2.5: two may lie below, not three. The threshold is 0.6, not {seen}."
+    )
     expect(answer(known, 1.0) == inf, "Where all may lie below, nothing limits the threshold: float('inf').")
-    expect(known == [0.9, 0.2, 0.6, 0.4, 0.8], "Your function changes the list it was given; `sorted` makes a new one.")
+    equal(known, [0.9, 0.2, 0.6, 0.4, 0.8], "Your function changes the list it was given; `sorted` makes a new one.")
     return (
         "`hncse.mining.calibrate` reads it off the probe. Mind what it cannot do: it bounds the paraphrases let "
         "through, and promises nothing about the hard negatives that go with them."

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from math import isclose
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 
-@exercise(
-    "05.1",
-    "The average that tables print",
-    difficulty=1,
-    minutes=5,
-    hint="Which comes first, mean or rounding? Somebody who only has the printed table must find the same number.",
-)
+@hint("Which comes first, mean or rounding? Somebody who only has the printed table must find the same number.")
+@exercise("05.1", "The average that tables print", difficulty=1, minutes=5)
 def printed_average(scores: list[float]) -> float:
     """Return the average of a table's tasks as published tables have it: of the scores as they are printed.
 
@@ -24,8 +19,7 @@ def printed_average(scores: list[float]) -> float:
 
 @printed_average.checked_by
 def _(answer: Answer) -> str:
-    seen = answer([70.0, 80.0])
-    expect(isclose(seen, 75), f"The average of 70 and 80 is 75, not {seen}.")
+    equal(answer([70.0, 80.0]), 75, "The average of 70 and 80 is 75, not {seen}.")
     scores = [60.0051, 60.0051, 60.0051, 60.0051, 60.001, 60.001, 60.001]
     seen = answer(scores)
     expect(
@@ -37,30 +31,21 @@ def _(answer: Answer) -> str:
         not isclose(seen, round(sum(scores) / 7, 2)),
         "You round once, at the end. Each score is rounded first, as it is printed.",
     )
-    expect(isclose(seen, 60 + 0.04 / 7), f"Of 4 × 60.01 and 3 × 60.00 the average is 60.0057, not {seen}.")
+    equal(seen, 60 + 0.04 / 7, "Of 4 × 60.01 and 3 × 60.00 the average is 60.0057, not {seen}.")
     return "A hundredth. It matters only because a difference of a hundredth has been called progress."
 
 
-@printed_average.mistake("no rounding before the mean")
-def _(scores: list[float]) -> float:
-    return sum(scores) / len(scores)
+printed_average.mistakes |= {
+    "no rounding before the mean": lambda scores: sum(scores) / len(scores),
+    "rounding after the mean": lambda scores: round(sum(scores) / len(scores), 2),
+}
 
 
-@printed_average.mistake("rounding after the mean")
-def _(scores: list[float]) -> float:
-    return round(sum(scores) / len(scores), 2)
-
-
-@exercise(
-    "05.2",
-    "An interval over seeds",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     Two different things are called spread: that of single runs (the standard deviation) and that of their mean (the
     standard error, smaller by √n). The interval is about the mean. With few runs, divide the squares by n - 1.
-    """,
-)
+    """)
+@exercise("05.2", "An interval over seeds", difficulty=2, minutes=10)
 def interval_over_seeds(scores: list[float], t: float) -> tuple[float, float]:
     """Return the lower and the upper end of the interval for a method's mean score.
 
@@ -90,10 +75,9 @@ def _(answer: Answer) -> str:
         "You divide the squared deviations by n. The mean was taken from the same few runs, which makes them look "
         "closer to it than they are: divide by n - 1 (numpy: ddof=1).",
     )
-    expect(isclose(half, 1), f"59 and 61 have s = √2, so s/√2 = 1: half the width is 1 for t = 1, not {half:.3f}.")
+    equal(half, 1, "59 and 61 have s = √2, so s/√2 = 1: half the width is 1 for t = 1, not {seen:.3f}.")
     low, high = answer([59.0, 60.0, 61.0], 4.303)
-    half = (high - low) / 2
-    expect(isclose(half, 4.303 / 3**0.5), f"59, 60, 61: s = 1, so half the width is 4.303/√3 = 2.484, not {half:.3f}.")
+    equal((high - low) / 2, 4.303 / 3**0.5, "59, 60, 61: s = 1, so half the width is 4.303/√3 = 2.484, not {seen:.3f}.")
     return (
         "Runs that differ by a point either way leave an interval five points wide when there are three of them. "
         "`hncse.evaluation.statistics.t_interval` looks up t as well."
@@ -116,16 +100,11 @@ def _(scores: list[float], t: float) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-@exercise(
-    "05.3",
-    "Spearman, by hand",
-    difficulty=2,
-    minutes=15,
-    hint="""
+@hint("""
     A value's rank: how many values are smaller, plus half of those equal to it, itself among them, plus a half. Then
     the ordinary (Pearson) correlation of the two lists of ranks.
-    """,
-)
+    """)
+@exercise("05.3", "Spearman, by hand", difficulty=2, minutes=15)
 def spearman(cosines: list[float], gold: list[float]) -> float:
     """Return Spearman's correlation of similarities and human scores: Pearson's correlation of their ranks.
 
@@ -143,24 +122,23 @@ def spearman(cosines: list[float], gold: list[float]) -> float:
 
 @spearman.checked_by
 def _(answer: Answer) -> str:
-    seen = answer([0.1, 0.2, 0.9], [0.0, 4.0, 5.0])
-    expect(
-        isclose(seen, 1),
-        f"0.1 < 0.2 < 0.9 and 0 < 4 < 5: the order is the same, so the correlation is 1, not {seen:.3f}. Only ranks "
+    equal(
+        answer([0.1, 0.2, 0.9], [0.0, 4.0, 5.0]),
+        1,
+        "0.1 < 0.2 < 0.9 and 0 < 4 < 5: the order is the same, so the correlation is 1, not {seen:.3f}. Only ranks "
         "count, not distances: an encoder whose cosines all lie between 0.9 and 1 may score as high as any other.",
     )
-    seen = answer([0.9, 0.2, 0.1], [0.0, 4.0, 5.0])
-    expect(isclose(seen, -1), f"The opposite order is -1, not {seen:.3f}.")
-    seen = answer([0.5, 0.1, 0.4, 0.2], [2.0, 4.0, 1.0, 3.0])
-    expect(
-        isclose(seen, -0.8),
-        f"The ranks of 0.5, 0.1, 0.4, 0.2 are 4, 1, 3, 2, so the correlation with 2, 4, 1, 3 is -0.8, not {seen:.3f}. "
+    equal(answer([0.9, 0.2, 0.1], [0.0, 4.0, 5.0]), -1, "The opposite order is -1, not {seen:.3f}.")
+    equal(
+        answer([0.5, 0.1, 0.4, 0.2], [2.0, 4.0, 1.0, 3.0]),
+        -0.8,
+        "The ranks of 0.5, 0.1, 0.4, 0.2 are 4, 1, 3, 2, so the correlation with 2, 4, 1, 3 is -0.8, not {seen:.3f}. "
         "(One argsort gives the order of the places, two give the ranks.)",
     )
-    seen = answer([0.1, 0.2, 0.3, 0.4], [3.0, 3.0, 5.0, 5.0])
-    expect(
-        isclose(seen, 2 / 5**0.5),
-        f"Gold scores repeat: 3, 3, 5, 5 have the ranks 1.5, 1.5, 3.5, 3.5; the correlation is 0.894, not {seen:.3f}. "
+    equal(
+        answer([0.1, 0.2, 0.3, 0.4], [3.0, 3.0, 5.0, 5.0]),
+        2 / 5**0.5,
+        "Gold scores repeat: 3, 3, 5, 5 have the ranks 1.5, 1.5, 3.5, 3.5; the correlation is 0.894, not {seen:.3f}. "
         "Ranks handed out by position would let the order of the file decide the score.",
     )
     return "`scipy.stats.spearmanr` gives the same; tables print it times 100."
@@ -188,16 +166,11 @@ def _(cosines: list[float], gold: list[float]) -> float:
     return float(np.corrcoef(x, y)[0, 1])
 
 
-@exercise(
-    "05.4",
-    "Two scores, both called STS",
-    difficulty=3,
-    minutes=15,
-    hint="""
+@hint("""
     `from scipy.stats import spearmanr`, then `spearmanr(x, y).statistic`. For "all", first make one list of cosines
     and one of gold scores out of all subsets.
-    """,
-)
+    """)
+@exercise("05.4", "Two scores, both called STS", difficulty=3, minutes=15)
 def all_and_mean(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
     """Return a task's "all" and "mean" scores, × 100.
 
@@ -223,20 +196,18 @@ def _(answer: Answer) -> str:
     captions = ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
     headlines = ([0.7, 0.8, 0.9], [1.0, 2.0, 3.0])  # as good an order, all cosines higher
     together, mean = answer([captions, headlines])
-    expect(isclose(mean, 100), f"Each of these subsets is in perfect order: their mean is 100, not {mean:.2f}.")
+    equal(mean, 100, "Each of these subsets is in perfect order: their mean is 100, not {seen:.2f}.")
     expect(
         not isclose(together, 100),
         "You average for “all” as well. “All” puts the pairs of both subsets into one list first, and there a headline "
         "scored 1 stands above a caption scored 3: an encoder that finds one kind of text nearer pays for it.",
     )
-    expect(
-        isclose(together, 100 * (8 / 35) ** 0.5), f"In one list these six pairs correlate by 47.81, not {together:.2f}."
-    )
+    equal(together, 100 * (8 / 35) ** 0.5, "In one list these six pairs correlate by 47.81, not {seen:.2f}.")
     bad = ([0.9, 0.1], [1.0, 2.0])
-    mean = answer([([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]), bad])[1]
-    expect(
-        isclose(mean, 0, abs_tol=1e-9),
-        f"Correlations 1 (of 4 pairs) and -1 (of 2): the plain mean is 0, not {mean:.2f}. Weighted by pairs it would "
+    equal(
+        answer([([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]), bad])[1],
+        0,
+        "Correlations 1 (of 4 pairs) and -1 (of 2): the plain mean is 0, not {seen:.2f}. Weighted by pairs it would "
         "be 33.33, and that is the third number called STS: “wmean”.",
     )
     return "Say which one you print; `hncse.evaluation.sts.evaluate_full` keeps all three apart."

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from math import isclose
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 
-@exercise(
-    "06.1",
-    "What knowing nothing scores",
-    difficulty=1,
-    minutes=5,
-    hint="Somebody who never reads the sentence gives every one the same answer. Which answer is best?",
-)
+@hint("Somebody who never reads the sentence gives every one the same answer. Which answer is best?")
+@exercise("06.1", "What knowing nothing scores", difficulty=1, minutes=5)
 def majority_accuracy(labels: list[str]) -> float:
     """Return the accuracy × 100 of the best answer that ignores the sentence: always the same label."""
     return 100 * max(labels.count(label) for label in labels) / len(labels)
@@ -26,36 +21,28 @@ def _(answer: Answer) -> str:
         not isclose(seen, 50),
         "Two classes do not make 50 %: that is a coin, and the best one can do only where both are equally common.",
     )
-    expect(isclose(seen, 75), f"Three of four labels are the same: 75, not {seen}.")
-    seen = answer(["who", "when", "where", "who", "how"])
-    expect(isclose(seen, 40), f"The commonest of these labels covers 2 of 5: 40, not {seen}.")
-    seen = answer(["subjective"] * 20 + ["objective"] * 5000)
-    expect(
-        isclose(seen, 100 * 5000 / 5020), f"5,000 of 5,020: 99.60, not {seen:.2f}. Do not rely on which label is first."
+    equal(seen, 75, "Three of four labels are the same: 75, not {seen}.")
+    equal(
+        answer(["who", "when", "where", "who", "how"]),
+        40,
+        "The commonest of these labels covers 2 of 5: 40, not {seen}.",
     )
+    seen = answer(["subjective"] * 20 + ["objective"] * 5000)
+    equal(seen, 100 * 5000 / 5020, "5,000 of 5,020: 99.60, not {seen:.2f}. Do not rely on which label is first.")
     return f"And {seen:.1f} is what published tables have for SUBJ where its file was cut. Ask for this number first."
 
 
-@majority_accuracy.mistake("one over the number of classes")
-def _(labels: list[str]) -> float:
-    return 100 / len(set(labels))
+majority_accuracy.mistakes |= {
+    "one over the number of classes": lambda labels: 100 / len(set(labels)),
+    "the first label always": lambda labels: 100 * labels.count(labels[0]) / len(labels),
+}
 
 
-@majority_accuracy.mistake("the first label always")
-def _(labels: list[str]) -> float:
-    return 100 * labels.count(labels[0]) / len(labels)
-
-
-@exercise(
-    "06.2",
-    "What a classifier sees of a pair",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     A paraphrase pair has no first and no second sentence. Which of `u - v`, `|u - v|`, `u + v`, `u*v` and `[u, v]` are
     the same when the two change places? SentEval takes two of these, one after the other.
-    """,
-)
+    """)
+@exercise("06.2", "What a classifier sees of a pair", difficulty=2, minutes=10)
 def pair_features(u: list[float], v: list[float]) -> list[float]:
     """Return the features of a pair of sentences for the task MRPC, `[|u-v|, u*v]`, from their embeddings.
 
@@ -73,9 +60,10 @@ def _(answer: Answer) -> str:
         f"Embeddings of 3 numbers make 6 features, 3 differences and 3 products; you return {len(seen)}.",
     )
     other = [float(x) for x in answer(v, u)]
-    expect(
-        seen == other,
-        f"(u, v) gives {seen} and (v, u) gives {other}. Whether two sentences say the same does not depend on which is "
+    equal(
+        seen,
+        other,
+        "(u, v) gives {seen} and (v, u) gives {right}. Whether two sentences say the same does not depend on which is "
         "named first; the features must not either, or the classifier has to learn that from data.",
     )
     meant = [2.0, 1.5, 1.0, 3.0, 1.0, 2.0]
@@ -86,23 +74,16 @@ def _(answer: Answer) -> str:
     )
 
 
-@pair_features.mistake("the embeddings one after the other")
-def _(u: list[float], v: list[float]) -> list[float]:
-    return [*u, *v]
+pair_features.mistakes |= {
+    "the embeddings one after the other": lambda u, v: [*u, *v],
+    "differences with their sign": lambda u, v: (
+        [a - b for a, b in zip(u, v, strict=True)] + [a * b for a, b in zip(u, v, strict=True)]
+    ),
+}
 
 
-@pair_features.mistake("differences with their sign")
-def _(u: list[float], v: list[float]) -> list[float]:
-    return [a - b for a, b in zip(u, v, strict=True)] + [a * b for a, b in zip(u, v, strict=True)]
-
-
-@exercise(
-    "06.3",
-    "Which number goes into the table?",
-    difficulty=2,
-    minutes=10,
-    hint="One of the two numbers chooses the strength. Only the other one may be printed.",
-)
+@hint("One of the two numbers chooses the strength. Only the other one may be printed.")
+@exercise("06.3", "Which number goes into the table?", difficulty=2, minutes=10)
 def table_entry(results: dict[float, tuple[float, float]]) -> float:
     """Return the accuracy that belongs into the table.
 
@@ -125,34 +106,28 @@ def _(answer: Answer) -> str:
         "81.0 is the best test accuracy. Whoever chooses by the test rows has no test rows left; the strength is "
         "chosen by dev, and the test accuracy of that strength is the result, though a better one stands beside it.",
     )
-    expect(seen == 79.0, f"Dev chooses strength 0.1; its test accuracy, 79.0, is the entry, not {seen!r}.")
-    seen = answer({0.1: (70.0, 74.0)})
-    expect(seen == 74.0, f"With one strength nothing is chosen: 74.0, which may well be above dev; not {seen!r}.")
+    equal(seen, 79.0, "Dev chooses strength 0.1; its test accuracy, 79.0, is the entry, not {seen!r}.")
+    equal(
+        answer({0.1: (70.0, 74.0)}),
+        74.0,
+        "With one strength nothing is chosen: 74.0, which may well be above dev; not {seen!r}.",
+    )
     return (
         "`acc` and `dev` of every task stand beside each other in a run's transfer.json, so that nobody mixes them up."
     )
 
 
-@table_entry.mistake("dev printed as the result")
-def _(results: dict[float, tuple[float, float]]) -> float:
-    return max(dev for dev, _ in results.values())
+table_entry.mistakes |= {
+    "dev printed as the result": lambda results: max(dev for dev, _ in results.values()),
+    "the best test accuracy": lambda results: max(test for _, test in results.values()),
+}
 
 
-@table_entry.mistake("the best test accuracy")
-def _(results: dict[float, tuple[float, float]]) -> float:
-    return max(test for _, test in results.values())
-
-
-@exercise(
-    "06.4",
-    "Folds inside folds",
-    difficulty=3,
-    minutes=20,
-    hint="""
+@hint("""
     Outer loop: which rows are test? Everything else is `rest`. Inner loop over `rest` alone: which of *its* rows are
     dev? What is left trains. Slices with a step, `rows[f::k]`, make a fold.
-    """,
-)
+    """)
+@exercise("06.4", "Folds inside folds", difficulty=3, minutes=20)
 def nested_folds(n: int, k: int) -> list[tuple[list[int], list[int], list[int]]]:
     """Return the `k·k` splits of nested cross-validation, each as three lists of row numbers: train, dev, test.
 
@@ -185,15 +160,18 @@ def _(answer: Answer) -> str:
         )
         expect(not set(train) & set(dev), "A dev row trains: then the weakest regularisation always looks best.")
         expect(len(train) + len(dev) + len(test) == 9, "Every row is in one of the three parts of every split.")
-    tested = sorted(row for split in splits[::3] for row in split[2])
-    expect(tested == list(range(9)), "Over the outer folds, every row is a test row once.")
+    equal(
+        sorted(row for split in splits[::3] for row in split[2]),
+        list(range(9)),
+        "Over the outer folds, every row is a test row once.",
+    )
     expect(splits[0][2] == [0, 3, 6], f"The first test rows are 0, 3, 6, not {splits[0][2]}.")
     expect(
         splits[0][1] == [1, 5],
         "The rest of fold 0 is 1, 2, 4, 5, 7, 8; its places 0 and 3 hold the rows 1 and 5. "
         f"Your dev rows: {splits[0][1]}.",
     )
-    expect(splits == [tuple(map(sorted, split)) for split in nested_folds(9, 3)], "The order of the splits differs.")
+    equal(splits, [tuple(map(sorted, split)) for split in nested_folds(9, 3)], "The order of the splits differs.")
     return (
         "So ten folds train a hundred classifiers a strength. The real ones keep the classes balanced in every fold: "
         "`hncse/evaluation/solvers.py`."

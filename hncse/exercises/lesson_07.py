@@ -6,19 +6,14 @@ from itertools import combinations
 from math import ceil, inf, isclose, sqrt
 from statistics import mean, stdev
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 
-@exercise(
-    "07.1",
-    "The best of k",
-    difficulty=1,
-    minutes=10,
-    hint="""
+@hint("""
     `combinations(scores, k)` lists every set of `k` runs that could have been made. What does an author print who made
     one such set and keeps its best run? What would the mean of all runs have been?
-    """,
-)
+    """)
+@exercise("07.1", "The best of k", difficulty=1, minutes=10)
 def gain_of_best(scores: list[float], k: int) -> float:
     """Return how many points are gained, on average, by printing the best of `k` runs in place of a typical one.
 
@@ -31,10 +26,12 @@ def gain_of_best(scores: list[float], k: int) -> float:
 
 @gain_of_best.checked_by
 def _(answer: Answer) -> str:
-    seen = answer([70.0, 72.0, 77.0], 1)
-    expect(isclose(seen, 0, abs_tol=1e-9), f"With k = 1 there is nothing to choose: the gain is 0, not {seen:.3f}.")
-    seen = answer([70.0, 72.0, 77.0], 3)
-    expect(isclose(seen, 4), f"All three tried: the best is always 77, the mean 73, the gain 4; not {seen:.3f}.")
+    equal(answer([70.0, 72.0, 77.0], 1), 0, "With k = 1 there is nothing to choose: the gain is 0, not {seen:.3f}.")
+    equal(
+        answer([70.0, 72.0, 77.0], 3),
+        4,
+        "All three tried: the best is always 77, the mean 73, the gain 4; not {seen:.3f}.",
+    )
     seen = answer([70.0, 72.0, 77.0], 2)
     expect(
         not isclose(seen, 4),
@@ -44,16 +41,16 @@ def _(answer: Answer) -> str:
         not isclose(seen, (72 + 77 + 77 + 70 + 72 + 77 + 72 + 77 + 77) / 9 - 73),
         "You let a run stand twice in one set. Two seeds are two different runs: `combinations`, not `product`.",
     )
-    expect(isclose(seen, (72 + 77 + 77) / 3 - 73), f"The bests are 72, 77, 77: the gain is 2.333, not {seen:.3f}.")
+    equal(seen, (72 + 77 + 77) / 3 - 73, "The bests are 72, 77, 77: the gain is 2.333, not {seen:.3f}.")
     return (
         "Over the 50 published BERT-base seeds, `statistics.best_of` counts the same without listing two million sets: "
         "about one point for k = 5. That is the size of many a published improvement."
     )
 
 
-@gain_of_best.mistake("the best of all runs")
-def _(scores: list[float], k: int) -> float:
-    return (max(scores) - mean(scores)) if k > 1 else 0.0
+gain_of_best.mistakes |= {
+    "the best of all runs": lambda scores, k: (max(scores) - mean(scores)) if k > 1 else 0.0,
+}
 
 
 @gain_of_best.mistake("a run may stand twice in a set")
@@ -63,13 +60,8 @@ def _(scores: list[float], k: int) -> float:
     return mean(max(chosen) for chosen in product(scores, repeat=k)) - mean(scores)
 
 
-@exercise(
-    "07.2",
-    "What may be said of this row?",
-    difficulty=1,
-    minutes=5,
-    hint="Two questions, in this order: does the interval exclude 0? On which side does it lie?",
-)
+@hint("Two questions, in this order: does the interval exclude 0? On which side does it lie?")
+@exercise("07.2", "What may be said of this row?", difficulty=1, minutes=5)
 def verdict(low: float, high: float, matters: float) -> str:
     """Return what a table may say of a difference whose interval is `[low, high]`: one of four words.
 
@@ -94,7 +86,7 @@ def _(answer: Answer) -> str:
         "[-2.0, +2.4] holds 0, but it holds +2 and -2 as well. That nothing was seen is no proof that nothing is "
         "there: these seeds cannot tell.",
     )
-    expect(seen == "unknown", f"[-2.0, +2.4] when 1 point matters: unknown, not {seen!r}.")
+    equal(seen, "unknown", "[-2.0, +2.4] when 1 point matters: unknown, not {seen!r}.")
     expect(answer(-0.3, 2.4, 1.0) == "unknown", "[-0.3, +2.4] still holds +2: unknown.")
     expect(answer(-2.4, 0.3, 1.0) == "unknown", "[-2.4, +0.3] holds -2: unknown. Look at both ends.")
     expect(
@@ -108,9 +100,11 @@ def _(answer: Answer) -> str:
     )
 
 
-@verdict.mistake("no significance, no difference")
-def _(low: float, high: float, matters: float) -> str:
-    return "better" if low > 0 else "worse" if high < 0 else "alike"
+verdict.mistakes |= {
+    "no significance, no difference": lambda low, high, matters: (
+        "better" if low > 0 else "worse" if high < 0 else "alike"
+    ),
+}
 
 
 @verdict.mistake("the middle decides")
@@ -119,16 +113,11 @@ def _(low: float, high: float, matters: float) -> str:
     return "better" if middle > matters else "worse" if middle < -matters else "alike"
 
 
-@exercise(
-    "07.3",
-    "A paired difference and its interval",
-    difficulty=2,
-    minutes=15,
-    hint="""
+@hint("""
     One number a seed: what did the method gain *with this seed*? Only seeds that both were run with can tell. Then the
     interval of the mean of those numbers: mean ± t · sd / √n, sd with n - 1.
-    """,
-)
+    """)
+@exercise("07.3", "A paired difference and its interval", difficulty=2, minutes=15)
 def paired_interval(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[float, float]:
     """Return the ends, low and high, of the interval of a method's mean gain over the baseline, paired by seed.
 
@@ -159,7 +148,7 @@ def _(answer: Answer) -> str:
     expect(
         not isclose(half, 4.303 * sqrt(2 / 3) / sqrt(3)), "Divide by n - 1 in the sd: three gains tell two deviations."
     )
-    expect(isclose(half, 4.303 / sqrt(3)), f"Half the width is 4.303 · 1 / √3 = 2.484, not {half:.3f}.")
+    equal(half, 4.303 / sqrt(3), "Half the width is 4.303 · 1 / √3 = 2.484, not {seen:.3f}.")
     low, high = answer({0: 71.0, 1: 75.0, 2: 73.0, 9: 50.0}, {2: 73.0, 1: 73.0, 0: 70.0, 5: 90.0}, 4.303)
     expect(
         isclose((low + high) / 2, 1) and isclose((high - low) / 2, 4.303 / sqrt(3)),
@@ -189,16 +178,11 @@ def _(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[f
     return mean(gains) - half, mean(gains) + half
 
 
-@exercise(
-    "07.4",
-    "How many seeds does it take?",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     The difference of two means of n seeds has the standard deviation sd · √(2/n). It must be so small that `effect` is
     `z_alpha + z_power` of them. Solve for n, and round so that the promise is kept.
-    """,
-)
+    """)
+@exercise("07.4", "How many seeds does it take?", difficulty=2, minutes=10)
 def seeds_for(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
     """Return the seeds that *each* of two methods needs for a true difference of `effect` to be seen.
 
@@ -216,44 +200,34 @@ def _(answer: Answer) -> str:
         "Both means are uncertain, not only the method's: the variance of their difference is 2 · sd² / n.",
     )
     expect(seen != 15, "15.7 seeds are not 15: with 15 the power is below what was promised. Round up.")
-    expect(seen == 16, f"Effect 1, sd 1: 2 · (1.96 + 0.8416)² = 15.7, so 16 seeds each; not {seen!r}.")
-    seen = answer(0.5, 1.0)
-    expect(seen == 63, f"Half the effect takes four times the seeds: 62.8, so 63; not {seen!r}. Is there a square?")
-    seen = answer(1.0, 0.5)
-    expect(seen == 4, f"Half the sd takes a quarter of the seeds: 3.9, so 4; not {seen!r}.")
-    seen = answer(0.5, 0.5, 2.5758)
-    expect(seen == 24, f"A test at 1 % (z_alpha = 2.5758) takes more: 24, not {seen!r}.")
+    equal(seen, 16, "Effect 1, sd 1: 2 · (1.96 + 0.8416)² = 15.7, so 16 seeds each; not {seen!r}.")
+    equal(
+        answer(0.5, 1.0),
+        63,
+        "Half the effect takes four times the seeds: 62.8, so 63; not {seen!r}. Is there a square?",
+    )
+    equal(answer(1.0, 0.5), 4, "Half the sd takes a quarter of the seeds: 3.9, so 4; not {seen!r}.")
+    equal(answer(0.5, 0.5, 2.5758), 24, "A test at 1 % (z_alpha = 2.5758) takes more: 24, not {seen!r}.")
     return (
         "For BERT-base, sd 0.84 and an effect of 1: 12 by this formula, 13 by `statistics.seeds_needed`, which uses "
         "Student's t, since the sd is not known but estimated from the same few seeds."
     )
 
 
-@seeds_for.mistake("one mean is known exactly")
-def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
-    return ceil(((z_alpha + z_power) * sd / effect) ** 2)
+seeds_for.mistakes |= {
+    "one mean is known exactly": lambda effect, sd, z_alpha=1.96, z_power=0.8416: ceil(
+        ((z_alpha + z_power) * sd / effect) ** 2
+    ),
+    "rounded down": lambda effect, sd, z_alpha=1.96, z_power=0.8416: int(2 * ((z_alpha + z_power) * sd / effect) ** 2),
+    "no square": lambda effect, sd, z_alpha=1.96, z_power=0.8416: ceil(2 * (z_alpha + z_power) ** 2 * sd / effect),
+}
 
 
-@seeds_for.mistake("rounded down")
-def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
-    return int(2 * ((z_alpha + z_power) * sd / effect) ** 2)
-
-
-@seeds_for.mistake("no square")
-def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
-    return ceil(2 * (z_alpha + z_power) ** 2 * sd / effect)
-
-
-@exercise(
-    "07.5",
-    "Each at its own best",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     `max(dev, key=dev.get)` is the setting with the best score on dev. Each method has its own. What may you look up on
     test, and at which settings?
-    """,
-)
+    """)
+@exercise("07.5", "Each at its own best", difficulty=2, minutes=10)
 def gain_at_best(
     method_dev: dict[float, float],
     method_test: dict[float, float],
@@ -276,7 +250,7 @@ def _(answer: Answer) -> str:
         not isclose(seen, 2),
         "That is the difference on dev. Dev has chosen both settings, so it flatters both; test is what is reported.",
     )
-    expect(isclose(seen, 1), f"One setting each: 66 - 65 = 1, not {seen:g}.")
+    equal(seen, 1, "One setting each: 66 - 65 = 1, not {seen:g}.")
     dev, test = {0.1: 76.0, 0.2: 75.0}, {0.1: 66.0, 0.2: 64.5}
     seen = answer({0.1: 76.5, 0.2: 77.5}, {0.1: 66.5, 0.2: 65.5}, dev, test)
     expect(
@@ -288,24 +262,18 @@ def _(answer: Answer) -> str:
         "You hold the baseline to the method's setting, 0.2, where it is not at its best. Most gains of published "
         "tables would shrink if their baselines were tuned as their methods were.",
     )
-    expect(isclose(seen, 65.5 - 66.0), f"Method at 0.2, baseline at 0.1: 65.5 - 66.0 = -0.5, not {seen:g}.")
+    equal(seen, 65.5 - 66.0, "Method at 0.2, baseline at 0.1: 65.5 - 66.0 = -0.5, not {seen:g}.")
     return "`statistics.tuned` chooses so; the last table of section 5 is made with it."
 
 
-@gain_at_best.mistake("dev is reported")
-def _(
-    method_dev: dict[float, float], method_test: dict[float, float],
-    baseline_dev: dict[float, float], baseline_test: dict[float, float],
-) -> float:  # fmt: skip
-    return max(method_dev.values()) - max(baseline_dev.values())
-
-
-@gain_at_best.mistake("chosen on test")
-def _(
-    method_dev: dict[float, float], method_test: dict[float, float],
-    baseline_dev: dict[float, float], baseline_test: dict[float, float],
-) -> float:  # fmt: skip
-    return max(method_test.values()) - max(baseline_test.values())
+gain_at_best.mistakes |= {
+    "dev is reported": lambda method_dev, method_test, baseline_dev, baseline_test: (
+        max(method_dev.values()) - max(baseline_dev.values())
+    ),
+    "chosen on test": lambda method_dev, method_test, baseline_dev, baseline_test: (
+        max(method_test.values()) - max(baseline_test.values())
+    ),
+}
 
 
 @gain_at_best.mistake("the baseline at the method's setting")
@@ -317,16 +285,11 @@ def _(
     return method_test[method] - baseline_test[method]
 
 
-@exercise(
-    "07.6",
-    "Seven methods, one lucky p",
-    difficulty=3,
-    minutes=20,
-    hint="""
+@hint("""
     Holm: sort the p-values. The smallest of m is multiplied by m, the next by m - 1, and so on. A later one may never
     come out below an earlier one, and none above 1. Give them back in the order in which they came.
-    """,
-)
+    """)
+@exercise("07.6", "Seven methods, one lucky p", difficulty=3, minutes=20)
 def holm(p: list[float]) -> list[float]:
     """Return the p-values after Holm's correction, in the same order.
 
@@ -365,9 +328,9 @@ def _(answer: Answer) -> str:
     return "`statistics.holm`, on which every verdict of the kit rests. Try it on the table above."
 
 
-@holm.mistake("all times m")
-def _(p: list[float]) -> list[float]:
-    return [min(1.0, len(p) * value) for value in p]
+holm.mistakes |= {
+    "all times m": lambda p: [min(1.0, len(p) * value) for value in p],
+}
 
 
 @holm.mistake("a later one falls below an earlier one")

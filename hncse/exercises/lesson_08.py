@@ -7,19 +7,14 @@ from math import exp, isclose, log
 
 import torch
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 
-@exercise(
-    "08.1",
-    "The same sentence twice",
-    difficulty=1,
-    minutes=10,
-    hint="""
+@hint("""
     Make a key of every sentence: lower case, punctuation away, single spaces. Keep a sentence if its key is new. A
     `set` of keys remembers; the list of sentences keeps the order.
-    """,
-)
+    """)
+@exercise("08.1", "The same sentence twice", difficulty=1, minutes=10)
 def distinct(sentences: list[str]) -> list[str]:
     """Return the sentences without repetitions, in their order, the first of equals kept as it stands.
 
@@ -44,14 +39,15 @@ def _(answer: Answer) -> str:
         sorted(seen) == sorted(["Rain falls.", "a dog barks", "Snow falls."]),
         f"Of four sentences with one repeated three stay, not {seen}.",
     )
-    expect(
-        seen == ["Rain falls.", "a dog barks", "Snow falls."],
+    equal(
+        seen,
+        ["Rain falls.", "a dog barks", "Snow falls."],
         "All there, but in another order: with a shuffled corpus the same seed gives another run. Keep the order.",
     )
-    seen = list(answer(["Rain falls.", "RAIN  falls!", "rain, falls"]))
-    expect(
-        seen == ["Rain falls."],
-        f"Case, punctuation and spaces make no other sentence: ['Rain falls.'] stays, as it stands, not {seen}.",
+    equal(
+        list(answer(["Rain falls.", "RAIN  falls!", "rain, falls"])),
+        ["Rain falls."],
+        "Case, punctuation and spaces make no other sentence: ['Rain falls.'] stays, as it stands, not {seen}.",
     )
     seen = list(answer(["It costs 5 euros.", "It costs 6 euros.", "It rains."]))
     expect(len(seen) == 3, "Numbers are no punctuation: 5 euros and 6 euros are two sentences, and hard negatives.")
@@ -64,9 +60,9 @@ def _(sentences: list[str]) -> list[str]:
     return [keys[key] for key in sorted(keys)]
 
 
-@distinct.mistake("only letter-for-letter copies found")
-def _(sentences: list[str]) -> list[str]:
-    return list(dict.fromkeys(sentences))
+distinct.mistakes |= {
+    "only letter-for-letter copies found": lambda sentences: list(dict.fromkeys(sentences)),
+}
 
 
 @distinct.mistake("digits thrown away with the punctuation")
@@ -77,16 +73,11 @@ def _(sentences: list[str]) -> list[str]:
     return list(keys.values())
 
 
-@exercise(
-    "08.2",
-    "Which negatives to trust",
-    difficulty=2,
-    minutes=15,
-    hint="""
+@hint("""
     `similarity.diagonal()` holds the positives, (N,); with `[:, None]` it stands beside every row. Compare, then take
     the diagonal out.
-    """,
-)
+    """)
+@exercise("08.2", "Which negatives to trust", difficulty=2, minutes=15)
 def trusted(similarity: torch.Tensor, share: float) -> torch.Tensor:
     """Return which columns are trusted as negatives, an (N, N) tensor of bool.
 
@@ -147,16 +138,11 @@ def _(similarity: torch.Tensor, share: float) -> torch.Tensor:
     return (similarity <= share * similarity.diagonal()[None, :]) & ~own
 
 
-@exercise(
-    "08.3",
-    "A margin loss",
-    difficulty=2,
-    minutes=15,
-    hint="""
+@hint("""
     `masked_fill` sets the diagonal to -∞, so that the largest of a row is its hardest negative. `relu` or
     `clamp(min=0)` cuts off at 0.
-    """,
-)
+    """)
+@exercise("08.3", "A margin loss", difficulty=2, minutes=15)
 def margin_loss(similarity: torch.Tensor, margin: float) -> torch.Tensor:
     """Return the mean over anchors of max(0, margin - (p - n)).
 
@@ -180,9 +166,10 @@ def _(answer: Answer) -> str:
         not isclose(value, 0.3, rel_tol=1e-6),
         "0.3 for every row: your hardest negative is the positive itself. Mask the diagonal before the maximum.",
     )
-    expect(
-        isclose(value, (0 + 0.2 + 0.5) / 3, rel_tol=1e-6),
-        f"p - n is 0.7, 0.1 and -0.2, so with margin 0.3 the anchors cost 0, 0.2 and 0.5: mean 0.233, not {value:.3f}. "
+    equal(
+        value,
+        (0 + 0.2 + 0.5) / 3,
+        "p - n is 0.7, 0.1 and -0.2, so with margin 0.3 the anchors cost 0, 0.2 and 0.5: mean 0.233, not {seen:.3f}. "
         "An anchor far ahead costs 0, not less; of a row's negatives only the hardest counts.",
     )
     expect(seen.requires_grad, "The result has no gradient: stay with tensors from beginning to end.")
@@ -197,9 +184,11 @@ def _(answer: Answer) -> str:
     return "It is the cold limit of InfoNCE, with a margin. Try it in the training loop above in place of your loss."
 
 
-@margin_loss.mistake("the positive among the negatives")
-def _(similarity: torch.Tensor, margin: float) -> torch.Tensor:
-    return torch.relu(margin - similarity.diagonal() + similarity.max(dim=1).values).mean()
+margin_loss.mistakes |= {
+    "the positive among the negatives": lambda similarity, margin: torch.relu(
+        margin - similarity.diagonal() + similarity.max(dim=1).values
+    ).mean(),
+}
 
 
 @margin_loss.mistake("all negatives in place of the hardest")
@@ -215,16 +204,11 @@ def _(similarity: torch.Tensor, margin: float) -> torch.Tensor:
     return (margin - similarity.diagonal() + similarity.masked_fill(own, -torch.inf).max(dim=1).values).mean()
 
 
-@exercise(
-    "08.4",
-    "Debiased InfoNCE",
-    difficulty=3,
-    minutes=25,
-    hint="""
+@hint("""
     Work on e = exp(similarity / tau). The mean over a row's negatives is (sum of the row - diagonal) / (N - 1).
     `torch.clamp(…, min=…)` holds the floor. Test yourself: with `prior` 0 you must get plain InfoNCE.
-    """,
-)
+    """)
+@exercise("08.4", "Debiased InfoNCE", difficulty=3, minutes=25)
 def debiased(similarity: torch.Tensor, tau: float, prior: float) -> torch.Tensor:
     """Return the debiased contrastive loss (Chuang et al. 2020, M = 1), the mean over anchors.
 
@@ -252,10 +236,10 @@ def _(answer: Answer) -> str:
         f"Without false negatives, prior = 0, it is InfoNCE: {float(plain):.4f}, not {seen:.4f}. The (N - 1) negatives "
         "stand in the denominator by their sum, that is (N - 1) · m, and m is a mean over negatives alone.",
     )
-    seen = float(answer(torch.full((4, 4), 0.3, dtype=torch.float64), 0.5, 0.2))
-    expect(
-        isclose(seen, log(4), rel_tol=1e-6),
-        f"All cosines equal: m = e⁺, so g = e⁺ for every prior, and the loss is log 4 = 1.386, not {seen:.4f}. Divide "
+    equal(
+        float(answer(torch.full((4, 4), 0.3, dtype=torch.float64), 0.5, 0.2)),
+        log(4),
+        "All cosines equal: m = e⁺, so g = e⁺ for every prior, and the loss is log 4 = 1.386, not {seen:.4f}. Divide "
         "by 1 - prior.",
     )
     seen = float(answer(table, 0.5, 0.1))
@@ -263,14 +247,15 @@ def _(answer: Answer) -> str:
     e = torch.exp(table / 0.5)
     g = ((e.sum(1) - e.diagonal()) / 2 - 0.1 * e.diagonal()) / 0.9
     meant = float(-torch.log(e.diagonal() / (e.diagonal() + 2 * g)).mean())
-    expect(isclose(seen, meant, rel_tol=1e-6), f"With prior 0.1 this batch gives {meant:.4f}, not {seen:.4f}.")
+    equal(seen, meant, "With prior 0.1 this batch gives {right:.4f}, not {seen:.4f}.")
     far = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
     seen = float(answer(far, 1.0, 0.5))
     meant = log(1 + exp(-2))
-    expect(
-        isclose(seen, meant, rel_tol=1e-6),
-        f"Here the estimate of g is below zero, which no sum of exponentials can be: the floor exp(-1/τ) holds it, and "
-        f"the loss is {meant:.4f}, not {seen:.4f}.",
+    equal(
+        seen,
+        meant,
+        "Here the estimate of g is below zero, which no sum of exponentials can be: the floor exp(-1/τ) holds it, and "
+        "the loss is {right:.4f}, not {seen:.4f}.",
     )
     return "In Gram space a new loss is a few lines. Which `prior` is right for your corpus, and how would you know?"
 

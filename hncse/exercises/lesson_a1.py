@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from math import inf, isclose, log
 
-from hncse.exercises.core import Answer, exercise, expect
+from hncse.exercises.core import Answer, equal, exercise, expect, hint
 
 
-@exercise(
-    "A1.1",
-    "Hide whole words",
-    difficulty=1,
-    minutes=10,
-    hint="Walk through the pieces and count words: a piece that does not begin with `##` begins a new one.",
-)
+@hint("Walk through the pieces and count words: a piece that does not begin with `##` begins a new one.")
+@exercise("A1.1", "Hide whole words", difficulty=1, minutes=10)
 def hidden_places(pieces: list[str], words: set[int]) -> list[int]:
     """Return the places of all word pieces that are hidden when whole words are.
 
@@ -31,19 +26,18 @@ def hidden_places(pieces: list[str], words: set[int]) -> list[int]:
 @hidden_places.checked_by
 def _(answer: Answer) -> str:
     pieces = ["the", "hip", "##pop", "##ota", "##mus", "embed", "##s", "text"]
-    seen = list(answer(pieces, {0}))
-    expect(seen == [0], f"Word 0 is “the”, one piece at place 0; you return {seen}.")
+    equal(list(answer(pieces, {0})), [0], "Word 0 is “the”, one piece at place 0; you return {seen}.")
     seen = list(answer(pieces, {1}))
     expect(
         seen != [1],
         "Only “hip” is hidden, and “##pop ##ota ##mus” stays: the answer stands beside the question, and the network "
         "learns to spell where it should learn what such sentences are about.",
     )
-    expect(seen == [1, 2, 3, 4], f"Word 1 is “hip ##pop ##ota ##mus”, places 1 to 4; you return {seen}.")
-    seen = list(answer(pieces, {2, 3}))
-    expect(
-        seen == [5, 6, 7],
-        f"Words 2 and 3 are “embed ##s” and “text”: places 5, 6, 7, not {seen}. `words` counts words, not pieces.",
+    equal(seen, [1, 2, 3, 4], "Word 1 is “hip ##pop ##ota ##mus”, places 1 to 4; you return {seen}.")
+    equal(
+        list(answer(pieces, {2, 3})),
+        [5, 6, 7],
+        "Words 2 and 3 are “embed ##s” and “text”: places 5, 6, 7, not {seen}. `words` counts words, not pieces.",
     )
     expect(list(answer(pieces, set())) == [], "Nothing to hide, nothing hidden.")
     return "The same for a whole batch, words drawn at random: `mask` in `hncse/pretraining/text.py`."
@@ -55,21 +49,16 @@ def _(pieces: list[str], words: set[int]) -> list[int]:
     return [starts[word] for word in sorted(words)]
 
 
-@hidden_places.mistake("pieces counted as words")
-def _(pieces: list[str], words: set[int]) -> list[int]:
-    return sorted(words)
+hidden_places.mistakes |= {
+    "pieces counted as words": lambda pieces, words: sorted(words),
+}
 
 
-@exercise(
-    "A1.2",
-    "Listen less to frequent words",
-    difficulty=2,
-    minutes=10,
-    hint="""
+@hint("""
     A word of probability a weighs a half, a much rarer one nearly 1, a much more frequent one nearly 0. Weigh each
     vector, add up, divide by the sum of the weights.
-    """,
-)
+    """)
+@exercise("A1.2", "Listen less to frequent words", difficulty=2, minutes=10)
 def weighted_mean(vectors: list[list[float]], probabilities: list[float], a: float = 1e-4) -> list[float]:
     """Return a sentence's vector: the mean of its words' vectors, each weighing `a/(a + p)`.
 
@@ -111,9 +100,11 @@ def _(answer: Answer) -> str:
     )
 
 
-@weighted_mean.mistake("the plain mean")
-def _(vectors: list[list[float]], probabilities: list[float], a: float = 1e-4) -> list[float]:
-    return [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
+weighted_mean.mistakes |= {
+    "the plain mean": lambda vectors, probabilities, a=0.0001: [
+        sum(column) / len(vectors) for column in zip(*vectors, strict=True)
+    ],
+}
 
 
 @weighted_mean.mistake("frequent words weigh more")
@@ -123,17 +114,12 @@ def _(vectors: list[list[float]], probabilities: list[float], a: float = 1e-4) -
     return [sum(w * x for w, x in zip(weights, column, strict=True)) / sum(weights) for column in columns]
 
 
-@exercise(
-    "A1.3",
-    "PPMI of a small table",
-    difficulty=3,
-    minutes=20,
-    hint="""
+@hint("""
     Divide the table by its sum: that is `p(i, j)`. Its row sums are `p(i)`, its column sums `p(j)`. Raise the column
     sums to the power `alpha` and make them add up to 1 again. Where a count is 0, or the logarithm negative, the entry
     is 0.
-    """,
-)
+    """)
+@exercise("A1.3", "PPMI of a small table", difficulty=3, minutes=20)
 def ppmi(counts: list[list[float]], alpha: float = 1.0) -> list[list[float]]:
     """Return the positive pointwise mutual information of a square table of neighbour counts.
 

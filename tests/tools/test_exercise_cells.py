@@ -112,8 +112,9 @@ def test_imports_come_along_once(registry, tmp_path, monkeypatch):
         "import math\n"
         "from collections.abc import Sequence\n\n"
         "import numpy as np\n\n"
-        "from hncse.exercises.core import exercise\n\n\n"
-        '@exercise("77.1", "Length", difficulty=1, minutes=1, hint="Squares.")\n'
+        "from hncse.exercises.core import exercise, hint\n\n\n"
+        '@hint("Squares.")\n'
+        '@exercise("77.1", "Length", difficulty=1, minutes=1)\n'
         "def length(vector: np.ndarray, more: Sequence[float] = ()) -> float:\n"
         '    """Return the length."""\n'
         "    return math.sqrt(np.square(vector).sum())\n"
