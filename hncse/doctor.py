@@ -207,7 +207,8 @@ def _data() -> list[Finding]:
         wiki = Finding("Wikipedia text", "good", f"{len(files)} files in `{folder}`", 'corpus = "wikipedia" works')
     else:
         wiki = Finding(
-            "Wikipedia text", "optional", "none", "the corpus is `docstrings`, text that is on every machine",
+            "Wikipedia text", "optional", "none",
+            "the corpora are `docstrings` and `minimal-pairs`, text that is on every machine",
             'corpus = "wiki1m" (fetched once), or a file of your own: notebook 08',
         )  # fmt: skip
     return [sts, wiki]

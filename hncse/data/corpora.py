@@ -1,6 +1,7 @@
 """Where training sentences come from: one function, one name.
 
 corpora.load("docstrings")                              # from the installed packages: on every machine
+corpora.load("minimal-pairs", limit=6_400)             # generated families of sentences that look almost the same
 corpora.load("wikipedia", limit=100_000)                # home()/wikipedia/*.txt(.xz), shuffled files
 corpora.load("wiki1m")                                  # the paper's million sentences, fetched once
 corpora.load("reviews.csv", column="text")              # your own .txt, .csv, .tsv, .jsonl or .parquet
@@ -12,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from hncse import data, files
-from hncse.data import docstrings, readers, remote
+from hncse.data import docstrings, minimal_pairs, readers, remote
 from hncse.data.readers import Bad, Rows, Tally, Value
 from hncse.errors import HncseError, unknown
 
@@ -28,7 +29,7 @@ __all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_sentences",
 _LOG = logging.getLogger(__name__)
 
 #: Names of sources; a file's path and ``hf:<dataset>:<column>`` are sources too.
-SOURCES: tuple[str, ...] = ("docstrings", "wikipedia", "wiki1m")
+SOURCES: tuple[str, ...] = ("docstrings", "minimal-pairs", "wikipedia", "wiki1m")
 #: A line beyond either is no sentence (a whole document, or data) and is left out.
 MAX_WORDS, MAX_CHARACTERS = 2_000, 20_000
 
@@ -48,6 +49,7 @@ class Corpus:
         first_skipped: The first of them, by reason: a line number (a record's number, where there are no lines).
         negatives: A mined hard negative of each sentence, or None.
         notes: What was decided about the file, repaired in it, or not used of it; a sentence each.
+        families: The number of the family each belongs to, of near neighbours that mean different things, or None.
     """
 
     sentences: list[str]
@@ -57,6 +59,7 @@ class Corpus:
     first_skipped: dict[str, int] = field(default_factory=dict)
     negatives: list[str] | None = None
     notes: list[str] = field(default_factory=list)
+    families: list[int] | None = None
 
     def __len__(self) -> int:
         """Return the number of sentences."""
@@ -85,11 +88,11 @@ def load(
     a table (`hncse.data.delimited` has the rules) and a column such as ``positive`` that is there and not read.
 
     Args:
-        source: ``docstrings``, ``wikipedia``, ``wiki1m``, a file, or ``hf:<dataset>:<column>``; a dataset of several
-            configurations is named ``<dataset>@<configuration>``.
+        source: ``docstrings``, ``minimal-pairs``, ``wikipedia``, ``wiki1m``, a file, or ``hf:<dataset>:<column>``; a
+            dataset of several configurations is named ``<dataset>@<configuration>``.
         limit: At most so many sentences, a sample: the first of ``wikipedia`` (its files are shuffled, and only what
-            is needed is read), a seeded draw of the others. None takes all.
-        seed: Seed of that draw, and of the order of ``docstrings``.
+            is needed is read) and of ``minimal-pairs``, a seeded draw of the others. None takes all.
+        seed: Seed of that draw, of the order of ``docstrings``, and of the words of ``minimal-pairs``.
         column: Column or key of a .csv, .tsv, .jsonl or .parquet file.
         negatives: Another column of it, with a mined negative of each sentence (`hncse.mining` writes such files).
 
@@ -104,7 +107,10 @@ def load(
     name, notes = str(source), Tally()
     columns = [column] if negatives is None else [column or "anchor", negatives]
     draw = name == "wiki1m" or not _is_named(name)
-    return _corpus(_rows(name, columns, limit, seed, notes), name, limit, seed, draw, notes)
+    corpus = _corpus(_rows(name, columns, limit, seed, notes), name, limit, seed, draw, notes)
+    if name == "minimal-pairs":
+        return replace(corpus, families=[family for family, _ in minimal_pairs.sentences(limit, seed)])
+    return corpus
 
 
 def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, column: str | None = None) -> Iterator[str]:
@@ -171,6 +177,8 @@ def _rows(name: str, columns: Sequence[str | None], limit: int | None, seed: int
         raise HncseError(f"source {name!r} takes no column (got {asked[-1]!r}); only files of your own do")
     if name == "docstrings":
         return _numbered(docstrings.harvest(seed))
+    if name == "minimal-pairs":
+        return _numbered(sentence for _, sentence in minimal_pairs.sentences(limit, seed))
     if name == "wikipedia":
         return _wikipedia()
     if name == "wiki1m":
@@ -265,7 +273,8 @@ def _wikipedia() -> Rows:
     if not by_name:
         raise HncseError(
             f"there are no Wikipedia sentences in {folder}: put .txt, .txt.xz or .txt.gz files there, one sentence a "
-            "line, shuffled (HNCSE_DATA names another data folder), or take 'wiki1m' (fetched once) or 'docstrings'"
+            "line, shuffled (HNCSE_DATA names another data folder), or take 'wiki1m' (fetched once), 'docstrings' "
+            "or 'minimal-pairs'"
         )
     for _, path in sorted(by_name.items()):
         yield from readers.read_columns(path, [None])
@@ -299,7 +308,7 @@ def _fetch_wiki1m(path: Path) -> None:
         raise HncseError(
             f"{_WIKI1M} is not in {path.parent}, and {error}. Two ways to get it: run this again with a network (it is "
             f"fetched once, from {remote.REPOSITORY}), or put the file there yourself (HNCSE_DATA names another data "
-            "folder). Without it: 'wikipedia' or 'docstrings'"
+            "folder). Without it: 'wikipedia', 'docstrings' or 'minimal-pairs'"
         ) from error
     except OSError as error:
         raise HncseError(f"{path} could not be written: {error.strerror or error}") from error

@@ -96,7 +96,9 @@ class TrainingConfig:
     pooling: str | None = _option(None, "cls, mean, first_last, last_two or last; None keeps the encoder's own")
     head: bool | None = _option(None, "SimCSE's Linear+tanh head while training; None: what suits the encoder")
     dropout: float | None = _option(None, "dropout probability; None keeps the encoder's own (BERT: 0.1)")
-    corpus: str = _option("docstrings", "docstrings, wikipedia, wiki1m, a text/csv/jsonl/parquet file, hf:NAME:COLUMN")
+    corpus: str = _option(
+        "docstrings", "docstrings, minimal-pairs, wikipedia, wiki1m, a text/csv/jsonl/parquet file, hf:NAME:COLUMN"
+    )
     column: str | None = _option(None, "column of a corpus that has several")
     negatives: str | None = _option(None, "column of the corpus file with a mined negative each; None: none")
     limit: int | None = _option(DefaultLimit(6_400), "sentences taken from the corpus; None takes all")
