@@ -26,19 +26,9 @@ __all__ = [
 
 TOPICS = ("everyday", "news", "science", "sport", "cooking", "travel", "law", "health", "software", "history")
 PHENOMENA = (
-    "negation",
-    "antonym",
-    "role_swap",
-    "number",
-    "quantifier",
-    "entity",
-    "time_order",
-    "cause_reversed",
-    "comparison_reversed",
-    "place_preposition",
-    "modality",
-    "hypernym_narrowing",
-)
+    "negation", "antonym", "role_swap", "number", "quantifier", "entity", "time_order", "cause_reversed",
+    "comparison_reversed", "place_preposition", "modality", "hypernym_narrowing",
+)  # fmt: skip
 SINGLE_ROLES = ("paraphrase_close", "paraphrase_far", "same_topic", "unrelated")  # exactly one a group
 ROLES = ("paraphrase_close", "paraphrase_far", "hard_negative", "same_topic", "unrelated")
 MIN_NEGATIVES = 3

@@ -19,7 +19,7 @@ from typing import Any
 from hncse import files
 from hncse.errors import HncseError
 
-__all__ = ["REPOSITORY", "Unavailable", "download", "look_up", "rows", "work_folder"]
+__all__ = ["REPOSITORY", "Unavailable", "download", "rows", "work_folder"]
 
 #: Where SimCSE's authors keep the benchmark files and the training sentences.
 REPOSITORY = "princeton-nlp/datasets-for-simcse"
@@ -35,36 +35,6 @@ _BUFFER = 10_000  # rows of a streamed dataset among which the next one is drawn
 
 class Unavailable(HncseError):
     """A file could not be had from the hub; the message says why, callers add what to do instead."""
-
-
-def look_up(repository: str, filename: str, token: bool | None = False) -> Any:
-    """Ask the hub for a dataset file's size and hash, once and briefly.
-
-    Args:
-        repository: Dataset repository, ``owner/name``.
-        filename: Path of the file inside it.
-        token: False asks without the user's login; None with it, which private datasets need.
-
-    Returns:
-        The library's ``HfFileMetadata`` (``etag``, ``size``, ``location``); None where the repository is there
-        and the file is not.
-
-    Raises:
-        Unavailable: No network, no such repository, or an answer that no hub gives.
-    """
-    import huggingface_hub
-    from huggingface_hub.utils import EntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return huggingface_hub.get_hf_file_metadata(_url(repository, filename), timeout=_PATIENCE, token=token)
-    except EntryNotFoundError:
-        return None
-    except RepositoryNotFoundError as error:
-        raise Unavailable(f"{files.hub()} has no public dataset {repository!r}") from error
-    except Exception as error:  # the library's network errors changed their types with every major version
-        if (response := getattr(error, "response", None)) is not None:
-            _refuse_long_waits(response)
-        raise Unavailable(f"{files.hub()} cannot be reached ({_reason(error)})") from error
 
 
 def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
@@ -86,7 +56,7 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
     """
     from huggingface_hub.utils import tqdm
 
-    facts = look_up(repository, filename)
+    facts = _look_up(repository, filename)
     if facts is None:
         raise Unavailable(f"{files.hub()}: dataset {repository} has no file {filename!r}")
     path = folder / Path(filename).name
@@ -149,7 +119,7 @@ def rows(name: str, *, streamed: bool, seed: int = 0) -> Iterator[dict[str, Any]
     with _impatient():
         try:
             if not Path(path).exists() and not constants.HF_HUB_OFFLINE:
-                look_up(path, "README.md", token=None)  # the library needs half a minute to see there is no network
+                _look_up(path, "README.md", token=None)  # the library needs half a minute to see there is no network
             splits = datasets.load_dataset(path, configuration or None, streaming=streamed)
         except Exception as error:  # a dozen types, by version
             raise HncseError(f"dataset {name!r} could not be loaded: {_reason(error)}") from error
@@ -166,6 +136,23 @@ def _url(repository: str, filename: str) -> str:
     import huggingface_hub
 
     return huggingface_hub.hf_hub_url(repository, filename, repo_type="dataset", endpoint=files.hub())
+
+
+def _look_up(repository: str, filename: str, token: bool | None = False) -> Any:
+    """Size and hash of a dataset's file, asked once and briefly; None where it is not there; token None: the user's."""
+    import huggingface_hub
+    from huggingface_hub.utils import EntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return huggingface_hub.get_hf_file_metadata(_url(repository, filename), timeout=_PATIENCE, token=token)
+    except EntryNotFoundError:
+        return None
+    except RepositoryNotFoundError as error:
+        raise Unavailable(f"{files.hub()} has no public dataset {repository!r}") from error
+    except Exception as error:  # the library's network errors changed their types with every major version
+        if (response := getattr(error, "response", None)) is not None:
+            _refuse_long_waits(response)
+        raise Unavailable(f"{files.hub()} cannot be reached ({_reason(error)})") from error
 
 
 def _receive(url: str, path: Path, bar: Any) -> None:

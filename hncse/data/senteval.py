@@ -276,21 +276,26 @@ def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> P
     target = downstream()
     if sts_present() and (not transfer or transfer_present()):
         return target
+    home = data.home()
     try:
-        data.home().mkdir(parents=True, exist_ok=True)
-        with remote.work_folder(data.home()) as work:
+        home.mkdir(parents=True, exist_ok=True)
+        with remote.work_folder(home) as work:
             try:
                 unpacked = _unpack(remote.download(_ARCHIVE, work), work / "unpacked")
                 _check(unpacked, transfer, allow_other_files)
             except remote.Unavailable as error:
-                raise HncseError(f"{_ARCHIVE} is not in {data.home()}, and {error}. {WAYS}") from error
+                raise HncseError(f"{_ARCHIVE} is not in {home}, and {error}. {WAYS}") from error
             _install(unpacked, target)
     except OSError as error:
         raise HncseError(
-            f"{data.home()} could not be written ({error.strerror or error}): make room there, or set HNCSE_DATA to "
+            f"{home} could not be written ({error.strerror or error}): make room there, or set HNCSE_DATA to "
             "a folder that can be written"
         ) from error
     return target
+
+
+def _parts(transfer: bool) -> list[_Part]:
+    return [part for part in _PARTS if transfer or part.task in STS_TASKS]
 
 
 def _sts_parts(task: str, split: str) -> list[_Part]:
@@ -449,7 +454,7 @@ def _harmless(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
 
 def _check(folder: Path, transfer: bool, allow_other_files: bool | None) -> None:
     """Read every part in a freshly unpacked folder."""
-    parts = [part for part in _PARTS if transfer or part.task in STS_TASKS]
+    parts = _parts(transfer)
     if absent := _missing(parts, folder):
         raise remote.Unavailable(f"{_ARCHIVE} is cut off: it holds no {absent[0].relative_to(folder)}")
     try:
@@ -487,23 +492,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--transfer", action="store_true", help="the transfer tasks' files besides those of STS")
     parser.add_argument("--allow-other-files", action="store_true", default=None, help=OTHER_FILES_HELP)
     options = parser.parse_args(arguments)
-    others = options.allow_other_files
-    sys.stdout.write(f"{fetch(options.transfer, allow_other_files=others)}\n")
-    for task in STS_TASKS:
-        for split in splits(task):
-            subsets = load_sts(task, split, allow_other_files=others)
-            pairs, release = sum(len(subset.gold) for subset in subsets), together(s.release for s in subsets)
-            sys.stdout.write(f"{task:6} {split:5} {pairs:5} pairs, {release}\n")
-    for name in TRANSFER_TASKS if options.transfer else ():
-        sys.stdout.write(_summary(load_task(name, allow_other_files=others)) + "\n")
+    folder = fetch(options.transfer, allow_other_files=options.allow_other_files)
+    sys.stdout.write(f"{folder}\n")
+    for part in _parts(options.transfer):
+        rows, release = _read(part, folder, options.allow_other_files)
+        empty = sum(not row[0] for row in rows)
+        note = f"; {empty} empty lines, kept as SentEval keeps them" if empty else ""
+        sys.stdout.write(f"{part.task:6} {part.name:18} {len(rows):6,} rows, {release}{note}\n")
     return 0
-
-
-def _summary(task: TransferTask) -> str:
-    parts = {"train": task.train, "dev": task.dev, "test": task.test}
-    rows = ", ".join(f"{place.stop - place.start:,} {part}" for part, place in parts.items() if place)
-    rows = rows if task.test else rows.removesuffix(" train")
-    counts = " + ".join(f"{n:,}" for n in np.bincount(task.labels)[::-1])
-    empty = sum(not sentence for sentence in task.sentences)
-    note = f"; {empty} empty lines, kept as SentEval keeps them" if empty else ""
-    return f"{task.name:6} {rows} rows ({counts}), {task.release}{note}"
