@@ -87,8 +87,8 @@ def _lines(path: Path) -> Iterator[bytes]:
         head = file.read(_HEAD)
         file.seek(0)
         lines = iter(file.read().split(b"\r")) if b"\r" in head and b"\n" not in head else iter(file)
-        yield next(lines, b"").removeprefix(codecs.BOM_UTF8)
-        yield from lines
+        for number, line in enumerate(lines):
+            yield line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
 
 
 def _text(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:

@@ -317,7 +317,7 @@ def test_bad_records_are_left_out_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ([], "has no sentences"),
+        ([], "has no sentences;"),
         (["", " ", ""], r"has no sentences \(left out: 3 blank \(first at 1\)\)"),
         (["Just one."], "has only one sentence"),
         (["All the same."] * 5, "the 5 sentences of .* are all equal"),
