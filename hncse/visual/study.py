@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,63 +34,32 @@ from hncse.visual import projection
 if TYPE_CHECKING:
     from hncse.presets import LossOptions
 
-__all__ = [
-    "KINDS",
-    "Film",
-    "Mix",
-    "Mixes",
-    "Moment",
-    "Point",
-    "Study",
-    "by_loss",
-    "cases",
-    "copies",
-    "mix",
-    "moment_of",
-    "point_of",
-]
+__all__ = ["KINDS", "Film", "Mix", "Mixes", "Moment", "Point", "Study", "by_loss", "cases", "copies", "mix"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Mix:
-    """One synthetic vector.
+    """One synthetic vector."""
 
-    Attributes:
-        kind: ``"PM"`` (z³, in the positive's place) or ``"HNM"`` (g, a negative).
-        parents: Rows of the candidates it is mixed from, harder first; -1 is the positive.
-        weights: Their weights; scale does not matter to a cosine.
-        vector: (d,) the mix, not normalised.
-        cosine: To the anchor.
-    """
-
-    kind: str
-    parents: tuple[int, int]
-    weights: tuple[float, float]
-    vector: Floats
-    cosine: float
+    kind: str  # "PM" (z³, in the positive's place) or "HNM" (g, a negative)
+    parents: tuple[int, int]  # rows of the candidates it is mixed from, harder first; -1 is the positive
+    weights: tuple[float, float]  # of the parents; scale does not matter to a cosine
+    vector: Floats  # (d,) the mix, not normalised
+    cosine: float  # to the anchor
 
 
 @dataclass(frozen=True)
 class Mixes:
-    """What training would make of one anchor.
+    """What training would make of one anchor."""
 
-    Attributes:
-        p: Cosine of the anchor with its positive.
-        n: With its hardest candidate.
-        hardest: Row of that candidate, j*.
-        case: HNCSE's case, ``"A"``, ``"B"`` or ``"C"``.
-        positive: PM's z³; in case B the positive itself.
-        negatives: HNM's mixes: the pairs that are drawn from the k hardest, sorted, harder first.
-    """
-
-    p: float
-    n: float
-    hardest: int
-    case: str
-    positive: Mix
-    negatives: tuple[Mix, ...]
+    p: float  # cosine of the anchor with its positive
+    n: float  # with its hardest candidate
+    hardest: int  # row of that candidate, j*
+    case: str  # HNCSE's case, "A", "B" or "C"
+    positive: Mix  # PM's z³; in case B the positive itself
+    negatives: tuple[Mix, ...]  # HNM's: the pairs that are drawn from the k hardest, sorted, harder first
 
 
 def cases(positive: ArrayLike, hardest: ArrayLike, band: float = presets.LossOptions().band) -> NDArray[np.str_]:
@@ -158,39 +127,30 @@ def mix(
     excluded = miner.excluded_pairs(len(first), None if groups is None else torch.as_tensor(groups))
     if int((~excluded[0]).sum()) < 2:
         raise HncseError("mixing needs two candidates at least that are no copies of the anchor's sentence")
-    cosine = g.cosine
-    mined = miner.mine_in_batch(cosine, excluded, o.band)
+    mined = miner.mine_in_batch(g.cosine, excluded, o.band)
     a, b = (float(w[0]) for w in mixing.mixing_weights(mined, loss.pair_weights(g, mined, excluded), detach=True))
     star = int(mined.index[0])
     pairs = mixing.draw_pairs(
-        cosine, excluded, loss.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
+        g.cosine, excluded, loss.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
     )
+    shares = np.broadcast_to(np.asarray(pairs.weight, dtype=np.float64), tuple(pairs.harder.shape))[0]  # (s',)
+    drawn = zip(pairs.harder[0].tolist(), pairs.easier[0].tolist(), shares, pairs.whole[0].tolist(), strict=True)
+
+    def mixture(kind: str, u: int, v: int, weights: tuple[float, float]) -> Mix:
+        vector = weights[0] * second[u] + weights[1] * second[v]
+        cosine = float(first[0] @ vector / (np.linalg.norm(first[0]) * np.linalg.norm(vector)))
+        return Mix(kind, (u - 1, v - 1), weights, vector, cosine)
+
+    negatives = [mixture("HNM", u, v, (float(w), 1 - float(w))) for u, v, w, whole in drawn if whole]
+    cosine = g.cosine[0].numpy()  # (m+1,)
     return Mixes(
-        p=float(cosine[0, 0]),
-        n=float(cosine[0, star]),
+        p=float(cosine[0]),
+        n=float(cosine[star]),
         hardest=star - 1,
         case=str(cases(mined.positive[:1], mined.hardest[:1], o.band)[0]),
-        positive=_mixture("PM", first[0], (-1, star - 1), (a, b), second[0], second[star]),
-        negatives=_negatives(pairs, first[0], second, cosine[0].numpy()),
+        positive=mixture("PM", 0, star, (a, b)),
+        negatives=tuple(sorted(negatives, key=lambda m: tuple(-cosine[parent + 1] for parent in m.parents))),
     )
-
-
-def _negatives(pairs: Any, anchor: Floats, second: Floats, cosine: Floats) -> tuple[Mix, ...]:
-    """HNM's mixes of the first anchor from `hncse.mixing.draw_pairs`."""
-    weight = np.broadcast_to(np.asarray(pairs.weight, dtype=np.float64), tuple(pairs.harder.shape))[0]  # (s',)
-    mixed = zip(pairs.harder[0].tolist(), pairs.easier[0].tolist(), weight, pairs.whole[0].tolist(), strict=True)
-    mixes = [
-        _mixture("HNM", anchor, (u - 1, v - 1), (float(w), 1 - float(w)), second[u], second[v])
-        for u, v, w, whole in mixed
-        if whole
-    ]
-    return tuple(sorted(mixes, key=lambda m: tuple(-cosine[parent + 1] for parent in m.parents)))
-
-
-def _mixture(kind: str, anchor: Floats, parents: tuple[int, int], w: tuple[float, float], x: Floats, y: Floats) -> Mix:
-    vector = w[0] * x + w[1] * y
-    cosine = float(anchor @ vector / (np.linalg.norm(anchor) * np.linalg.norm(vector)))
-    return Mix(kind, parents, w, vector, cosine)
 
 
 #: What a sentence is to the anchor, and how it is called in pictures.
@@ -215,42 +175,31 @@ _KIND = {
 
 @dataclass(frozen=True)
 class Point:
-    """A sentence of the map; the same at every step.
+    """A sentence of the map; the same at every step."""
 
-    Attributes:
-        row: Its row in the probe's order, which is the snapshots' order.
-        text: The sentence.
-        kind: A key of `KINDS`.
-        phenomenon: Of a hard negative of the anchor's group; else None.
-        grade: Against this anchor; None for sentences of other groups, which nobody graded against it.
-    """
-
-    row: int
+    row: int  # in the probe's order, which is the snapshots' order
     text: str
-    kind: str
-    phenomenon: str | None
-    grade: float | None
+    kind: str  # a key of `KINDS`
+    phenomenon: str | None  # of a hard negative of the anchor's group
+    grade: float | None  # against this anchor; None for sentences of other groups, which nobody graded against it
+
+
+def copies(points: Sequence[Point]) -> list[int]:
+    """What `mix` takes as groups: equal numbers for equal texts, the positive being the anchor's."""
+    numbers = {points[1].text: 0}
+    return [numbers.setdefault(point.text, 0 if i == 0 else i) for i, point in enumerate((points[0], *points[2:]))]
 
 
 @dataclass(frozen=True)
 class Moment:
-    """The map at one step of one run.
-
-    Attributes:
-        step: Of training.
-        places: (m, 2), one for each of the film's points.
-        cosine: (m,) exact similarity to the anchor.
-        mixes: p, n, the case, and PM's and HNM's mixes of this moment.
-        mix_places: (1 + pairs, 2): PM's z³, then HNM's mixes.
-        embeddings: (m, d), turned.
-    """
+    """The map at one step of one run."""
 
     step: int
-    places: Floats
-    cosine: Floats
+    places: Floats  # (m, 2), one for each of the film's points
+    cosine: Floats  # (m,) exact similarity to the anchor
     mixes: Mixes
-    mix_places: Floats
-    embeddings: Floats = field(repr=False)
+    mix_places: Floats  # (1 + pairs, 2): PM's z³, then HNM's mixes
+    embeddings: Floats = field(repr=False)  # (m, d), turned
 
     @property
     def p(self) -> float:
@@ -278,32 +227,18 @@ class Moment:
         exact = np.concatenate([self.cosine, [m.cosine for m in self.synthetic]])
         wrong = (self.surface(places) < angle(self.p)) != (exact > self.p)
         wrong[1] = False
-        if self.mixes.case == "B":  # z³ is the positive
-            wrong[len(self.places)] = False
+        wrong[len(self.places)] &= self.mixes.case != "B"  # there z³ is the positive
         return wrong
 
 
 @dataclass(frozen=True)
 class Film:
-    """One anchor at all moments, in one map.
-
-    Attributes:
-        group: The anchor's group.
-        points: The map's sentences: anchor, positive, the rest of the group, then the nearest of other groups.
-        moments: Run's name → its moments, in order of steps.
-        reference: (m, d) directions the map was fitted on, one for each point.
-        layout: (m, 2) their places.
-        options: Run's name → options of its loss, with which its mixes are drawn.
-        accumulate: Run's name → batches in a step of its optimiser.
-    """
+    """One anchor at all moments, in one map."""
 
     group: probe.Group
-    points: tuple[Point, ...]
-    moments: Mapping[str, Sequence[Moment]]
-    reference: Floats = field(repr=False)
-    layout: Floats = field(repr=False)
-    options: Mapping[str, LossOptions] = field(default_factory=dict, repr=False)
-    accumulate: Mapping[str, int] = field(default_factory=dict, repr=False)
+    points: tuple[Point, ...]  # anchor, positive, the rest of the group, then the nearest of other groups
+    moments: Mapping[str, Sequence[Moment]]  # run's name → its moments, in order of steps
+    compute: Mapping[str, Callable[[int, Floats], Moment]] = field(repr=False)  # run's name → step, (m, d) → moment
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -335,34 +270,16 @@ class Film:
 
     def listing(self, at: Moment) -> str:
         """The group's sentences as lines, nearest first, with the decision boundary as a line between them."""
-        members = [i for i, point in enumerate(self.points) if point.grade is not None]
         lines = []
-        for i in sorted(members, key=lambda i: -at.cosine[i]):
+        for i in np.argsort(-at.cosine, kind="stable"):
             point = self.points[i]
-            what = point.phenomenon or _LISTED[point.kind]
-            lines.append(f"{at.cosine[i]:6.3f}  {what:20} {point.text}")
+            if point.grade is not None:
+                lines.append(f"{at.cosine[i]:6.3f}  {point.phenomenon or _LISTED[point.kind]:20} {point.text}")
             if point.kind == "positive":
                 lines.append("-" * 100)
         return "\n".join(lines)
 
-    def between(self, name: str, step: float) -> Moment:
-        """A moment between two snapshots: their embeddings mixed in proportion, everything else computed from that.
-
-        Raises:
-            HncseError: No such run.
-        """
-        moments = self.moments[name] if name in self.moments else [self.at(name, 0)]
-        steps = [m.step for m in moments]
-        after = int(np.clip(np.searchsorted(steps, step), 1, len(moments) - 1))
-        before, later = moments[after - 1], moments[after]
-        share = float(np.clip((step - before.step) / (later.step - before.step), 0, 1))
-        z = (1 - share) * before.embeddings + share * later.embeddings  # (m, d)
-        return moment_of(
-            round(step), z, self.reference, self.layout, self.options.get(name),
-            accumulate=self.accumulate.get(name, 1), groups=copies(self.points),
-        )  # fmt: skip
-
-    def at(self, name: str, step: int) -> Moment:
+    def at(self, name: str, step: float) -> Moment:
         """The moment of a run nearest to a step.
 
         Raises:
@@ -372,53 +289,18 @@ class Film:
             raise unknown("run", name, self.moments)
         return min(self.moments[name], key=lambda m: abs(m.step - step))
 
+    def between(self, name: str, step: float) -> Moment:
+        """A moment between two snapshots: their embeddings mixed in proportion, everything else computed from that.
 
-def point_of(row: int, sentence: probe.Sentence) -> Point:
-    """A sentence of the anchor's own group as a point of its map."""
-    kind = _KIND.get(sentence.role, "other")
-    if sentence.role == "paraphrase_far" or (kind not in ("anchor", "positive") and sentence.grade >= SAME_MEANING):
-        kind = "false"
-    return Point(row, sentence.text, kind, sentence.phenomenon, sentence.grade)
-
-
-def copies(points: Sequence[Point]) -> list[int]:
-    """What `mix` takes as groups: equal numbers for equal texts, the positive being the anchor's."""
-    numbers = {points[1].text: 0}
-    return [numbers.setdefault(point.text, 0 if i == 0 else i) for i, point in enumerate((points[0], *points[2:]))]
-
-
-def moment_of(
-    step: int,
-    z: Floats,
-    reference: Floats,
-    layout: Floats,
-    options: LossOptions | None = None,
-    *,
-    accumulate: int = 1,
-    groups: Sequence[int] | None = None,
-) -> Moment:
-    """Compute everything that a moment holds.
-
-    Args:
-        step: Of training.
-        z: (m, d) embeddings, turned; anchor first, positive second.
-        reference: (m, d) directions the map was fitted on.
-        layout: (m, 2) their places.
-        options: Of the run's loss, as `mix` takes them.
-        accumulate: Batches in a step of the run's optimiser.
-        groups: (m - 1,) whole numbers, equal where sentences are: anchor and positive as one, then the others.
-    """
-    unit = normalised(z)
-    mixes = mix(z[0], z[1], z[2:], options, draw=step * accumulate, groups=groups)
-    vectors = np.stack([m.vector for m in (mixes.positive, *mixes.negatives)])
-    return Moment(
-        step=step,
-        places=projection.place(z, reference, layout),
-        cosine=unit @ unit[0],
-        mixes=mixes,
-        mix_places=projection.place(vectors, reference, layout),
-        embeddings=z,
-    )
+        Raises:
+            HncseError: No such run.
+        """
+        self.at(name, step)
+        moments = self.moments[name]
+        after = int(np.clip(np.searchsorted([m.step for m in moments], step), 1, len(moments) - 1))
+        before, later = moments[after - 1], moments[after]
+        share = float(np.clip((step - before.step) / (later.step - before.step), 0, 1))
+        return self.compute[name](round(step), (1 - share) * before.embeddings + share * later.embeddings)
 
 
 def by_loss(runs: Sequence[Run]) -> dict[str, Run]:
@@ -466,46 +348,11 @@ class Study:
             raise HncseError(f"neighbours is {neighbours!r}; it must be a whole number of 0 or more")
         self.runs, self.neighbours = dict(runs), neighbours
         self.groups = list(groups) if groups is not None else probe.load()
-        sizes = [len(group.sentences) for group in self.groups]
-        self._start = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
+        self._start = np.cumsum([0, *(len(group.sentences) for group in self.groups)])
+        self._z = {name: _read(name, run, int(self._start[-1])) for name, run in self.runs.items()}
         self.steps = {name: [step for step, _ in run.snapshots()] for name, run in self.runs.items()}
-        self._z = {name: self._read(name, run) for name, run in self.runs.items()}
         self.options = {name: run.loss_options for name, run in self.runs.items()}
-        self.accumulate = {name: run.config["parameters"].get("accumulate", 1) for name, run in self.runs.items()}
         self._films: dict[str, Film] = {}
-
-    def _read(self, name: str, run: Run) -> list[Floats]:
-        from safetensors.numpy import load_file
-
-        if len(run.snapshots()) < 2:
-            raise HncseError(f"run {name!r} has no snapshots to show; train with snapshots=9")
-        snapshots = []
-        for step, path in run.snapshots():
-            z = load_file(path)["embeddings"].astype(np.float64)  # (n, d)
-            if len(z) != self._start[-1]:
-                raise HncseError(
-                    f"run {name!r} has snapshots of {len(z)} sentences, the probe has {self._start[-1]}: "
-                    "it was trained with another version of the probe; train again"
-                )
-            if not np.isfinite(z).all():
-                raise HncseError(
-                    f"run {name!r} holds NaN or infinite embeddings at step {step}: its training diverged; train again "
-                    "with a lower learning rate"
-                )
-            snapshots.append(z)
-        return snapshots
-
-    @functools.cached_property
-    def _aligned(self) -> dict[str, list[Floats]]:
-        """Name → snapshots, all turned onto the first run's first."""
-        onto = next(iter(self._z.values()))[0]
-        widths = {z[0].shape[1] for z in self._z.values()}
-        if len(widths) > 1:
-            raise HncseError(f"these runs are {sorted(widths)} wide; one map takes runs of one encoder")
-        return {
-            name: [z if z is onto else projection.turn_onto(z, onto) for z in snapshots]
-            for name, snapshots in self._z.items()
-        }
 
     def search(self, words: str) -> list[probe.Group]:
         """Groups whose anchor or id contains all the words, in any order and case; all groups for an empty search."""
@@ -523,6 +370,17 @@ class Study:
                 return group
         raise unknown("anchor", name, (g.id for g in self.groups))
 
+    def _plane(self, name: str, moment: int) -> dict[str, NDArray[Any]]:
+        from hncse.evaluation.probe import plane_of_embeddings
+
+        if name not in self._z:
+            raise unknown("run", name, self._z)
+        return plane_of_embeddings(self._z[name][moment], self.groups)
+
+    def planes(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """All groups in the similarity plane at a run's first and last snapshot: for `figures.similarity_plane`."""
+        return self._plane(name, 0), self._plane(name, -1)
+
     def cases(self, name: str, moment: int = -1) -> dict[str, str]:
         """Group's id → HNCSE's case of its anchor, with the group's hard negatives as negatives and the run's own band.
 
@@ -530,28 +388,9 @@ class Study:
             name: Of a run.
             moment: Which snapshot, counted as in a list.
         """
-        from hncse.evaluation.probe import plane_of_embeddings
-
-        if name not in self._z:
-            raise unknown("run", name, self._z)
-        plane = plane_of_embeddings(self._z[name][moment], self.groups)
+        plane = self._plane(name, moment)
         letters = cases(plane["positive"], plane["hardest_negative"], self.options[name].band)
         return dict(zip(plane["id"].tolist(), letters.tolist(), strict=True))
-
-    def example_group(self) -> str:
-        """Id of the group where most hard negatives change sides while the first run trains, and both sides are held.
-
-        Ties go to the group with more hard negatives, then to the probe's order.
-        """
-        snapshots = next(iter(self._z.values()))
-        best, name = (-1, 0), self.groups[0].id
-        for g, group in enumerate(self.groups):
-            first, last = (np.subtract(*self._similarities(z, g)[::-1]) > 0 for z in (snapshots[0], snapshots[-1]))
-            both = 0 < int(last.sum()) < len(last)
-            score = (int((first != last).sum()) if both else -1, len(group.negatives))
-            if score > best:
-                best, name = score, group.id
-        return name
 
     def typical(self, name: str, moment: int = -1) -> dict[str, str]:
         """Case → id of the probe's first group in that case; a case that no group is in is left out.
@@ -560,22 +399,31 @@ class Study:
             name: Of a run.
             moment: Which snapshot, counted as in a list.
         """
-        first: dict[str, str] = {}
-        for group, case in self.cases(name, moment).items():
-            first.setdefault(case, group)
-        return dict(sorted(first.items()))
+        groups = list(self.cases(name, moment).items())
+        return dict(sorted({case: group for group, case in reversed(groups)}.items()))
 
-    def planes(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-        """All groups in the similarity plane at a run's first and last snapshot: for `figures.similarity_plane`."""
-        from hncse.evaluation.probe import plane_of_embeddings
+    def example_group(self) -> str:
+        """Id of the group where most hard negatives change sides while the first run trains, and both sides are held.
 
-        if name not in self._z:
-            raise unknown("run", name, self._z)
-        first, last = (plane_of_embeddings(z, self.groups) for z in (self._z[name][0], self._z[name][-1]))
-        return first, last
+        Ties go to the group with more hard negatives, then to the probe's order.
+        """
+        snapshots = next(iter(self._z.values()))
+
+        def score(g: int) -> tuple[int, int]:
+            first, last = self._nearer(snapshots[0], g), self._nearer(snapshots[-1], g)
+            return int((first != last).sum()) if 0 < last.sum() < len(last) else -1, len(last)
+
+        return self.groups[max(range(len(self.groups)), key=score)].id
+
+    def _nearer(self, z: Floats, g: int) -> NDArray[np.bool_]:
+        """Which hard negatives of a group are nearer to its anchor than the positive."""
+        rows = normalised(z[self._start[g] : self._start[g + 1]])
+        cosine = rows @ rows[0]
+        role = np.array([s.role for s in self.groups[g].sentences])
+        return cosine[role == "hard_negative"] > cosine[role == "paraphrase_close"][0]
 
     def film(self, name: str) -> Film:
-        """The anchor's surroundings at every snapshot of every run, in one map. Kept: a second call is at once.
+        """The anchor's surroundings at every snapshot of every run, in one map; computed once.
 
         Args:
             name: A group's id.
@@ -584,46 +432,79 @@ class Study:
             self._films[name] = self._film(self.group(name))
         return self._films[name]
 
-    def _similarities(self, z: Floats, g: int) -> tuple[float, Floats]:
-        """P and the cosines of a group's hard negatives to its anchor."""
-        rows = normalised(z[self._start[g] : self._start[g + 1]])
-        cosine = rows @ rows[0]
-        role = np.array([s.role for s in self.groups[g].sentences])
-        return float(cosine[role == "paraphrase_close"][0]), cosine[role == "hard_negative"]
+    @functools.cached_property
+    def _aligned(self) -> dict[str, list[Floats]]:
+        """Name → snapshots, all turned onto the first run's first."""
+        onto = next(iter(self._z.values()))[0]
+        widths = {z[0].shape[1] for z in self._z.values()}
+        if len(widths) > 1:
+            raise HncseError(f"these runs are {sorted(widths)} wide; one map takes runs of one encoder")
+        return {
+            name: [z if z is onto else projection.turn_onto(z, onto) for z in snapshots]
+            for name, snapshots in self._z.items()
+        }
 
     def _film(self, group: probe.Group) -> Film:
         points = self._points(group)
         rows = [point.row for point in points]
         near = {name: [z[rows] for z in snapshots] for name, snapshots in self._aligned.items()}  # (m, d) each
-        reference = projection.middle(
-            [z for snapshots in near.values() for z in (snapshots[0], snapshots[-1])]
-        )  # (m, d)
-        home = next(iter(self.runs.values())).path / "maps"
-        layout = projection.fit_cached(reference, home)
+        reference = projection.middle([z for snapshots in near.values() for z in (snapshots[0], snapshots[-1])])
+        layout = projection.fit_cached(reference, next(iter(self.runs.values())).path / "maps")
+
+        def moment_of(name: str, step: int, z: Floats) -> Moment:
+            draw = step * self.runs[name].config["parameters"].get("accumulate", 1)
+            mixes = mix(z[0], z[1], z[2:], self.options[name], draw=draw, groups=copies(points))
+            vectors = np.stack([m.vector for m in (mixes.positive, *mixes.negatives)])
+            unit = normalised(z)
+            places, mix_places = (projection.place(x, reference, layout) for x in (z, vectors))
+            return Moment(step, places, unit @ unit[0], mixes, mix_places, z)
+
+        compute = {name: functools.partial(moment_of, name) for name in near}
         moments = {
-            name: [
-                moment_of(
-                    step, z, reference, layout, self.options[name], accumulate=self.accumulate[name],
-                    groups=copies(points),
-                )
-                for step, z in zip(self.steps[name], snapshots, strict=True)
-            ]
+            name: [compute[name](step, z) for step, z in zip(self.steps[name], snapshots, strict=True)]
             for name, snapshots in near.items()
-        }  # fmt: skip
-        return Film(group, points, moments, reference, layout, self.options, self.accumulate)
+        }
+        return Film(group, points, moments, compute)
 
     def _points(self, group: probe.Group) -> tuple[Point, ...]:
         g = self.groups.index(group)
         begin, end = int(self._start[g]), int(self._start[g + 1])
-        members = [point_of(begin + i, sentence) for i, sentence in enumerate(group.sentences)]
-        order = list(KINDS)
-        members.sort(key=lambda p: (order.index(p.kind), p.row))
-        nearest = np.full(self._start[-1], -np.inf)
-        for snapshots in self._aligned.values():
-            for z in (snapshots[0], snapshots[-1]):
-                unit = normalised(z)
-                nearest = np.maximum(nearest, unit @ unit[begin])
+        members = [_point(begin + i, sentence) for i, sentence in enumerate(group.sentences)]
+        members.sort(key=lambda p: (list(KINDS).index(p.kind), p.row))
+        ends = [normalised(z) for snapshots in self._aligned.values() for z in (snapshots[0], snapshots[-1])]
+        nearest = np.max([unit @ unit[begin] for unit in ends], axis=0)  # (n,)
         nearest[begin:end] = -np.inf
-        texts = [s for other in self.groups for s in other.sentences]
+        texts = [s.text for other in self.groups for s in other.sentences]
         rows = np.argsort(-nearest, kind="stable")[: min(self.neighbours, len(texts) - (end - begin))]
-        return (*members, *(Point(int(r), texts[r].text, "other", None, None) for r in rows))
+        return (*members, *(Point(int(row), texts[row], "other", None, None) for row in rows))
+
+
+def _point(row: int, sentence: probe.Sentence) -> Point:
+    """A sentence of the anchor's own group as a point of its map."""
+    kind = _KIND.get(sentence.role, "other")
+    if sentence.role == "paraphrase_far" or (kind not in ("anchor", "positive") and sentence.grade >= SAME_MEANING):
+        kind = "false"
+    return Point(row, sentence.text, kind, sentence.phenomenon, sentence.grade)
+
+
+def _read(name: str, run: Run, n: int) -> list[Floats]:
+    """A run's snapshots of the probe's n sentences, (n, d) each."""
+    from safetensors.numpy import load_file
+
+    if len(run.snapshots()) < 2:
+        raise HncseError(f"run {name!r} has no snapshots to show; train with snapshots=9")
+    snapshots = []
+    for step, path in run.snapshots():
+        z = load_file(path)["embeddings"].astype(np.float64)
+        if len(z) != n:
+            raise HncseError(
+                f"run {name!r} has snapshots of {len(z)} sentences, the probe has {n}: it was trained with another "
+                "version of the probe; train again"
+            )
+        if not np.isfinite(z).all():
+            raise HncseError(
+                f"run {name!r} holds NaN or infinite embeddings at step {step}: its training diverged; train again "
+                "with a lower learning rate"
+            )
+        snapshots.append(z)
+    return snapshots
