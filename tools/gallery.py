@@ -8,6 +8,7 @@ figures/index.json says of every picture what it shows, the command that made it
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -18,8 +19,9 @@ from hncse.errors import HncseError, command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
-__all__ = ["FOLDER", "PARAMETERS", "draw", "other_entries"]
+__all__ = ["FOLDER", "PARAMETERS", "contrastive_figures", "draw", "other_entries"]
 
 FOLDER = Path(__file__).resolve().parent.parent / "figures"
 _MADE_BY = "python -m tools.gallery"
@@ -45,7 +47,7 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     Raises:
         HncseError: The run is not finished, or the folder cannot be written.
     """
-    from hncse.visual import contrastive, figures, luck
+    from hncse.visual import figures, luck
 
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; the gallery is drawn from a whole run")
@@ -54,7 +56,7 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
     path = target / "index.json"
     written, index = [], other_entries(path, _MADE_BY)
-    of_run, others = _of_run(run), _of_literature() | contrastive.gallery_figures() | luck.gallery_figures()
+    of_run, others = _of_run(run), _of_literature() | contrastive_figures() | luck.gallery_figures()
     for name, picture in {**of_run, **others}.items():
         written += figures.save(picture, target / name)
         about = behind if name in of_run else {"notebook": _notebook_of(name), "run": None}
@@ -102,6 +104,75 @@ def _of_literature() -> dict[str, Figure]:
     sts = figures.sts_figure(tables.landmarks(tables.sts_table(nobody, backbone="bert-base")), list(seeds))
     transfer = figures.transfer_figure(tables.transfer_table(nobody, backbone="bert-base"))
     return {"sts_table": sts, "transfer_table": transfer}
+
+
+def contrastive_figures(**settings: Any) -> dict[str, Figure]:
+    """Draw what notebooks 01 and 08 show, by name, from the embedded encoder and what is on this machine.
+
+    The same machine draws the same pictures: seeds are fixed, nothing is downloaded, no run folder is needed.
+
+    Args:
+        **settings: Of `hncse.demonstrations.train_briefly`; none are the notebooks'.
+    """
+    return {**_of_notebook_01(settings), **_of_notebook_08({"steps": 16} | settings)}
+
+
+def _of_notebook_01(settings: dict[str, Any]) -> dict[str, Figure]:
+    from hncse import demonstrations as demo
+    from hncse.encoder import SentenceEncoder
+    from hncse.training import TrainingConfig
+    from hncse.visual import contrastive
+
+    tau = TrainingConfig(encoder="kit").temperature or 0.05
+    model = SentenceEncoder.from_pretrained("kit", device="cpu")
+    z1, z2 = demo.unit_views(model, demo.EIGHT)
+    cosine = (z1 @ z2.T).numpy()
+    views = demo.dropout_views("kit", demo.EIGHT, demo.PROBABILITIES)
+    traces = {name: demo.push_or_pull("kit", name, temperature=tau, **settings) for name in demo.OBJECTIVES}
+    return {
+        "contrastive_similarity": contrastive.similarity_matrix(cosine, demo.EIGHT, tau),
+        "contrastive_temperature": contrastive.temperature_curves(cosine[3], 3, demo.EIGHT, tau),
+        "contrastive_dropout": contrastive.dropout_cloud(*contrastive.dropout_parts(views, demo.EIGHT)),
+        "contrastive_plane": contrastive.alignment_uniformity(
+            {name: (t.series("alignment"), t.series("uniformity")) for name, t in traces.items()}
+        ),
+        "contrastive_anisotropy": contrastive.anisotropy(
+            demo.spreads({"before training": model} | demo.encoders(traces))
+        ),
+    }
+
+
+def _decoupled(z1: Tensor, z2: Tensor, tau: float) -> Tensor:
+    """The loss written in notebook 08."""
+    import torch
+    import torch.nn.functional as F
+
+    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / tau  # (N, N)
+    positive = torch.eye(len(logits), dtype=torch.bool)
+    return (logits.masked_fill(positive, -torch.inf).logsumexp(dim=1) - logits.diagonal()).mean()
+
+
+def _of_notebook_08(settings: dict[str, Any]) -> dict[str, Figure]:
+    from hncse import demonstrations as demo
+    from hncse.data import corpora
+    from hncse.demonstrations import Loss, objective
+    from hncse.encoder import SentenceEncoder
+    from hncse.training import TrainingConfig
+    from hncse.visual import contrastive
+
+    sentences = corpora.load("docstrings", limit=1000).sentences
+    model = SentenceEncoder.from_pretrained("kit", device="cpu")
+    tau = TrainingConfig(encoder="kit").temperature or 0.05
+    losses: dict[str, Loss] = {"SimCSE": objective("InfoNCE", tau), "DCL": functools.partial(_decoupled, tau=tau)}
+    traces = demo.side_by_side("kit", sentences, losses, **settings)
+    return {
+        "own_text_lengths": contrastive.corpus_lengths([len(row) for row in model.tokenize(sentences)], 32),
+        "own_text_losses": contrastive.losses_compared(
+            {name: trace.loss for name, trace in traces.items()},
+            {name: trace.steps for name, trace in traces.items()},
+            {name: trace.series("spearman") for name, trace in traces.items()},
+        ),
+    }
 
 
 @command

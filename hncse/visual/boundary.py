@@ -10,6 +10,7 @@ is drawn by `distortion` and put into numbers by `distortion_report`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -22,24 +23,7 @@ from hncse.visual import projection
 from hncse.visual.study import KINDS, Film, Moment
 from hncse.visual.style import INK, OKABE_ITO, figure, styled
 
-__all__ = [
-    "LOOKS",
-    "MIX_NAMES",
-    "PHENOMENON_MARKERS",
-    "TICKS",
-    "distortion",
-    "distortion_report",
-    "dot",
-    "legend",
-    "moment",
-    "picture",
-    "rank_agreement",
-    "ruler_rows",
-    "rulers",
-    "strip",
-    "visible",
-    "words",
-]
+__all__ = ["distortion", "distortion_report", "moment", "picture", "rank_agreement", "rulers", "strip", "words"]
 
 Floats = NDArray[np.float64]
 #: Kind → colour, marker, size (points). Shapes differ wherever colours do.
@@ -64,12 +48,14 @@ PHENOMENON_MARKERS: dict[str, Any] = {
     "hypernym_narrowing": [(-0.55, -1.2), (0.55, -1.2), (0.55, 1.2), (-0.55, 1.2)],  # stands
     "modality": (4, 1, 0),  # four points
 }  # fmt: skip
-_ROWS = ("positive", "hard", "false", "other", "HNM", "PM")  # of the ruler, top to bottom
-_ROW_NAMES = {
+#: The ruler's rows, top to bottom: kind → name.
+_ROWS = {
     "positive": "positive", "hard": "hard negatives", "false": "false negative", "other": "other sentences",
     "HNM": "HNM's mixes", "PM": "PM's z³",
 }  # fmt: skip
 _WRONG: dict[str, Any] = {"facecolors": "none", "edgecolors": INK, "linestyles": ":", "linewidths": 1.1}
+#: Drawing order: what matters lies on top.
+DEPTH = ("other", "topic", "HNM", "hard", "false", "PM", "positive", "anchor")
 #: Cosines marked on the ruler.
 TICKS = (1.0, 0.95, 0.85, 0.7, 0.5, 0.25, 0.0)
 
@@ -168,9 +154,14 @@ def visible(film: Film, at: Moment, mixes: bool) -> NDArray[np.bool_]:
     x, y = np.concatenate([at.places, at.mix_places]).T
     inside = (left < x) & (x < right) & (bottom < y) & (y < top)
     always = np.array([p.grade is not None for p in film.points] + [m.kind == "PM" for m in at.synthetic])
+    return (always | inside) & drawable(film, at, mixes)
+
+
+def drawable(film: Film, at: Moment, mixes: bool) -> NDArray[np.bool_]:
+    """Which of points and mixes a ruler has: all sentences, and where asked for the mixes that are no sentence."""
     wanted = np.repeat([True, mixes], [len(film.points), len(at.synthetic)])
     wanted[len(film.points)] &= at.mixes.case != "B"
-    return (always | inside) & wanted
+    return wanted
 
 
 def _map(axes: Axes, film: Film, at: Moment, mixes: bool, size: float) -> None:
@@ -183,7 +174,7 @@ def _map(axes: Axes, film: Film, at: Moment, mixes: bool, size: float) -> None:
     places = film.framed(np.concatenate([at.places, at.mix_places]))
     marks: list[tuple[str, str | None]] = [(point.kind, point.phenomenon) for point in film.points]
     marks += [(mixed.kind, None) for mixed in at.synthetic]
-    for layer in ("other", "topic", "HNM", "hard", "false", "PM", "positive", "anchor"):
+    for layer in DEPTH:
         for (x, y), (kind, phenomenon), on in zip(places, marks, drawn, strict=True):
             if on and kind == layer:
                 dot(axes, float(x), float(y), kind, phenomenon, size)
@@ -196,22 +187,26 @@ def _map(axes: Axes, film: Film, at: Moment, mixes: bool, size: float) -> None:
 
 def row_places() -> dict[str, float]:
     """Name of each of the ruler's rows → its height, from 0 at the top to 1 at the bottom."""
-    return {_ROW_NAMES[row]: (i + 1.3) / (len(_ROWS) + 1) for i, row in enumerate(_ROWS)}
+    return {name: (i + 1.3) / (len(_ROWS) + 1) for i, name in enumerate(_ROWS.values())}
 
 
 def ruler_rows(kinds: Sequence[str], angles: Floats) -> list[float]:
     """Height on the ruler of points of these kinds at these angles, from 0 (top) to 1.
 
-    The anchor lies above all rows; points that would lie on each other are lifted apart.
+    The anchor lies above all rows; points that would lie on each other are lifted apart: up, down, up …
     """
     places = row_places()
     heights = [0.5 / (len(_ROWS) + 1)] * len(kinds)
-    for row in _ROWS:
+    for row, name in _ROWS.items():
         members = [i for i, kind in enumerate(kinds) if ("other" if kind == "topic" else kind) == row]
         members.sort(key=lambda i: angles[i])
-        gap = 0.0 if row == "other" else 4.0  # a cloud of dots needs no room
-        for i, lift in zip(members, _lifts([float(angles[i]) for i in members], gap), strict=True):
-            heights[i] = places[_ROW_NAMES[row]] - lift / (len(_ROWS) + 1)
+        lifts = dict.fromkeys(members, 0.0)
+        for before, after in pairwise(members):
+            if row != "other" and angles[after] - angles[before] < 4.0:  # a cloud of dots needs no room
+                lifts[before] = lifts[before] or 0.2
+                lifts[after] = -lifts[before]
+        for i, lift in lifts.items():
+            heights[i] = places[name] - lift / (len(_ROWS) + 1)
     return heights
 
 
@@ -234,28 +229,21 @@ def _ruler(axes: Axes, film: Film, at: Moment, mixes: bool, names: bool, size: f
     axes.text(tie + 1.5, 0.05, f"p = {at.p:.2f}", fontsize=9 if size > 0.8 else 8.5, va="center").set_in_layout(False)
 
 
-def _lifts(places: list[float], gap: float) -> list[float]:
-    """Small lifts that keep points apart that would lie on each other: up, down, up … while neighbours are near."""
-    lifts = [0.0] * len(places)
-    for i in range(1, len(places)):
-        if places[i] - places[i - 1] < gap:
-            lifts[i - 1] = lifts[i - 1] or 0.2
-            lifts[i] = -lifts[i - 1]
-    return lifts
+def _look(kind: str, phenomenon: str | None) -> dict[str, Any]:
+    """Marker and colours of a point; synthetic ones are hollow."""
+    colour, marker, _ = LOOKS[kind]
+    inner, rim = ("white", colour) if kind in MIX_NAMES else (colour, "white")
+    shape = PHENOMENON_MARKERS.get(phenomenon or "", marker) if kind == "hard" else marker
+    return {"marker": shape, "color": inner, "markeredgecolor": rim, "linestyle": "none"}
 
 
 def dot(axes: Axes, x: float, y: float, kind: str, phenomenon: str | None, size: float) -> None:
-    """Draw one point; ``size`` scales all of them. Synthetic ones are hollow."""
-    colour, marker, wide = LOOKS[kind]
-    wide *= 1.0 if isinstance(PHENOMENON_MARKERS.get(phenomenon or "", ""), str) else 1.3  # slim ones look small
-    shape: Any = PHENOMENON_MARKERS.get(phenomenon or "", marker) if kind == "hard" else marker
-    synthetic = kind in MIX_NAMES
-    rim = min(1.6, 0.18 * wide) if synthetic else 0.7
-    axes.plot(
-        [x], [y], marker=shape, color="white" if synthetic else colour, markersize=wide * size, linestyle="none",
-        markeredgecolor=colour if synthetic else "white", markeredgewidth=rim * size**0.5,
-        zorder=3 + 0.1 * (list(LOOKS).index(kind) in (0, 1, 2, 3)), clip_on=True,
-    )  # fmt: skip
+    """Draw one point; ``size`` scales all of them."""
+    look = _look(kind, phenomenon)
+    wide = LOOKS[kind][2] * (1.0 if isinstance(look["marker"], str) else 1.3)  # slim ones look small
+    rim = min(1.6, 0.18 * wide) if kind in MIX_NAMES else 0.7
+    over = 3.1 if kind in ("anchor", "positive", "hard", "false") else 3.0
+    axes.plot([x], [y], markersize=wide * size, markeredgewidth=rim * size**0.5, zorder=over, **look)
 
 
 def legend(fig: Figure, films: Sequence[Film], mixes: bool, on_map: bool = True) -> None:
@@ -269,19 +257,15 @@ def legend(fig: Figure, films: Sequence[Film], mixes: bool, on_map: bool = True)
     entries += [(kind, name, None) for kind, name in MIX_NAMES.items()] if mixes else []
     handles: list[Any] = []
     for kind, text, phenomenon in entries:
-        colour, marker, wide = LOOKS[kind]
-        synthetic = kind in MIX_NAMES
-        handles.append(Line2D(
-            [], [], linestyle="none", marker=PHENOMENON_MARKERS.get(phenomenon or "", marker), label=text,
-            markersize=min(wide, 10), color="white" if synthetic else colour,
-            markeredgecolor=colour if synthetic else "white",
-            markeredgewidth=min(1.4, 0.18 * wide) if synthetic else 0.6,
-        ))  # fmt: skip
+        wide = LOOKS[kind][2]
+        rim = min(1.4, 0.18 * wide) if kind in MIX_NAMES else 0.6
+        look = _look(kind, phenomenon) | {"markersize": min(wide, 10), "markeredgewidth": rim}
+        handles.append(Line2D([], [], label=text, **look))
     handles.append(Line2D([], [], color=INK, linewidth=1.4, label="decision boundary: cosine = p"))
     if on_map:
         handles.append(fig.axes[0].scatter([], [], s=110, label="drawn on the wrong side", **_WRONG))
-    fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5, frameon=False,
-                handletextpad=0.4, columnspacing=1.4)  # fmt: skip
+    look = {"ncols": 3, "fontsize": 8.5, "frameon": False, "handletextpad": 0.4, "columnspacing": 1.4}
+    fig.legend(handles=handles, loc="outside lower center", **look)
 
 
 def distortion(film: Film, at: Moment) -> Figure:
@@ -346,11 +330,8 @@ def distortion_report(film: Film, name: str) -> str:
     ))  # fmt: skip
 
 
-def _turn_each(layouts: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+def _turn_each(layouts: Sequence[Floats]) -> list[Floats]:
     """Layouts (n, 2), centred, each turned or mirrored so that it lies on the one before as well as it can."""
     from scipy.linalg import orthogonal_procrustes
 
-    done = [layouts[0]]
-    for flat in layouts[1:]:
-        done.append(flat @ orthogonal_procrustes(flat, done[-1])[0])
-    return done
+    return list(accumulate(layouts, lambda before, flat: flat @ orthogonal_procrustes(flat, before)[0]))

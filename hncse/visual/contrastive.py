@@ -7,9 +7,8 @@ words what it shows.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,22 +17,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
-from hncse.visual.style import (
-    INK,
-    MUTED,
-    OKABE_ITO,
-    SERIES,
-    figure,
-    finite,
-    label_right,
-    looks,
-    one_line,
-    styled,
-)
+from hncse.visual.style import INK, MUTED, OKABE_ITO, SERIES, figure, finite, label_right, looks, one_line, styled
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from hncse.demonstrations import DropoutViews
 
 __all__ = [
@@ -42,7 +28,6 @@ __all__ = [
     "corpus_lengths",
     "dropout_cloud",
     "dropout_parts",
-    "gallery_figures",
     "losses_compared",
     "similarity_matrix",
     "temperature_curves",
@@ -104,13 +89,9 @@ def _matrix(axes: Axes, values: Floats, title: str) -> None:
             text = f"{values[i, j]:.2f}".replace("0.", ".").replace("1.00", "1.0").replace("-.00", ".00")
             axes.text(j, i, text, ha="center", va="center", fontsize=7, color="black" if light else "white")
         hard = int(_masked(values)[i].argmax())
-        axes.add_patch(Rectangle((hard - 0.44, i - 0.44), 0.88, 0.88, fill=False, color="white", linewidth=1.6))
-        axes.add_patch(
-            Rectangle(
-                (hard - 0.44, i - 0.44), 0.88, 0.88, fill=False, color=OKABE_ITO["vermillion"], linewidth=1.4,
-                linestyle=(0, (2.5, 1.5)),
-            )
-        )  # fmt: skip
+        for colour, wide, dashes in (("white", 1.6, "-"), (OKABE_ITO["vermillion"], 1.4, (0, (2.5, 1.5)))):
+            look: dict[str, Any] = {"color": colour, "linewidth": wide, "linestyle": dashes}
+            axes.add_patch(Rectangle((hard - 0.44, i - 0.44), 0.88, 0.88, fill=False, **look))
     axes.set_xticks(range(n), [str(j + 1) for j in range(n)], fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -229,10 +210,8 @@ def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: M
                     cloud[:, s, 0], cloud[:, s, 1], s=16, marker=marker, color=colour, alpha=0.65,
                     edgecolor="white", linewidth=0.3, label=one_line(name),
                 )  # fmt: skip
-            panel.set_xlim(low[0] - pad[0], high[0] + pad[0])
-            panel.set_ylim(low[1] - pad[1], high[1] + pad[1])
-            panel.set_xticks([])
-            panel.set_yticks([])
+            panel.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]))
+            panel.set(xticks=[], yticks=[])
             panel.spines[:].set_visible(True)
             panel.set_title(f"dropout {probability:g}", fontsize=10)
         below = fig.add_subplot(grid[1, :])
@@ -280,47 +259,12 @@ def _dropout_curve(axes: Axes, curve: Mapping[str, Sequence[float]]) -> None:
     x = curve["probability"]
     axes.plot(x, curve["p"], "-o", color=OKABE_ITO["blue"], markersize=5, clip_on=False)
     axes.plot(x, curve["n"], "--s", color=OKABE_ITO["vermillion"], markersize=5, clip_on=False)
-    axes.set_xlim(min(x), max(x))
-    axes.set_ylim(min(0.0, *curve["n"]), 1.02)
-    axes.set_xlabel("dropout probability")
-    axes.set_ylabel("mean cosine")
+    axes.set(xlim=(min(x), max(x)), ylim=(min(0.0, *curve["n"]), 1.02))
+    axes.set(xlabel="dropout probability", ylabel="mean cosine")
     axes.grid(axis="y")
     axes.set_title("Similarity to the positive, p, and to the hardest negative, n", fontsize=10)
-    label_right(
-        axes,
-        [(curve["p"][-1], "p", OKABE_ITO["blue"]), (curve["n"][-1], "n", OKABE_ITO["vermillion"])],
-        size=10,
-    )
-
-
-def gallery_figures() -> dict[str, Figure]:
-    """Draw what notebooks 01 and 08 show, by name, from the embedded encoder and what is on this machine.
-
-    The same machine draws the same pictures: seeds are fixed, nothing is downloaded, no run folder is needed.
-    """
-    return {**_of_notebook_01(), **_of_notebook_08()}
-
-
-def _of_notebook_01() -> dict[str, Figure]:
-    from hncse import demonstrations as demo
-    from hncse.encoder import SentenceEncoder
-    from hncse.training import TrainingConfig
-
-    tau = TrainingConfig(encoder="kit").temperature or 0.05
-    model = SentenceEncoder.from_pretrained("kit", device="cpu")
-    z1, z2 = demo.unit_views(model, demo.EIGHT)
-    cosine = (z1 @ z2.T).numpy()
-    views = demo.dropout_views("kit", demo.EIGHT, demo.PROBABILITIES)
-    traces = {name: demo.push_or_pull("kit", name, temperature=tau) for name in demo.OBJECTIVES}
-    return {
-        "contrastive_similarity": similarity_matrix(cosine, demo.EIGHT, tau),
-        "contrastive_temperature": temperature_curves(cosine[3], 3, demo.EIGHT, tau),
-        "contrastive_dropout": dropout_cloud(*dropout_parts(views, demo.EIGHT)),
-        "contrastive_plane": alignment_uniformity(
-            {name: (t.series("alignment"), t.series("uniformity")) for name, t in traces.items()}
-        ),
-        "contrastive_anisotropy": anisotropy(demo.spreads({"before training": model} | demo.encoders(traces))),
-    }
+    ends = [(curve["p"][-1], "p", OKABE_ITO["blue"]), (curve["n"][-1], "n", OKABE_ITO["vermillion"])]
+    label_right(axes, ends, size=10)
 
 
 def alignment_uniformity(paths: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
@@ -349,9 +293,8 @@ def alignment_uniformity(paths: Mapping[str, tuple[Sequence[float], Sequence[flo
         )
         axes.margins(0.08)
         axes.grid()
-        axes.set_xlabel("uniformity  (left: spread out; 0: all in one place)")
-        axes.set_ylabel("alignment  (below: positives near)")
-        axes.set_title("Where each training goes, step by step")
+        axes.set(xlabel="uniformity  (left: spread out; 0: all in one place)")
+        axes.set(ylabel="alignment  (below: positives near)", title="Where each training goes, step by step")
         axes.legend(frameon=False, fontsize=9, handlelength=3.2)
     ends = "; ".join(
         f"{name}: alignment {up[0]:.2f} to {up[-1]:.2f}, uniformity {across[0]:.2f} to {across[-1]:.2f}"
@@ -383,8 +326,7 @@ def anisotropy(cosines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
                 panel.stairs(
                     share, bins, fill=filled, color=OKABE_ITO[colour], alpha=0.55 if filled else 1, linewidth=1.8
                 )
-            panel.axvline(float(random.mean()), color=OKABE_ITO["vermillion"], linestyle="--", linewidth=1.4)
-            panel.axvline(float(near.mean()), color=OKABE_ITO["blue"], linestyle="--", linewidth=1.4)
+                panel.axvline(float(np.mean(values)), color=OKABE_ITO[colour], linestyle="--", linewidth=1.4)
             panel.set_title(
                 f"{one_line(name)}: random pairs {random.mean():.2f}, paraphrases {near.mean():.2f}", fontsize=10
             )
@@ -473,10 +415,8 @@ def losses_compared(
         low = min(min(values) for values in score.values())
         high = max(max(values) for values in score.values())
         room = max(1.0, 0.25 * (high - low))
-        right.set_ylim(low - room, high + room)
+        right.set(ylim=(low - room, high + room), xlabel="step", ylabel="Spearman × 100")
         right.set_title("Probe: the same question to all", fontsize=10)
-        right.set_ylabel("Spearman × 100")
-        right.set_xlabel("step")
         right.grid(axis="y")
         right.legend(frameon=False, fontsize=9, handlelength=3.2, loc="lower right")
     ends = "; ".join(
@@ -485,35 +425,3 @@ def losses_compared(
     )
     fig.set_label(f"Two panels over training steps, loss and probe, for {len(loss)} losses. {ends}.")
     return fig
-
-
-def _decoupled(z1: Tensor, z2: Tensor, tau: float) -> Tensor:
-    """The loss written in notebook 08."""
-    import torch
-    import torch.nn.functional as F
-
-    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / tau  # (N, N)
-    positive = torch.eye(len(logits), dtype=torch.bool)
-    return (logits.masked_fill(positive, -torch.inf).logsumexp(dim=1) - logits.diagonal()).mean()
-
-
-def _of_notebook_08() -> dict[str, Figure]:
-    from hncse import demonstrations as demo
-    from hncse.data import corpora
-    from hncse.demonstrations import Loss, objective
-    from hncse.encoder import SentenceEncoder
-    from hncse.training import TrainingConfig
-
-    sentences = corpora.load("docstrings", limit=1000).sentences
-    model = SentenceEncoder.from_pretrained("kit", device="cpu")
-    tau = TrainingConfig(encoder="kit").temperature or 0.05
-    losses: dict[str, Loss] = {"SimCSE": objective("InfoNCE", tau), "DCL": functools.partial(_decoupled, tau=tau)}
-    traces = demo.side_by_side("kit", sentences, losses, steps=16)
-    return {
-        "own_text_lengths": corpus_lengths([len(row) for row in model.tokenize(sentences)], 32),
-        "own_text_losses": losses_compared(
-            {name: trace.loss for name, trace in traces.items()},
-            {name: trace.steps for name, trace in traces.items()},
-            {name: trace.series("spearman") for name, trace in traces.items()},
-        ),
-    }

@@ -2,10 +2,9 @@
 
     explorer.show(study)        # in JupyterLab 4, Colab, VS Code; nothing when `hncse.notebook.headless`
 
-`Explorer` is its state and knows no widget; the controls are ipywidgets; the picture is an anywidget (explorer.js, 180
-lines of SVG). Looked at in its place: jupyter-scatter (2.1 MB, WebGL) draws discs only, so phenomena could differ by
-colour alone; plotly's FigureWidget has shapes and contours, but carries 5 MB of JavaScript into every notebook. With a
-few dozen points neither is needed, and the same explorer.js makes the page that needs no kernel.
+`Explorer` is its state and knows no widget; the controls are ipywidgets; the picture is an anywidget (SVG, explorer.js)
+which also makes the page that needs no kernel. jupyter-scatter draws discs only, so phenomena could differ by colour
+alone; plotly's FigureWidget would carry 5 MB of JavaScript into every notebook.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from hncse.errors import HncseError, unknown
+from hncse.errors import unknown
 from hncse.evaluation.geometry import angle
 from hncse.visual import boundary
-from hncse.visual.study import KINDS, Film, Moment, Study
+from hncse.visual.study import KINDS, Film, Mix, Moment, Point, Study
 
 __all__ = ["SCRIPT", "Explorer", "scene", "show"]
 
@@ -97,45 +96,60 @@ class Explorer:
 
 def scene(film: Film, at: Moment, *, mixes: bool = True) -> dict[str, Any]:
     """One moment as plain data: points with look, place, angle and words; the contour; rows and ticks of the ruler."""
-    kinds = [p.kind for p in film.points]
-    looks = [f"hard:{p.phenomenon}" if p.kind == "hard" else p.kind for p in film.points]
-    tips = [
-        [KINDS[p.kind] + (f": {p.phenomenon.replace('_', ' ')}" if p.kind == "hard" and p.phenomenon else ""), p.text,
-         f"grade {p.grade:g} of 5" if p.grade is not None else "of another group, not graded against this anchor",
-         _side(p.kind, float(c), at.p)]
-        for p, c in zip(film.points, at.cosine, strict=True)
-    ]  # fmt: skip
-    ids = [f"s{p.row}" for p in film.points]
-    for i, m in enumerate(at.synthetic if mixes else []):
-        if m.kind == "HNM" or at.mixes.case != "B":
-            kinds, looks = [*kinds, m.kind], [*looks, m.kind]
-            parents = ["the positive" if j < 0 else f"“{film.points[j + 2].text}”" for j in m.parents]
-            w = m.weights[0] / sum(m.weights)
-            tips.append([boundary.MIX_NAMES[m.kind], f"{w:.2f} of {parents[0]} + {1 - w:.2f} of {parents[1]}",
-                         _side(m.kind, m.cosine, at.p)])  # fmt: skip
-            ids.append(f"m{i}")
-    drawn = np.concatenate([np.ones(len(film.points), bool), np.full(len(at.synthetic), mixes)])
-    drawn[len(film.points)] &= at.mixes.case != "B"
-    visible = boundary.visible(film, at, mixes)[drawn]  # on the map; the ruler has all
-    places = film.framed(np.concatenate([at.places, at.mix_places]))[drawn]
-    cosine = np.concatenate([at.cosine, [m.cosine for m in at.synthetic]])[drawn]
-    rows = boundary.ruler_rows(kinds, angle(cosine))
+    marks = [_sentence(point, float(c), at.p) for point, c in zip(film.points, at.cosine, strict=True)]
+    marks += [_mix(film, i, m, at.p) for i, m in enumerate(at.synthetic)]
+    drawn = boundary.drawable(film, at, mixes)  # on the ruler
+    onmap = boundary.visible(film, at, mixes)
+    places = film.framed(np.concatenate([at.places, at.mix_places]))
+    angles = angle(np.concatenate([at.cosine, [m.cosine for m in at.synthetic]]))
+    kinds = [mark["look"].partition(":")[0] for mark in marks]
+    here = np.flatnonzero(drawn).tolist()
+    heights = dict(zip(here, boundary.ruler_rows([kinds[i] for i in here], angles[here]), strict=True))
     points = [
-        {"id": ids[i], "look": looks[i], "x": round(float(places[i, 0]), 4), "y": round(float(places[i, 1]), 4),
-         "angle": round(float(angle(cosine[i])), 2), "row": round(rows[i], 4), "wrong": bool(at.wrong_side[drawn][i]),
-         "onmap": bool(visible[i]), "tip": tips[i]}
-        for i in sorted(range(len(ids)), key=lambda i: _depth(kinds[i]))
+        {
+            **marks[i], "x": round(float(places[i, 0]), 4), "y": round(float(places[i, 1]), 4),
+            "angle": round(float(angles[i]), 2), "row": round(heights[i], 4), "wrong": bool(at.wrong_side[i]),
+            "onmap": bool(onmap[i]),
+        }
+        for i in sorted(here, key=lambda i: boundary.DEPTH.index(kinds[i]))
     ]  # fmt: skip
-    names = [(look, tip[0]) for look, tip in dict(zip(looks, tips, strict=True)).items() if look != "other"]
+    names = {marks[i]["look"]: marks[i]["tip"][0] for i in here if kinds[i] != "other"}
+    words = boundary.words(film, at)
     return {
-        "anchor": film.group.id, "step": at.step, "says": _says(film, at), "p": f"{at.p:.2f}",
-        "tie": round(float(angle(at.p)), 2), "widest": _WIDEST, "box": [round(float(v), 4) for v in film.box],
-        "points": points, "looks": {look: _look(look) for look in {*looks, "PM"}}, "contour": _contour(film, at),
+        "anchor": film.group.id,
+        "step": at.step,
+        "says": f"Step {at.step}. Anchor: “{film.group.anchor}” {words[0].upper()}{words[1:]}",
+        "p": f"{at.p:.2f}",
+        "tie": round(float(angle(at.p)), 2),
+        "widest": _WIDEST,
+        "box": [round(float(v), 4) for v in film.box],
+        "points": points,
+        "looks": {look: _look(look) for look in {*(marks[i]["look"] for i in here), "PM"}},
+        "contour": _contour(film, at),
         "rows": [{"name": name, "place": place} for name, place in boundary.row_places().items()],
         "ticks": [{"name": f"{t:g}", "angle": round(float(angle(t)), 2)} for t in boundary.TICKS],
-        "key": [*names, ("other", KINDS["other"]), ("boundary", "decision boundary: cosine = p"),
-                ("wrong", "drawn on the wrong side")],
+        "key": [
+            *names.items(), ("other", KINDS["other"]), ("boundary", "decision boundary: cosine = p"),
+            ("wrong", "drawn on the wrong side"),
+        ],
     }  # fmt: skip
+
+
+def _sentence(point: Point, cosine: float, p: float) -> dict[str, Any]:
+    hard = point.kind == "hard" and point.phenomenon
+    what = KINDS[point.kind] + (f": {hard.replace('_', ' ')}" if hard else "")
+    grade = "of another group, not graded against this anchor"
+    if point.grade is not None:
+        grade = f"grade {point.grade:g} of 5"
+    look = f"hard:{point.phenomenon}" if point.kind == "hard" else point.kind
+    return {"id": f"s{point.row}", "look": look, "tip": [what, point.text, grade, _side(point.kind, cosine, p)]}
+
+
+def _mix(film: Film, i: int, m: Mix, p: float) -> dict[str, Any]:
+    first, second = ("the positive" if j < 0 else f"“{film.points[j + 2].text}”" for j in m.parents)
+    w = m.weights[0] / sum(m.weights)
+    tip = [boundary.MIX_NAMES[m.kind], f"{w:.2f} of {first} + {1 - w:.2f} of {second}", _side(m.kind, m.cosine, p)]
+    return {"id": f"m{i}", "look": m.kind, "tip": tip}
 
 
 def show(study: Study, anchor: str | None = None, name: str | None = None) -> Any:
@@ -241,16 +255,3 @@ def _side(kind: str, cosine: float, p: float) -> str:
         return f"similarity p = {cosine:.3f}: the decision boundary goes through it"
     side = "nearer than the positive" if cosine > p else "farther than the positive"
     return f"similarity {cosine:.3f}, {side} by {abs(cosine - p):.3f}"
-
-
-def _says(film: Film, at: Moment) -> str:
-    said = boundary.words(film, at)
-    return f"Step {at.step}. Anchor: “{film.group.anchor}” {said[0].upper()}{said[1:]}"
-
-
-def _depth(kind: str) -> int:
-    """Drawing order: what matters lies on top."""
-    order = ("other", "topic", "HNM", "PM", "hard", "false", "positive", "anchor")
-    if kind not in order:
-        raise HncseError(f"no drawing order for {kind!r}")
-    return order.index(kind)

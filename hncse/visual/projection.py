@@ -9,10 +9,9 @@ Three steps, each with its reason:
 3. **Place** (`place`). A sentence at any step, and a mix that no sentence has, is put by one fixed rule: the mean of
    its nearest mapped points, weighted by 1/distance² (Shepard's rule). It moves as it nears some and leaves others.
 
-This is a transform-based map. The alternatives are a fit for every snapshot, and `umap.AlignedUMAP`, which ties such
-fits to each other. In both, moving one sentence moves all others, a mix can only be shown by fitting again, and
-unrelated sentences jump from step to step (`drift` measures it; notebook 04 prints it). Here each point's place depends
-on its own embedding alone. UMAP's own ``transform`` would do as well, but it moves its points by random draws, and the
+In a fit for every snapshot, or in `umap.AlignedUMAP`, moving one sentence moves all others, a mix can only be shown by
+fitting again, and unrelated sentences jump from step to step (`drift` measures it; notebook 04 prints it). Here each
+point's place depends on its own embedding alone. UMAP's own ``transform`` moves its points by random draws, and the
 search index it builds takes a minute to compile.
 
 The same embeddings give the same map, bit for bit on one machine: the seed is fixed, and UMAP then works on one thread.
@@ -111,29 +110,30 @@ def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, seed: int = 0) ->
     return flat / np.linalg.norm(flat, axis=1).max()
 
 
-def fit_cached(reference: ArrayLike, folder: Path | None, *, neighbours: int = NEIGHBOURS, seed: int = 0) -> Floats:
+def fit_cached(reference: ArrayLike, folder: Path) -> Floats:
     """The same, kept in a folder: importing and compiling UMAP takes far longer than the layout.
 
-    A file's name is a hash of embeddings and settings, so a map of other embeddings is never found.
+    A file's name is a hash of embeddings and settings, so a map of other embeddings is never found. A damaged file is
+    made again; a folder that cannot be written keeps nothing.
 
     Args:
         reference: As in `fit`.
-        folder: Where maps lie (a run's ``maps/``); None keeps nothing, nor does a folder that cannot be written.
-        neighbours: As in `fit`.
-        seed: As in `fit`.
+        folder: Where maps lie: a run's ``maps/``.
     """
-    rows = np.ascontiguousarray(reference, dtype=np.float64)
-    digest = hashlib.sha256(f"{_FORMAT} {rows.shape} {neighbours} {EPOCHS} {MIN_DIST} {seed}".encode())
-    digest.update(rows.tobytes())
-    path = folder / f"{digest.hexdigest()[:24]}.safetensors" if folder is not None else None
-    if path is not None and (stored := _read(path, len(rows))) is not None:
-        return stored
-    flat = fit(rows, neighbours=neighbours, seed=seed)
-    if path is not None:
-        from safetensors.numpy import save
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file, save
 
-        with contextlib.suppress(HncseError), whole_file(path, "wb") as file:  # the map is there all the same
-            file.write(save({"places": flat}))
+    rows = np.ascontiguousarray(reference, dtype=np.float64)
+    digest = hashlib.sha256(f"{_FORMAT} {rows.shape} {NEIGHBOURS} {EPOCHS} {MIN_DIST} 0".encode())
+    digest.update(rows.tobytes())
+    path = folder / f"{digest.hexdigest()[:24]}.safetensors"
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
+        flat = load_file(path)["places"]
+        if flat.shape == (len(rows), 2):
+            return flat
+    flat = fit(rows)
+    with contextlib.suppress(HncseError), whole_file(path, "wb") as file:
+        file.write(save({"places": flat}))
     return flat
 
 
@@ -248,15 +248,3 @@ def _nearest(rows: Floats, known: Floats, k: int) -> tuple[Floats, NDArray[np.in
     distance = np.maximum(1.0 - rows @ known.T, 0.0)  # (m, n)
     order = np.argsort(distance, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(distance, order, axis=1), order
-
-
-def _read(path: Path, n: int) -> Floats | None:
-    """A kept map, or None where there is none or the file is damaged: then it is made again."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        flat = load_file(path)["places"]
-    except (OSError, SafetensorError, KeyError):
-        return None
-    return flat if flat.shape == (n, 2) else None

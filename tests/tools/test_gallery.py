@@ -6,7 +6,7 @@ import json
 
 from hncse.data import corpora
 from hncse.encoder import SentenceEncoder
-from hncse.visual import contrastive, luck, style
+from hncse.visual import luck, style
 from tests import tiny
 from tests.evaluation.test_tables import fake_run
 from tools import gallery
@@ -17,11 +17,13 @@ def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, cap
     """Pictures without a run have tests of their own, and `make figures` draws them all: one of each stands here."""
     sentences = corpora.from_sentences(tiny.sentences(80))
     monkeypatch.setattr(corpora, "load", lambda *_, **__: sentences)
-    for module, name in ((contrastive, "contrastive_plane"), (luck, "luck_seeds")):
+    for module, attribute, name in (
+        (gallery, "contrastive_figures", "contrastive_plane"), (luck, "gallery_figures", "luck_seeds"),
+    ):  # fmt: skip
         with style.styled():
             picture, _ = style.figure(2, 2)
         picture.set_label("A square.")
-        monkeypatch.setattr(module, "gallery_figures", lambda name=name, picture=picture: {name: picture})
+        monkeypatch.setattr(module, attribute, lambda name=name, picture=picture: {name: picture})
     run = fake_run(tmp_path / "runs" / "a", encoder=str(tiny.folder(tmp_path)), epochs=1.0, batch_size=8)
     run.write("result", run.result | {"kept_step": 2})
     tiny.encoder().save(run.encoder_path)
