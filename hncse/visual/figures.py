@@ -275,25 +275,12 @@ def _margin_panel(axes: Axes, margin: NDArray[np.float64], bins: NDArray[np.floa
     axes.set_ylabel("% of groups")
     axes.margins(y=0.2)
     ahead = 100 * np.mean(margin > 0)
-    axes.text(
-        0.99,
-        0.93,
-        f"ahead: {ahead:.0f} %",
-        transform=axes.transAxes,
-        ha="right",
-        va="top",
-        color=CASE_COLOURS["B"],
-        fontweight="bold",
-    )
-    axes.text(
-        0.01,
-        0.93,
-        f"behind: {100 - ahead:.0f} %",
-        transform=axes.transAxes,
-        va="top",
-        color=CASE_COLOURS["C"],
-        fontweight="bold",
-    )
+    for x, side, text, case in (
+        (0.99, "right", f"ahead: {ahead:.0f} %", "B"),
+        (0.01, "left", f"behind: {100 - ahead:.0f} %", "C"),
+    ):
+        look: dict[str, Any] = {"ha": side, "va": "top", "color": CASE_COLOURS[case], "fontweight": "bold"}
+        axes.text(x, 0.93, text, transform=axes.transAxes, **look)
 
 
 def _series(run: Run, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
