@@ -57,6 +57,7 @@ _PLACES = ("name", "output", "log_every")  # decide nothing about the weights
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "precision": ("auto", "fp32", "bf16", "fp16"),
     "selection": ("auto", "stsb-dev", "last"),
+    "batches": ("shuffled", "families", "neighbours"),
     "pooling": (None, "cls", "mean", "first_last", "last_two", "last"),
 }
 _MOST = 2**31 - 1
@@ -67,7 +68,9 @@ _WHOLE = {  # whole numbers and the least and most each may be
 }  # fmt: skip
 _MOST_EPOCHS = 100_000
 _LONGEST_NAME = 200  # bytes; systems allow 255, and files beside it add to theirs
-_TEXTS = ("loss", "encoder", "corpus", "precision", "selection", "pooling", "column", "negatives", "name", "output")
+_TEXTS = (
+    "loss", "encoder", "corpus", "batches", "precision", "selection", "pooling", "column", "negatives", "name", "output"
+)  # fmt: skip
 
 
 class DefaultLimit(int):
@@ -96,14 +99,13 @@ class TrainingConfig:
     pooling: str | None = _option(None, "cls, mean, first_last, last_two or last; None keeps the encoder's own")
     head: bool | None = _option(None, "SimCSE's Linear+tanh head while training; None: what suits the encoder")
     dropout: float | None = _option(None, "dropout probability; None keeps the encoder's own (BERT: 0.1)")
-    corpus: str = _option(
-        "docstrings", "docstrings, minimal-pairs, wikipedia, wiki1m, a text/csv/jsonl/parquet file, hf:NAME:COLUMN"
-    )
+    corpus: str = _option("docstrings", "docstrings, minimal-pairs, wikipedia, wiki1m, a file, hf:NAME:COLUMN")
     column: str | None = _option(None, "column of a corpus that has several")
     negatives: str | None = _option(None, "column of the corpus file with a mined negative each; None: none")
     limit: int | None = _option(DefaultLimit(6_400), "sentences taken from the corpus; None takes all")
     epochs: float = _option(1.0, "passes over the sentences")
     batch_size: int = _option(64, "sentences a step, over all processes; each is a negative of the others")
+    batches: str = _option("shuffled", "who shares one: shuffled, families (of minimal-pairs) or neighbours")
     accumulate: int = _option(1, "batches a step of the optimiser; negatives stay within a batch")
     learning_rate: float | None = _option(None, "peak, decayed linearly to 0; None: what suits (the paper: 3e-5)")
     warmup: float = _option(0.0, "share of the steps in which the learning rate rises from 0")
@@ -215,6 +217,11 @@ def _corpus(config: TrainingConfig, sentences: Sequence[str] | None) -> Corpus:
         raise HncseError("negatives names a column of a corpus file; sentences given as a list have none")
     else:
         corpus = corpora.from_sentences(sentences, limit=config.limit)
+    if config.batches == "families" and corpus.families is None:
+        raise HncseError(
+            f"batches is 'families', and {corpus.source} has none; take corpus='minimal-pairs', or "
+            "batches='neighbours', which finds near sentences in any corpus"
+        )
     if len(corpus.sentences) < config.batch_size:
         raise HncseError(
             f"the corpus has {len(corpus.sentences)} sentences, batch_size is {config.batch_size}: give a larger "

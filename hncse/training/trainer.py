@@ -24,7 +24,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from hncse import losses
@@ -32,6 +32,7 @@ from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.files import somebody_watches, whole_file
 from hncse.runs import Run
+from hncse.training.batches import Families, Neighbours
 
 if TYPE_CHECKING:
     from hncse.data.corpora import Corpus
@@ -125,13 +126,16 @@ class ContrastiveTrainer(Trainer):
     What it has summed up since the last line goes into every checkpoint, so that a resumed run logs the same line.
     """
 
-    def __init__(self, run: Run, watch: Watch, **kwargs: Any) -> None:
-        """Keep the run folder and the watch; everything else is for `Trainer`."""
+    def __init__(self, run: Run, watch: Watch, sampler: Sampler | None = None, **kwargs: Any) -> None:
+        """Keep the run folder, the watch and the order of the sentences; everything else is for `Trainer`."""
         super().__init__(callbacks=[watch], **kwargs)
-        self.run, self.watch = run, watch
+        self.run, self.watch, self.sampler = run, watch, sampler
         self.model_accepts_loss_kwargs = False
         self.progress = Progress(processes=self.args.world_size)
         self._began = time.perf_counter()
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        return self.sampler or super()._get_train_sampler(train_dataset)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
         """Run one batch and add up its diagnostics."""
@@ -337,11 +341,12 @@ def fit(
             run.tidy()
         [over] = broadcast_object_list([first and run.finished])  # by whoever had it until now
         if not over:
-            _fit(config, data, encoder, run, described, arguments, on_log or (lambda run: None))
+            _fit(config, corpus, data, encoder, run, described, arguments, on_log or (lambda run: None))
 
 
 def _fit(
     config: TrainingConfig,
+    corpus: Corpus,
     data: Sentences,
     encoder: SentenceEncoder,
     run: Run,
@@ -354,6 +359,7 @@ def _fit(
     if first:
         run.write("config", described)
     [checkpoint] = broadcast_object_list([_last_checkpoint(run, arguments.world_size, selects) if first else None])
+    sampler = _sampler(config, corpus, encoder, first)  # before a checkpoint's weights are loaded
     transformers.set_seed(config.seed)
     if config.head:
         encoder.add_head(config.seed)
@@ -363,6 +369,7 @@ def _fit(
     trainer = ContrastiveTrainer(
         run,
         watch,
+        sampler,
         model=Contrastive(encoder, loss, groups),
         args=arguments,
         train_dataset=data,
@@ -375,6 +382,16 @@ def _fit(
     if trainer.is_world_process_zero():
         _finish(trainer, watch, run, config)
     trainer.accelerator.wait_for_everyone()
+
+
+def _sampler(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, first: bool) -> Sampler | None:
+    """The order of the sentences, the same in every process; None where they are shuffled."""
+    if config.batches == "families" and corpus.families is not None:
+        return Families(corpus.families, config.seed)
+    if config.batches == "neighbours":
+        embeddings = encoder.encode(corpus.sentences, show_progress=False) if first else None
+        return Neighbours(broadcast_object_list([embeddings])[0], config.batch_size, config.seed)
+    return None
 
 
 def _finish(trainer: ContrastiveTrainer, watch: Watch, run: Run, config: TrainingConfig) -> None:
