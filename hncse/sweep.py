@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import re
 import sys
 import threading
 import traceback
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Judging", "Outcome", "configurations", "locate", "parse_grid", "parse_seeds", "state", "sweep"]
 
 LOSSES = ("simcse", "pm-intended", "hnm-no-replacement")
-_FLAGS = {"loss": "--losses", "seed": "--seeds", "corpus": "--corpora"}
-_FLAGS_OF_ALL = {"encoder": "--encoder", "limit": "--limit"}
+_ELSEWHERE = {
+    "loss": "give it with --losses", "seed": "give it with --seeds", "corpus": "give it with --corpora",
+    "name": "every run has a name of its own", "loss_options": "give each loss option by its own name",
+}  # fmt: skip
+_FLAGS_OF_ALL = {"encoder": "give it with --encoder", "limit": "give it with --limit"}
 _WORKER_BYTES = 3 << 29  # 1.5 GiB: PyTorch, the kit encoder, its optimiser and the benchmark files
 #: Options that change nothing unless another has one of these values; runs without it are made once, not once a value.
 _NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -86,15 +90,15 @@ class Outcome:
 
 def parse_seeds(words: Iterable[str]) -> list[int]:
     """Read seeds: numbers, ranges with both ends (``0-11``), separated by spaces or commas; each counts once."""
-    seeds: dict[int, None] = {}
+    seeds: list[int] = []
     for word in (part for text in words for part in str(text).split(",") if part):
-        first, dash, last = word.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", word)
+        if not match or int(match[2] or match[1]) < int(match[1]):
             raise HncseError(f"seeds {word!r} are no whole number and no range such as 0-11")
-        seeds.update(dict.fromkeys(range(int(first), int(last if dash else first) + 1)))
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
     if not seeds:
         raise HncseError("--seeds names no seed; give numbers and ranges such as 0-11")
-    return list(seeds)
+    return list(dict.fromkeys(seeds))
 
 
 def parse_grid(words: Iterable[str], flag: str = "--grid") -> dict[str, list[Any]]:
@@ -109,20 +113,17 @@ def parse_grid(words: Iterable[str], flag: str = "--grid") -> dict[str, list[Any
             true or false is meant.
     """
     grid: dict[str, list[Any]] = {}
-    own = _FLAGS | (_FLAGS_OF_ALL if flag == "--set" else {})
+    elsewhere = _ELSEWHERE | (_FLAGS_OF_ALL if flag == "--set" else {})
     for word in words:
         name, equals, text = word.partition("=")
-        texts = [text] if flag == "--set" else text.split(",")
-        if not equals or not all(texts):
+        values = [text] if flag == "--set" else text.split(",")
+        if not equals or not all(values):
             raise HncseError(f"{word!r} gives no value; write NAME=VALUE, for example batch_size=128")
-        if name in own:
-            raise HncseError(f"{name} is no word of {flag}; give it with {own[name]}")
-        if name in ("name", "loss_options"):
-            right = "every run has a name of its own" if name == "name" else "give each loss option by its own name"
-            raise HncseError(f"{name} is no word of {flag}: {right}")
+        if name in elsewhere:
+            raise HncseError(f"{name} is no word of {flag}: {elsewhere[name]}")
         if name in grid:
             raise HncseError(f"{name} stands twice in {flag}")
-        grid[name] = [_value(name, one) for one in texts]
+        grid[name] = [_value(name, value) for value in values]
     return grid
 
 
@@ -187,22 +188,20 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
         HncseError: A corpus or an encoder that is not there.
     """
     from hncse import training
-    from hncse.data import corpora
-    from hncse.encoder import SentenceEncoder
 
-    texts: dict[Any, Any] = {}
+    corpora: dict[Any, Any] = {}
     encoders: dict[Any, Any] = {}
     jobs = []
     for c in configs:
         text, weights = (c.corpus, c.limit, c.column, c.negatives), (c.encoder, c.pooling, c.dropout)
-        if text not in texts:
-            texts[text] = corpora.load(c.corpus, limit=c.limit, column=c.column, negatives=c.negatives)
+        if text not in corpora:
+            corpora[text] = training.load_corpus(c)
         if weights not in encoders:
-            encoders[weights] = SentenceEncoder.from_pretrained(c.encoder, c.pooling, dropout=c.dropout)
+            encoders[weights] = training.load_encoder(c)
             fingerprint = encoders[weights].fingerprint()  # of all weights: once an encoder, not once a run
             encoders[weights].fingerprint = lambda known=fingerprint: known
-        key = training.facts(c, texts[text], encoders[weights])["key"]
-        jobs.append(Job(c, Run((Path(c.output) if c.output else runs.root()) / training.run_name(c, key))))
+        key = training.facts(c, corpora[text], encoders[weights])["key"]
+        jobs.append(Job(c, training.run_folder(c, key)))
     return jobs
 
 
@@ -295,22 +294,14 @@ def _make(job: Job, judging: Judging) -> Outcome:
     except Exception as error:  # one run's trouble, out of memory for example, is not the sweep's
         return Outcome(job, "failed", _reason(error))
     finally:
-        _free()
+        gc.collect()  # gives memory back before the next run
+        if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+            torch.cuda.empty_cache()
     return Outcome(job, "done")
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, HncseError):
-        return str(error)
-    return "".join(traceback.format_exception(error)).rstrip()
-
-
-def _free() -> None:
-    """Give memory back before the next run."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    return str(error) if isinstance(error, HncseError) else "".join(traceback.format_exception(error)).rstrip()
 
 
 def processes(workers: int) -> Callable[[], Executor] | None:

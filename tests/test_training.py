@@ -7,12 +7,15 @@ import csv
 import dataclasses
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,27 +25,56 @@ import torch
 from safetensors.torch import load_file
 
 from hncse import SentenceEncoder, files, presets, runs, training
-from hncse.data import corpora
+from hncse.data import corpora, probe
 from hncse.errors import HncseError
+from hncse.evaluation import probe as measure
 from hncse.training import TrainingConfig, train, trainer
 from tests import tiny
 
 TEXTS = tiny.sentences(96)
+SCORES = trainer.Watch._scores
 
 
-def config(tmp_path: Path, **changes: object) -> TrainingConfig:
-    base = {
-        "encoder": str(tiny.folder(tmp_path)), "loss": "simcse", "output": str(tmp_path / "runs"), "name": "one",
-        "batch_size": 16, "learning_rate": 1e-3, "log_every": 1, "eval_every": 3, "snapshots": 3, "max_length": 16,
-        "seed": 7,
-    }  # fmt: skip
-    return TrainingConfig.from_dict(base | changes)
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """A probe of few sentences, which training looks at before, between and after its six steps."""
+    groups = probe.load()[:4]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "load", lambda *_: groups)
+        patch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 0.0})
+        yield
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.folder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture
-def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evaluate nothing while training, for tests of other things: a probe takes longer than these six steps."""
-    monkeypatch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 0.0})
+def make(tmp_path: Path, model: Path) -> Callable[..., TrainingConfig]:
+    """Makes configurations of six steps."""
+    base = {
+        "encoder": str(model), "loss": "simcse", "output": str(tmp_path / "runs"), "name": "one", "batch_size": 16,
+        "learning_rate": 1e-3, "log_every": 1, "eval_every": 3, "snapshots": 3, "max_length": 16, "seed": 7,
+    }  # fmt: skip
+    return lambda **changes: TrainingConfig.from_dict(base | changes)
+
+
+@pytest.fixture(scope="module")
+def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    """A finished run that tests read or copy."""
+    c = TrainingConfig(
+        encoder=str(model), loss="simcse", output=str(tmp_path_factory.mktemp("finished")), name="one", batch_size=16,
+        learning_rate=1e-3, log_every=1, eval_every=2, snapshots=3, max_length=16, seed=7,
+    )  # fmt: skip
+    return train(c, TEXTS)
+
+
+@pytest.fixture
+def again(finished: runs.Run, tmp_path: Path, make: Callable[..., TrainingConfig]) -> tuple[runs.Run, TrainingConfig]:
+    """A copy of it, and what it was made with."""
+    shutil.copytree(finished.path, tmp_path / "runs" / "one")
+    return runs.Run(tmp_path / "runs" / "one"), make(eval_every=2)
 
 
 def weights(run: runs.Run) -> dict[str, torch.Tensor]:
@@ -50,8 +82,8 @@ def weights(run: runs.Run) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("loss", presets.PRESETS)
-def test_every_preset_trains_and_writes_a_whole_run(loss: str, tmp_path: Path) -> None:
-    run = train(config(tmp_path, loss=loss), TEXTS)
+def test_every_preset_trains_and_writes_a_whole_run(loss: str, make: Callable[..., TrainingConfig]) -> None:
+    run = train(make(loss=loss), TEXTS)
     assert run.finished and run.result["steps"] == 6 and run.result["kept_step"] == 6
     lines = [line for line in run.history if "loss" in line]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
@@ -62,30 +94,33 @@ def test_every_preset_trains_and_writes_a_whole_run(loss: str, tmp_path: Path) -
     assert [line["step"] for line in run.history if "probe" in line] == [0, 3, 6]
     assert [step for step, _ in run.snapshots()] == [0, 3, 6]
     assert run.config["parameters"]["loss"] == loss and run.config["data"]["sentences"] == 96
-    assert not (run.path / "checkpoints").exists()
-    again = SentenceEncoder.from_pretrained(run.encoder_path)
-    assert np.abs(again.encode(TEXTS[:4]) - tiny.encoder().encode(TEXTS[:4])).max() > 1e-3  # it learned something
+    assert not run.checkpoints.exists()
+    trained = SentenceEncoder.from_pretrained(run.encoder_path)
+    assert np.abs(trained.encode(TEXTS[:4]) - tiny.encoder().encode(TEXTS[:4])).max() > 1e-3  # it learned something
 
 
-@pytest.mark.usefixtures("blind")
-def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
-    first = weights(train(config(tmp_path, name="a"), TEXTS))
-    second = weights(train(config(tmp_path, name="b"), TEXTS))
-    third = weights(train(config(tmp_path, name="c", seed=8), TEXTS))
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
-    assert any(not torch.equal(first[name], third[name]) for name in first)
+def test_the_probe_is_scored_while_training(finished: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = trainer.Watch(TrainingConfig(), tiny.encoder(), finished, False)
+    monkeypatch.setattr(measure, "evaluate", lambda encoder, bootstrap: {"spearman": 12.34567})
+    assert SCORES(watch) == {"probe": 12.3457}
 
 
-@pytest.mark.usefixtures("blind")
-def test_a_finished_run_is_returned_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    c = config(tmp_path, name=None)
-    run = train(c, TEXTS)
-    monkeypatch.setattr(trainer, "fit", lambda *_: pytest.fail("trained again"))
-    assert train(c, TEXTS).path == run.path
-    monkeypatch.undo()
-    assert train(config(tmp_path, name=None, learning_rate=2e-3), TEXTS).path != run.path
-    assert train(c, TEXTS[:80]).path != run.path  # keyed by content, not by name
+def test_a_run_is_known_by_its_content(
+    again: tuple[runs.Run, TrainingConfig], make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, c = again
+    repeated = weights(train(dataclasses.replace(c, name="again"), TEXTS))
+    assert all(torch.equal(tensor, repeated[name]) for name, tensor in weights(run).items())
+    other = weights(train(dataclasses.replace(c, seed=8, name="other"), TEXTS))
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in weights(run).items())
+    with pytest.raises(HncseError, match=r"holds another run: learning_rate was 0.001, now 0.002"):
+        train(dataclasses.replace(c, learning_rate=2e-3), TEXTS)
+    monkeypatch.setattr(trainer, "fit", lambda c, corpus, encoder, run, *_: names.append(run.name))
+    names: list[str] = []
+    assert train(c, TEXTS).path == run.path and not names  # finished: returned as it is
+    for changes, texts in (({}, TEXTS), ({"learning_rate": 2e-3}, TEXTS), ({}, TEXTS[:80])):
+        train(make(name=None, **changes), texts)
+    assert len(set(names)) == 3  # keyed by content, not by name
 
 
 def edit(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
@@ -94,45 +129,30 @@ def edit(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     monkeypatch.setattr(training, "source_hash", lambda *names: real(*names, *(["errors"] if module in names else [])))
 
 
-@pytest.mark.usefixtures("blind")
 @pytest.mark.parametrize("module", ["losses", "training"])
 def test_edited_code_gives_another_run_and_says_so(
-    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    module: str,
+    again: tuple[runs.Run, TrainingConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    c = config(tmp_path, name=None)
-    first = train(c, TEXTS)
+    first, c = again
     edit(monkeypatch, module)
-    other = train(c, TEXTS)
-    assert other.path != first.path and other.config["key"] == first.config["key"]
-    assert other.config["code"] != first.config["code"]
+    with pytest.raises(HncseError, match=f"another run: .*hncse.{module}"):
+        train(c, TEXTS)
+    caplog.clear()
+    other = train(dataclasses.replace(c, name=None), TEXTS)
+    assert other.config["key"] == first.config["key"] and other.config["code"] != first.config["code"]
     assert first.name in caplog.text and f"hncse.{module}" in caplog.text
     caplog.clear()
-    assert train(c, TEXTS).path == other.path and not caplog.text
-    with pytest.raises(HncseError, match=f"another run: .*hncse.{module}"):
-        shutil.copytree(first.path, tmp_path / "runs" / "named")
-        train(dataclasses.replace(c, name="named"), TEXTS)
+    assert train(dataclasses.replace(c, name=None), TEXTS).path == other.path and not caplog.text
 
 
-def test_edited_losses_are_new_code(tmp_path: Path) -> None:
+def test_edited_losses_are_new_code(model: Path, tmp_path: Path) -> None:
     """The whole way, in a copy of the package: edit losses.py, train, and see the new loss."""
     package = Path(training.__file__).parents[1]
     shutil.copytree(package, tmp_path / "hncse", ignore=shutil.ignore_patterns("__pycache__"))
-    tiny.folder(tmp_path)
-    code = (
-        "import sys; from hncse import TrainingConfig, train\n"
-        "run = train(TrainingConfig(encoder='tiny', loss='simcse', output='runs', batch_size=2, snapshots=0,\n"
-        "    log_every=1, selection='last'), ['the cat sat', 'a dog ran', 'the old house', 'sun and rain'])\n"
-        "print(run.name, [line['loss'] for line in run.history if 'loss' in line])"
-    )
-
-    def output() -> str:
-        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout
-
-    before = output()
+    shutil.copytree(model, tmp_path / "tiny")
     with (tmp_path / "hncse" / "losses.py").open("a") as file:
         file.write(
             "\n\n_forward = ContrastiveLoss.forward\n"
@@ -141,8 +161,18 @@ def test_edited_losses_are_new_code(tmp_path: Path) -> None:
             "    return LossOutput(out.loss * 0 + 7.0, out.diagnostics)\n"
             "ContrastiveLoss.forward = _seven\n"
         )
-    after = output()
-    assert "7.0" not in before and "[7.0, 7.0]" in after and before.split()[0] != after.split()[0]
+    code = (
+        "from hncse import TrainingConfig, train\n"
+        "run = train(TrainingConfig(encoder='tiny', loss='simcse', output='runs', batch_size=2, snapshots=0,\n"
+        "    log_every=1, eval_every=100, selection='last'), ['the cat sat', 'a dog ran'])\n"
+        "print(run.name, [line['loss'] for line in run.history if 'loss' in line])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    name, losses = done.stdout.split(maxsplit=1)
+    assert losses == "[7.0]\n" and name.startswith("simcse-seed42-")
 
 
 # Fingerprints of the corpus and encoder of the recorded sweep, which itself holds their first 16 digits; the test
@@ -182,9 +212,9 @@ def test_the_key_of_a_recorded_run_is_made_from_its_files(kit: SentenceEncoder) 
     assert training.facts(c, corpus, kit)["key"] == row["key"]
 
 
-def test_a_younger_setting_changes_no_key_at_its_default(tmp_path: Path) -> None:
-    assert "negatives" not in config(tmp_path).deciding()
-    assert config(tmp_path, negatives="n").deciding()["negatives"] == "n"
+def test_a_younger_setting_changes_no_key_at_its_default() -> None:
+    assert "negatives" not in TrainingConfig().deciding()
+    assert TrainingConfig(negatives="n").deciding()["negatives"] == "n"
 
     @dataclasses.dataclass(frozen=True)
     class Tomorrow(TrainingConfig):
@@ -192,13 +222,6 @@ def test_a_younger_setting_changes_no_key_at_its_default(tmp_path: Path) -> None
 
     assert Tomorrow().deciding() == TrainingConfig().deciding()
     assert Tomorrow(news=4).deciding() == TrainingConfig().deciding() | {"news": 4}
-
-
-@pytest.mark.usefixtures("blind")
-def test_another_run_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None:
-    train(config(tmp_path), TEXTS)
-    with pytest.raises(HncseError, match=r"holds another run: learning_rate was 0.001, now 0.002"):
-        train(config(tmp_path, learning_rate=2e-3), TEXTS)
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, at: int, c: TrainingConfig) -> runs.Run:
@@ -222,97 +245,108 @@ def everything(run: runs.Run) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name not in ("result.json", "config.json")}
 
 
-@pytest.mark.usefixtures("blind")
-@pytest.mark.parametrize(("loss", "log_every", "at"), [("simcse", 1, 5), ("simcse", 4, 5), ("hnm-as-released", 5, 6)])
+@pytest.mark.parametrize(("loss", "log_every", "at"), [("simcse", 4, 5), ("hnm-as-released", 5, 6)])
 def test_an_interrupted_run_resumes_to_the_same_bytes(
-    loss: str, log_every: int, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loss: str, log_every: int, at: int, make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"loss": loss, "log_every": log_every, "eval_every": 2, "accumulate": 1}
-    whole = train(config(tmp_path, name="whole", **settings), TEXTS)
-    run = cut(monkeypatch, at, config(tmp_path, name="cut", **settings))
+    settings = {"loss": loss, "log_every": log_every, "eval_every": 2}
+    whole = train(make(name="whole", **settings), TEXTS)
+    run = cut(monkeypatch, at, make(name="cut", **settings))
     assert not run.finished and len(list(run.checkpoints.glob("checkpoint-*"))) == 2
     for leftover in (".result.json-0a1b2c3d", ".history.jsonl-abc_9xyz", ".encoder-abcd1234/model.safetensors"):
         (run.path / leftover).parent.mkdir(exist_ok=True)
         (run.path / leftover).write_text("half")
-    resumed = train(config(tmp_path, name="cut", **settings), TEXTS)
+    resumed = train(make(name="cut", **settings), TEXTS)
     assert resumed.finished and everything(resumed) == everything(whole)
     result, other = dict(resumed.result), dict(whole.result)
     for name in ("seconds", "seconds_evaluating", "sentences_per_second"):
-        assert result.pop(name) > 0 and other.pop(name) > 0
+        assert result.pop(name) >= 0 and other.pop(name) >= 0
     assert result == other
     steps = [line["step"] for line in resumed.history]
     assert steps == sorted(steps)
 
 
-@pytest.mark.usefixtures("blind")
-def test_seconds_before_an_interruption_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = cut(monkeypatch, 5, config(tmp_path))
-    path = run.checkpoints / "checkpoint-3" / "trainer_state.json"
+def change_progress(run: runs.Run, **values: float) -> None:
+    path = run.checkpoints / "checkpoint-4" / "trainer_state.json"
     state = json.loads(path.read_text())
-    state["stateful_callbacks"]["hncse"] |= {"seconds": 1000.0, "seconds_evaluating": 900.0}
+    state["stateful_callbacks"]["hncse"] |= values
     path.write_text(json.dumps(state))
-    result = train(config(tmp_path), TEXTS).result
-    assert result["seconds"] > 1000 and result["seconds_evaluating"] > 900
+
+
+@pytest.fixture(scope="module")
+def interrupted(model: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+    """The finished run, cut off after its fifth step."""
+    c = TrainingConfig(
+        encoder=str(model), loss="simcse", output=str(tmp_path_factory.mktemp("cut")), name="one", batch_size=16,
+        learning_rate=1e-3, log_every=1, eval_every=2, snapshots=3, max_length=16, seed=7,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        return cut(patch, 5, c)
+
+
+@pytest.fixture
+def broken_off(
+    interrupted: runs.Run, tmp_path: Path, make: Callable[..., TrainingConfig]
+) -> tuple[runs.Run, TrainingConfig]:
+    """A copy of it, and what it was made with."""
+    shutil.copytree(interrupted.path, tmp_path / "runs" / "one")
+    return runs.Run(tmp_path / "runs" / "one"), make(eval_every=2)
+
+
+def test_seconds_before_an_interruption_count(broken_off: tuple[runs.Run, TrainingConfig]) -> None:
+    run, c = broken_off
+    change_progress(run, seconds=1000.0, seconds_evaluating=800.0)
+    result = train(c, TEXTS).result
+    assert result["seconds"] > 1000 and result["seconds_evaluating"] >= 800
     assert result["sentences_per_second"] < 96 / 100
 
 
-@pytest.mark.usefixtures("blind")
 @pytest.mark.parametrize(
     ("file", "damage"),
     [("trainer_state.json", "gone"), ("trainer_state.json", "empty"), ("model.safetensors", "half"),
      ("optimizer.pt", "half"), ("rng_state.pth", "gone")],
 )  # fmt: skip
 def test_a_damaged_checkpoint_is_passed_over(
-    file: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    file: str,
+    damage: str,
+    broken_off: tuple[runs.Run, TrainingConfig],
+    finished: runs.Run,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    settings = {"eval_every": 2, "snapshots": 0}
-    whole = train(config(tmp_path, name="whole", **settings), TEXTS)
-    run = cut(monkeypatch, 5, config(tmp_path, **settings))
+    run, c = broken_off
     path = run.checkpoints / "checkpoint-4" / file
     content = path.read_bytes()
     path.unlink() if damage == "gone" else path.write_bytes(content[: len(content) // 2 if damage == "half" else 0])
-    resumed = train(config(tmp_path, **settings), TEXTS)
+    resumed = train(c, TEXTS)
     assert ("checkpoint-4 is damaged" in caplog.text) == ((file, damage) != ("trainer_state.json", "gone"))
-    assert everything(resumed) == everything(whole)
+    assert everything(resumed) == everything(finished)
 
 
-@pytest.mark.usefixtures("blind")
-def test_a_checkpoint_of_other_processes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = cut(monkeypatch, 5, config(tmp_path))
-    path = run.checkpoints / "checkpoint-3" / "trainer_state.json"
-    state = json.loads(path.read_text())
-    state["stateful_callbacks"]["hncse"]["processes"] = 2
-    path.write_text(json.dumps(state))
+def test_a_checkpoint_of_other_processes_is_refused(broken_off: tuple[runs.Run, TrainingConfig]) -> None:
+    run, c = broken_off
+    change_progress(run, processes=2)
     before = everything(run)
     with pytest.raises(HncseError, match="with 2 processes, now with 1"):
-        train(config(tmp_path), TEXTS)
+        train(c, TEXTS)
     assert everything(run) == before
-    shutil.rmtree(run.checkpoints)  # as the message says
-    assert train(config(tmp_path), TEXTS).finished
 
 
-@pytest.mark.usefixtures("blind")
 def test_a_finished_run_loses_its_checkpoints_and_a_cut_result_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    again: tuple[runs.Run, TrainingConfig],
 ) -> None:
-    run = train(config(tmp_path), TEXTS)
+    run, c = again
     whole = everything(run)
     (run.checkpoints / "checkpoint-6").mkdir(parents=True)
-    assert train(config(tmp_path), TEXTS).path == run.path and not run.checkpoints.exists()
+    assert train(c, TEXTS).path == run.path and not run.checkpoints.exists()
     (run.path / "result.json").write_text("")  # a power cut: the name is there, its bytes are not
     assert not run.finished
-    assert train(config(tmp_path), TEXTS).finished and everything(run) == whole
-
-
-@pytest.mark.usefixtures("blind")
-def test_files_of_a_run_have_the_mode_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o002)
     try:
-        run = train(config(tmp_path), TEXTS)
+        assert train(c, TEXTS).finished and everything(run) == whole
     finally:
         os.umask(before)
-    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in run.path.rglob("*") if path.is_file()}
-    assert set(modes.values()) == {"0o664"}, modes
+    modes = {oct(path.stat().st_mode & 0o777) for path in run.encoder_path.iterdir() if path.is_file()}
+    assert modes == {"0o664"}, "files have the mode of the umask"
 
 
 def test_history_is_json_without_nan(tmp_path: Path) -> None:
@@ -321,14 +355,14 @@ def test_history_is_json_without_nan(tmp_path: Path) -> None:
     assert (tmp_path / "history.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
 
 
-def test_dev_selection_keeps_the_best_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dev_selection_keeps_the_best_step(
+    make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
     scores = iter([40.0, 30.0, 20.0])  # step 0 is the untrained encoder: shown, never kept
     monkeypatch.setattr(training, "selects_on_dev", lambda c: True)
     monkeypatch.setattr(trainer.Watch, "_scores", lambda self: {"stsb_dev": next(scores), "probe": 0.0})
-    run = train(config(tmp_path, snapshots=7), TEXTS)
+    run = train(make(snapshots=7), TEXTS)
     assert run.result["kept_step"] == 3 and run.result["stsb_dev"] == 30.0
-    from hncse.data import probe
-
     texts = [s.text for g in probe.load() for s in g.sentences]
     kept = torch.from_numpy(run.load_encoder().encode(texts)).half()
     at = {step: load_file(path)["embeddings"] for step, path in run.snapshots()}
@@ -336,42 +370,12 @@ def test_dev_selection_keeps_the_best_step(tmp_path: Path, monkeypatch: pytest.M
     assert not torch.allclose(kept, at[6])
 
 
-def test_copies_in_the_corpus_share_a_group(tmp_path: Path) -> None:
-    data = trainer.Sentences(tiny.encoder(), ["a cat", "a dog", "A  cat", "the tree"], 16)
+def test_copies_share_a_group_mined_negatives_included() -> None:
+    encoder = tiny.encoder()
+    data = trainer.Sentences(encoder, ["a cat", "a dog", "A  cat", "the tree"], 16)
     assert data.group.tolist() == [0, 1, 0, 3]
     assert [list(data[i][1]) for i in (0, 2)] == [list(data[0][1])] * 2
-
-
-@pytest.mark.usefixtures("blind")
-def test_mined_negatives_of_a_file_train(tmp_path: Path) -> None:
-    import json
-
-    path = tmp_path / "mined.jsonl"
-    rows = [{"anchor": a, "negative": b, "score": 0.5} for a, b in zip(TEXTS[:48], TEXTS[48:], strict=True)]
-    rows.insert(7, {"anchor": TEXTS[0], "negative": "  "})  # no negative: the row is left out
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    given = {"corpus": str(path), "column": "anchor", "loss_options": {"hard_negative_weight": 1.0}}
-    run = train(config(tmp_path, negatives="negative", **given))
-    assert run.result["steps"] == 3 and run.config["data"]["sentences"] == 48
-    lines = [line for line in run.history if "loss" in line]
-    assert all(-1 <= line["mined_similarity"] <= 1 for line in lines)
-    plain = train(config(tmp_path, name="plain", **given))
-    assert all("mined_similarity" not in line for line in plain.history)
-    assert plain.config["key"] != run.config["key"]
-    assert lines[0]["loss"] > next(line["loss"] for line in plain.history if "loss" in line)
-    with pytest.raises(HncseError, match="unknown column of .*'negativ'. Did you mean 'negative'"):
-        train(config(tmp_path, name="c", negatives="negativ", **given))
-    with pytest.raises(HncseError, match="sentences given as a list have none"):
-        train(config(tmp_path, name="d", negatives="negative"), TEXTS)
-    with pytest.raises(HncseError, match="source 'docstrings' takes no column"):
-        train(config(tmp_path, name="e", negatives="negative"))
-
-
-def test_a_mined_negative_that_is_the_anchor_shares_its_group(tmp_path: Path) -> None:
-    from hncse.training.trainer import Sentences
-
-    encoder = tiny.encoder()
-    data = Sentences(encoder, TEXTS[:4], 16, [TEXTS[2], TEXTS[9], TEXTS[2], TEXTS[0]])
+    data = trainer.Sentences(encoder, TEXTS[:4], 16, [TEXTS[2], TEXTS[9], TEXTS[2], TEXTS[0]])
     assert len(data) == 4
     batch = data.collate(encoder, [data[i] for i in (0, 2, 3)])
     assert batch["groups"].tolist() == [0, 2, 3]
@@ -379,23 +383,46 @@ def test_a_mined_negative_that_is_the_anchor_shares_its_group(tmp_path: Path) ->
     assert len(batch["negative_input_ids"]) == 3
 
 
-@pytest.mark.usefixtures("blind")
-def test_the_same_weights_under_other_dropout_are_another_run(tmp_path: Path) -> None:
-    usual = tiny.folder(tmp_path)
+def test_mined_negatives_of_a_file_train(tmp_path: Path, make: Callable[..., TrainingConfig]) -> None:
+    path = tmp_path / "mined.jsonl"
+    rows = [{"anchor": a, "negative": b, "score": 0.5} for a, b in zip(TEXTS[:48], TEXTS[48:], strict=True)]
+    rows.insert(7, {"anchor": TEXTS[0], "negative": "  "})  # no negative: the row is left out
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = {"corpus": str(path), "column": "anchor", "loss_options": {"hard_negative_weight": 1.0}}
+    run = train(make(negatives="negative", **given))
+    assert run.result["steps"] == 3 and run.config["data"]["sentences"] == 48
+    lines = [line for line in run.history if "loss" in line]
+    assert all(-1 <= line["mined_similarity"] <= 1 for line in lines)
+    plain = train(make(name="plain", **given))
+    assert all("mined_similarity" not in line for line in plain.history)
+    assert plain.config["key"] != run.config["key"]
+    assert lines[0]["loss"] > next(line["loss"] for line in plain.history if "loss" in line)
+    with pytest.raises(HncseError, match="unknown column of .*'negativ'. Did you mean 'negative'"):
+        train(make(name="c", negatives="negativ", **given))
+    with pytest.raises(HncseError, match="sentences given as a list have none"):
+        train(make(name="d", negatives="negative"), TEXTS)
+    with pytest.raises(HncseError, match="source 'docstrings' takes no column"):
+        train(make(name="e", negatives="negative"))
+
+
+def test_the_same_weights_under_other_dropout_are_another_run(
+    model: Path, tmp_path: Path, make: Callable[..., TrainingConfig]
+) -> None:
     noisy = tmp_path / "noisy"
-    shutil.copytree(usual, noisy)
+    shutil.copytree(model, noisy)
     settings = json.loads((noisy / "config.json").read_text())
     (noisy / "config.json").write_text(json.dumps(settings | {"attention_probs_dropout_prob": 0.3}))
+    corpus = corpora.from_sentences(TEXTS)
 
     def key(folder: Path, dropout: float | None) -> str:
-        return str(train(config(tmp_path, name=None, encoder=str(folder), dropout=dropout), TEXTS).config["key"])
+        c = make(encoder=str(folder), dropout=dropout)
+        return training.facts(c, corpus, training.load_encoder(c))["key"]
 
-    assert len({key(usual, None), key(noisy, None), key(usual, 0.2), key(noisy, 0.3)}) == 4
+    assert len({key(model, None), key(noisy, None), key(model, 0.2), key(noisy, 0.3)}) == 4
 
 
-@pytest.mark.usefixtures("blind")
-def test_accumulation_and_last_short_batch(tmp_path: Path) -> None:
-    run = train(config(tmp_path, accumulate=2, epochs=2.0), [*TEXTS, "a cat sat"])  # 97 = 6 batches and one row
+def test_accumulation_and_last_short_batch(make: Callable[..., TrainingConfig]) -> None:
+    run = train(make(accumulate=2, epochs=2.0), [*TEXTS, "a cat sat"])  # 97 = 6 batches and one row
     assert run.result["steps"] == 6
 
 
@@ -439,20 +466,17 @@ def test_accumulation_and_last_short_batch(tmp_path: Path) -> None:
         ({"loss_options": {1: 2}}, "dictionary"),
     ],
 )
-def test_bad_parameters(changes: dict, message: str, tmp_path: Path) -> None:
+def test_bad_parameters(changes: dict, message: str) -> None:
     with pytest.raises(HncseError, match=message):
-        config(tmp_path, **changes)
+        TrainingConfig.from_dict(changes)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", ".", "..", "a/b", "../x", "/tmp/x", "~", "~/x", ".hidden", "a\\b", "a\0b", "a\nb", " x", "x ", "latest",
-     "x" * 300, "ü" * 150, "\udcff"],
-)  # fmt: skip
-def test_names_that_leave_their_folder_or_cannot_be(name: str, tmp_path: Path) -> None:
-    with pytest.raises(HncseError, match="name"):
-        config(tmp_path, name=name)
-    assert config(tmp_path, name="tau_0.1 größer").name == "tau_0.1 größer"
+def test_names_that_leave_their_folder_or_cannot_be() -> None:
+    for name in ("", ".", "..", "a/b", "../x", "/tmp/x", "~", "~/x", ".hidden", "a\\b", "a\0b", "a\nb", " x", "x ",
+                 "latest", "x" * 300, "ü" * 150, "\udcff"):  # fmt: skip
+        with pytest.raises(HncseError, match="name"):
+            TrainingConfig(name=name)
+    assert TrainingConfig(name="tau_0.1 größer").name == "tau_0.1 größer"
 
 
 def test_numbers_out_of_arrays_and_paths_are_taken(tmp_path: Path) -> None:
@@ -471,52 +495,39 @@ def test_what_depends_on_the_encoder_is_filled_in() -> None:
     assert kit.deciding()["head"] is training.RECIPES["kit"]["head"]  # what the run folder will say
 
 
-def test_a_corpus_smaller_than_a_batch(tmp_path: Path) -> None:
+def test_a_corpus_smaller_than_a_batch(make: Callable[..., TrainingConfig], tmp_path: Path) -> None:
     with pytest.raises(HncseError, match="the corpus has 10 sentences, batch_size is 16"):
-        train(config(tmp_path), TEXTS[:10])
+        train(make(), TEXTS[:10])
     assert not (tmp_path / "runs").exists()  # nothing half-written
 
 
-SMALL_DISK = """
-import resource, sys
-from hncse import TrainingConfig, train
-from hncse.errors import HncseError
-from tests import tiny
-if int(sys.argv[2]):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-try:
-    train(TrainingConfig(encoder=sys.argv[1] + "/tiny", loss="simcse", output=sys.argv[1] + "/runs", name="one",
-        batch_size=16, eval_every=3, log_every=1, snapshots=3, selection="last", max_length=16), tiny.sentences(96))
-except HncseError as error:
-    print(error)
-"""
-
-
-def on_a_small_disk(tmp_path: Path, largest_file: int) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", SMALL_DISK, str(tmp_path), str(largest_file)], capture_output=True, text=True
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("largest", [100, 1_000, 20_000, 40_000])  # stops at config, history, snapshot, checkpoint
-def test_a_full_disk_is_one_sentence_and_the_run_goes_on_with_room(largest: int, tmp_path: Path) -> None:
-    tiny.folder(tmp_path)
-    said = on_a_small_disk(tmp_path, largest)
-    assert str(tmp_path / "runs" / "one") in said and "bytes are free" in said and said.count("\n") == 1
-    assert not on_a_small_disk(tmp_path, 0)
-    run = runs.Run(tmp_path / "runs" / "one")
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_with_room(
+    make: Callable[..., TrainingConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    c = make(selection="last")
+    for largest in (100, 1_000, 2_000, 40_000):  # stops at config, history, snapshot, checkpoint
+        with capfd.disabled(), pytest.raises(HncseError) as refused:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+            try:
+                train(c, TEXTS)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        said = str(refused.value)
+        assert str(tmp_path / "runs" / "one") in said and "bytes are free" in said and "\n" not in said
+    run = train(c, TEXTS)
     assert run.finished and [line["step"] for line in run.history if "loss" in line] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_run_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_folder_that_cannot_be_made(
+    make: Callable[..., TrainingConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(HncseError, match="Not a directory"):
-        train(config(tmp_path, output=str(tmp_path / "file")), TEXTS)
+        train(make(output=str(tmp_path / "file")), TEXTS)
     monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "file"))
     with pytest.raises(HncseError, match="HNCSE_RUNS .* is a file"):
-        train(config(tmp_path, output=None), TEXTS)
+        train(make(output=None), TEXTS)
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
@@ -530,69 +541,68 @@ def test_a_run_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.Mo
         {".git/HEAD": "ref"},
     ],
 )
-def test_a_folder_that_is_no_run_is_left_as_it_is(foreign: dict[str, str], tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_left_as_it_is(
+    foreign: dict[str, str], make: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
     folder = tmp_path / "runs" / "one"
     for name, text in foreign.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     with pytest.raises(HncseError, match="one"):
-        train(config(tmp_path), TEXTS)
+        train(make(), TEXTS)
     assert {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()} == foreign
 
 
-@pytest.mark.usefixtures("blind")
-def test_home_is_expanded_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded_everywhere(finished: runs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    tiny.folder(tmp_path)
-    run = train(config(tmp_path, encoder="~/tiny", output="~/runs", snapshots=0), TEXTS)
-    assert run.path == tmp_path / "runs" / "one" and not (tmp_path / "~").exists()
+    shutil.copytree(finished.path, tmp_path / "runs" / "one")
+    c = TrainingConfig(encoder="~/tiny", output="~/runs")
+    assert (c.encoder, c.output) == (str(tmp_path / "tiny"), str(tmp_path / "runs"))
     monkeypatch.setenv("HNCSE_RUNS", "~/runs")
-    assert runs.root() == tmp_path / "runs" and runs.find("~/runs/one").path == run.path
-    assert runs.Run("~/runs/one").finished
+    assert runs.root() == tmp_path / "runs" and runs.find("~/runs/one").path == tmp_path / "runs" / "one"
+    assert runs.Run("~/runs/one").finished and not Path("~").exists()
 
 
 # --- sentences ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("blind")
-def test_sentences_given_by_hand_are_used_whole_unless_a_limit_was_given(tmp_path: Path) -> None:
+def test_sentences_given_by_hand_are_used_whole_unless_a_limit_was_given(
+    make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(trainer, "fit", lambda c, corpus, *_: sizes.append(len(corpus.sentences)))
     many = [f"{a} {b} {c}" for a in tiny.WORDS[:20] for b in tiny.WORDS[:20] for c in tiny.WORDS[:17]]  # 6,800
-    quick = {"batch_size": 1700, "max_length": 5, "snapshots": 0, "eval_every": 100, "selection": "last"}
-    run = train(config(tmp_path, name="whole", **quick), many)
-    assert run.config["data"]["sentences"] == 6800 and run.config["parameters"]["limit"] is None
-    assert run.result["steps"] == 4
-    run = train(config(tmp_path, name="cut", limit=6400, **quick), many)
-    assert run.config["data"]["sentences"] == 6400 and run.result["steps"] == 3
+    for c in (make(), make(limit=6400), dataclasses.replace(make(), name="again")):
+        train(c, many)
+    assert sizes == [6800, 6400, 6800]
     assert TrainingConfig().limit == 6400 and TrainingConfig().deciding()["limit"] == 6400
-    again = dataclasses.replace(config(tmp_path, **quick), name="again")
-    assert train(again, many).config["data"]["sentences"] == 6800
 
 
 @pytest.mark.parametrize(
     "texts", [["xyzzy plugh foo"] * 8 + ["bar baz qux"] * 8, [f"the cat sat on {i}" for i in range(16)]]
 )
-def test_sentences_that_are_all_the_same_to_the_encoder_are_refused(texts: list[str], tmp_path: Path) -> None:
+def test_sentences_that_are_all_the_same_to_the_encoder_are_refused(
+    texts: list[str], make: Callable[..., TrainingConfig], tmp_path: Path
+) -> None:
     with pytest.raises(HncseError, match="have the same tokens"):
-        train(config(tmp_path, max_length=5), texts)
+        train(make(max_length=5), texts)
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.usefixtures("blind")
-def test_unknown_tokens_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    train(config(tmp_path, name="known", snapshots=0), TEXTS)
-    assert not caplog.text
-    train(config(tmp_path, name="foreign", snapshots=0), [f"{text} 机 器 学 习" for text in TEXTS])
+def test_unknown_tokens_are_said(make: Callable[..., TrainingConfig], caplog: pytest.LogCaptureFixture) -> None:
+    train(make(name="foreign", snapshots=0), [f"{text} 机 器 学 习" for text in TEXTS])
     assert "of the tokens are unknown to" in caplog.text
 
 
-@pytest.mark.usefixtures("blind")
-def test_equal_views_are_refused_unless_asked_for(tmp_path: Path) -> None:
-    folder = tiny.folder(tmp_path)
+def test_equal_views_are_refused_unless_asked_for(
+    model: Path, tmp_path: Path, make: Callable[..., TrainingConfig]
+) -> None:
+    folder = tmp_path / "still"
+    shutil.copytree(model, folder)
     settings = json.loads((folder / "config.json").read_text())
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (folder / "config.json").write_text(json.dumps(settings | none))
-    c = dataclasses.replace(config(tmp_path / "other"), encoder=str(folder), output=str(tmp_path / "runs"))
+    c = make(encoder=str(folder), snapshots=0)
     with pytest.raises(HncseError, match="dropout=0"):
         train(c, TEXTS)
     assert not (tmp_path / "runs").exists()
@@ -600,19 +610,18 @@ def test_equal_views_are_refused_unless_asked_for(tmp_path: Path) -> None:
     assert train(dataclasses.replace(c, dropout=0.1, name="given"), TEXTS).history[-1]["positive_similarity"] < 1
 
 
-@pytest.mark.usefixtures("blind")
-def test_a_precision_that_would_not_run_is_refused(tmp_path: Path) -> None:
+def test_a_precision_that_would_not_run_is_refused(make: Callable[..., TrainingConfig], tmp_path: Path) -> None:
     with pytest.raises(HncseError, match="CPU"):
-        train(config(tmp_path, precision="fp16"), TEXTS)
+        train(make(precision="fp16"), TEXTS)
     assert not (tmp_path / "runs").exists()
-    assert train(config(tmp_path, precision="bf16"), TEXTS).result["precision"] == "bf16"
+    assert train(make(precision="bf16", snapshots=0), TEXTS).result["precision"] == "bf16"
 
 
 # --- owners -------------------------------------------------------------------------------------------------------
 
 COMMAND = [
     "--encoder", "tiny", "--corpus", "corpus.txt", "--batch-size", "16", "--name", "one", "--output", "runs",
-    "--log-every", "1", "--eval-every", "3", "--selection", "last", "--snapshots", "3", "--epochs", "3", "--no-head",
+    "--log-every", "1", "--eval-every", "6", "--selection", "last", "--snapshots", "3", "--epochs", "3", "--no-head",
     "--loss", "simcse",
 ]  # fmt: skip
 
@@ -634,36 +643,39 @@ def until(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"it ended without {words!r}")
 
 
-def test_two_at_once_ctrl_c_and_kill_leave_one_whole_run(tmp_path: Path) -> None:
+def test_ctrl_c_kill_and_two_at_once_leave_one_whole_run(model: Path, tmp_path: Path) -> None:
     (tmp_path / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    tiny.folder(tmp_path)
+    shutil.copytree(model, tmp_path / "tiny")
     first = start(tmp_path)
-    until(first, "step 4 ")
+    until(first, "step 7 ")
     first.send_signal(signal.SIGINT)
     out, err = first.communicate()
     assert first.returncode == 130 and not out and "Traceback" not in err
     assert "same command resumes" in err.splitlines()[-1]
-    second = start(tmp_path)
-    until(second, "step 7 ")
-    second.kill()
-    second.communicate()
-    pair = [start(tmp_path), start(tmp_path)]
-    said = [process.communicate() for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], said
-    assert all(out == "runs/one\n" for out, _ in said)
-    assert sum("waiting for process" in err for _, err in said) <= 1
     run = runs.Run(tmp_path / "runs" / "one")
+    with run.lock():
+        pair = [start(tmp_path), start(tmp_path)]
+        for process in pair:
+            until(process, "waiting for process")
+    while (owner := re.match(r"process (\d+) ", run.owner())) is None or run.history[-1]["step"] < 13:
+        time.sleep(0.01)
+    (killed,) = (process for process in pair if process.pid == int(owner[1]))
+    (other,) = (process for process in pair if process is not killed)
+    killed.kill()
+    killed.communicate()
+    assert other.communicate()[0] == "runs/one\n" and other.returncode == 0
     assert [line["step"] for line in run.history if "loss" in line] == list(range(1, 19))
-    assert [line["step"] for line in run.history if "probe" in line] == [0, 3, 6, 9, 12, 15, 18]
+    assert [line["step"] for line in run.history if "probe" in line] == [0, 6, 12, 18]
     assert [line["step"] for line in run.history] == sorted(line["step"] for line in run.history)
     assert sorted(path.name for path in run.path.iterdir()) == [
         ".lock", "config.json", "encoder", "history.jsonl", "result.json", "snapshots",
     ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("blind")
-def test_who_waited_opens_the_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(config(tmp_path), TEXTS)
+def test_who_waited_opens_the_finished_run(
+    again: tuple[runs.Run, TrainingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, c = again
     before = everything(whole)
     result = (whole.path / "result.json").read_bytes()
     (whole.path / "result.json").unlink()
@@ -676,17 +688,17 @@ def test_who_waited_opens_the_finished_run(tmp_path: Path, monkeypatch: pytest.M
             yield
 
     monkeypatch.setattr(runs.Run, "lock", lock)
-    monkeypatch.setattr(trainer, "_fit", lambda *_: pytest.fail("trained again"))
-    assert train(config(tmp_path), TEXTS).finished and everything(whole) == before
+    monkeypatch.setattr(trainer, "_train", lambda *_: pytest.fail("trained again"))
+    assert train(c, TEXTS).finished and everything(whole) == before
 
 
 # --- the command line -------------------------------------------------------------------------------------------
 
 
-def test_command_line_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_trains(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = tmp_path / "corpus.txt"
-    corpus.write_text("\n".join(TEXTS), encoding="utf-8")
-    arguments = ["--encoder", str(tiny.folder(tmp_path)), "--corpus", str(corpus), "--batch-size", "16",
+    corpus.write_text("\n".join(TEXTS[:32]), encoding="utf-8")
+    arguments = ["--encoder", str(model), "--corpus", str(corpus), "--batch-size", "16",
                  "--name", "cli", "--output", str(tmp_path / "runs"), "--loss", "hnm-no-replacement",
                  "--loss-options", "k=4", "s=5", "--no-head", "--snapshots", "0", "--limit", "None"]  # fmt: skip
     assert training.main(arguments) == 0

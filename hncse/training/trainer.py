@@ -5,14 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
-import logging
-import os
 import platform
-import shutil
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +16,7 @@ import numpy as np
 import torch
 import transformers
 from accelerate.utils import broadcast_object_list
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
@@ -32,6 +27,7 @@ from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.files import somebody_watches, whole_file
 from hncse.runs import Run
+from hncse.training import checkpoints
 from hncse.training.batches import Families, Neighbours
 
 if TYPE_CHECKING:
@@ -40,9 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Contrastive", "ContrastiveTrainer", "Progress", "Sentences", "Watch", "fit"]
 
-_LOG = logging.getLogger(__name__)
-_DISK_WORDS = ("os error", "inline_container", "iostream error")  # safetensors', then torch's, of a disk that refuses
-_STATE, _BEST, _PROGRESS = "trainer_state.json", "best.safetensors", "hncse"
 _TOKENISE = 50_000  # sentences tokenised at a time, so that a large corpus never stands in memory as Python lists
 
 
@@ -61,17 +54,16 @@ class Sentences(Dataset):
     ) -> None:
         """Tokenise ``sentences`` and a mined negative of each, if there are any, cut at ``max_length`` tokens."""
         self.rows, self.mined = len(sentences), negatives is not None
-        sentences = [*sentences, *negatives] if negatives is not None else sentences
-        parts: list[np.ndarray] = []
-        lengths: list[int] = []
+        sentences = [*sentences, *(negatives or [])]
+        parts, lengths = [], []
         for begin in range(0, len(sentences), _TOKENISE):
             rows = encoder.tokenize(sentences[begin : begin + _TOKENISE], max_length)
-            lengths.extend(len(row) for row in rows)
+            lengths += [len(row) for row in rows]
             parts.append(np.fromiter((token for row in rows for token in row), dtype=np.int32))
         self.ids = np.concatenate(parts)
         self.start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        seen: dict[bytes, int] = {}
-        self.group = np.array([seen.setdefault(self[i][1].tobytes(), i) for i in range(len(lengths))])
+        first: dict[bytes, int] = {}
+        self.group = np.array([first.setdefault(self[i][1].tobytes(), i) for i in range(len(lengths))])
 
     def __len__(self) -> int:
         """Number of training examples."""
@@ -100,23 +92,15 @@ class Contrastive(nn.Module):
         super().__init__()
         self.encoder, self.loss, self.length_groups = encoder, loss, length_groups
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        groups: Tensor,
-        negative_input_ids: Tensor | None = None,
-        negative_attention_mask: Tensor | None = None,
-        negative_groups: Tensor | None = None,
-    ) -> dict[str, Any]:
-        """Embed the views of a batch (B, L), its mined negatives (B, L') if it has any, and compute the loss."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, groups: Tensor, **mined: Tensor) -> dict[str, Any]:
+        """Embed the views of a batch (B, L) and its mined negatives (B, L'), if it has any, and compute the loss."""
         z = self.encoder.views(input_ids, attention_mask, n=self.loss.views, length_groups=self.length_groups)
-        negatives = None
-        if negative_input_ids is not None and negative_attention_mask is not None:
-            negatives = self.encoder.views(
-                negative_input_ids, negative_attention_mask, n=1, length_groups=self.length_groups
-            )[0]
-        out = self.loss(*z, groups=groups, negatives=negatives, negative_groups=negative_groups)
+        more: dict[str, Tensor] = {}
+        if mined:
+            ids, attention = mined["negative_input_ids"], mined["negative_attention_mask"]
+            negatives = self.encoder.views(ids, attention, n=1, length_groups=self.length_groups)[0]
+            more = {"negatives": negatives, "negative_groups": mined["negative_groups"]}
+        out = self.loss(*z, groups=groups, **more)
         return {"loss": out.loss, "diagnostics": out.diagnostics}
 
 
@@ -126,10 +110,10 @@ class ContrastiveTrainer(Trainer):
     What it has summed up since the last line goes into every checkpoint, so that a resumed run logs the same line.
     """
 
-    def __init__(self, run: Run, watch: Watch, sampler: Sampler | None = None, **kwargs: Any) -> None:
-        """Keep the run folder, the watch and the order of the sentences; everything else is for `Trainer`."""
+    def __init__(self, watch: Watch, sampler: Sampler | None = None, **kwargs: Any) -> None:
+        """Keep the watch and the order of the sentences; everything else is for `Trainer`."""
         super().__init__(callbacks=[watch], **kwargs)
-        self.run, self.watch, self.sampler = run, watch, sampler
+        self.run, self.watch, self.sampler = watch.run, watch, sampler
         self.model_accepts_loss_kwargs = False
         self.progress = Progress(processes=self.args.world_size)
         self._began = time.perf_counter()
@@ -178,14 +162,10 @@ class ContrastiveTrainer(Trainer):
         pairs = [(name, float(total)) for name, total in p.sums.items()]  # the file sorts names, a list keeps its order
         numbers = {"loss": float(p.loss), "sums": pairs}
         clock = {"seconds": self.seconds(), "seconds_evaluating": self.watch.seconds}
-        self.state.stateful_callbacks[_PROGRESS] = dataclasses.asdict(p) | numbers | clock
+        self.state.stateful_callbacks[checkpoints.PROGRESS] = dataclasses.asdict(p) | numbers | clock
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            for path in (self.run.checkpoints / f"checkpoint-{self.state.global_step}").iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            for older in _checkpoints(self.run)[2:]:  # the second is for the day the newest is damaged
-                shutil.rmtree(older)
+            checkpoints.keep_two(self.run)
 
 
 @dataclass
@@ -214,28 +194,19 @@ class Progress:
 class Watch(TrainerCallback):
     """Between steps: evaluate, keep the best weights, take snapshots; only process 0 does."""
 
+    loss: losses.ContrastiveLoss  # told the step that a resumed run begins with
+
     def __init__(
         self,
         config: TrainingConfig,
         encoder: SentenceEncoder,
-        loss: losses.ContrastiveLoss,
         run: Run,
         select: bool,
-        on_log: Callable[[Run], None],
+        on_log: Callable[[Run], None] | None = None,
     ) -> None:
-        """Keep what is watched.
-
-        Args:
-            config: Says when to look.
-            encoder: The encoder that is trained.
-            loss: Its loss, which is told the step that a resumed run begins with.
-            run: Where scores and snapshots go.
-            select: Whether the best weights on STS-B dev are kept.
-            on_log: Called with the run after every line of scores.
-        """
-        self.config, self.encoder, self.loss, self.run, self.select, self.tell = (
-            config, encoder, loss, run, select, on_log
-        )  # fmt: skip
+        """Keep what is watched; ``select`` says whether the best weights on STS-B dev are kept."""
+        self.config, self.encoder, self.run, self.select = config, encoder, run, select
+        self.tell = on_log or (lambda run: None)
         self.moments: set[int] = set()
         self.seconds = 0.0  # spent looking, not training
 
@@ -261,9 +232,8 @@ class Watch(TrainerCallback):
             self.run.log({"step": step} | scores)
             self.tell(self.run)
             if self.select and step > 0 and scores["stsb_dev"] > self._best()[0]:
-                state = {k: v.detach().cpu().contiguous() for k, v in self.encoder.backbone.state_dict().items()}
                 notes = {"stsb_dev": repr(scores["stsb_dev"]), "step": str(step)}
-                _write_tensors(self.run.checkpoints / _BEST, state, notes)
+                _write_tensors(self.run.checkpoints / checkpoints.BEST, self.encoder.backbone.state_dict(), notes)
         self.seconds += time.perf_counter() - began
 
     def _scores(self) -> dict[str, float]:
@@ -279,7 +249,7 @@ class Watch(TrainerCallback):
 
     def _best(self) -> tuple[float, int]:
         """STS-B dev score and step of the best weights so far; -1 is the step where there are none."""
-        path = self.run.checkpoints / _BEST
+        path = self.run.checkpoints / checkpoints.BEST
         if not path.is_file():
             return float("-inf"), -1
         with safe_open(path, "pt") as file:
@@ -291,7 +261,7 @@ class Watch(TrainerCallback):
         score, step = self._best()
         if not self.select or step < 0:
             return None
-        self.encoder.backbone.load_state_dict(load_file(self.run.checkpoints / _BEST))
+        self.encoder.backbone.load_state_dict(load_file(self.run.checkpoints / checkpoints.BEST))
         return step, score
 
     def _snapshot(self, step: int) -> None:
@@ -335,52 +305,44 @@ def fit(
             f"{config.encoder!r} has no dropout, so the two views of a sentence are equal and teach nothing; give "
             "dropout=0.1, as SimCSE has it, or dropout=0 to train without all the same"
         )
-    first = arguments.process_index == 0
-    with run.lock() if first else contextlib.nullcontext(), _disk_troubles(run, encoder):
+    select, first = described["selection"] == "stsb-dev", arguments.process_index == 0
+    with run.lock() if first else contextlib.nullcontext(), checkpoints.disk_troubles(run, encoder):
+        last = None
         if first:
             run.tidy()
-        [over] = broadcast_object_list([first and run.finished])  # by whoever had it until now
+            if not (over := run.finished):  # trained by whoever had it until now
+                run.write("config", described)
+                last = checkpoints.last(run, arguments.world_size, select)
+        over, last = broadcast_object_list([first and over, last])
         if not over:
-            _fit(config, corpus, data, encoder, run, described, arguments, on_log or (lambda run: None))
+            sampler = _sampler(config, corpus, encoder, first)  # before a checkpoint's weights are loaded
+            _train(data, sampler, Watch(config, encoder, run, select, on_log), arguments, last)
 
 
-def _fit(
-    config: TrainingConfig,
-    corpus: Corpus,
-    data: Sentences,
-    encoder: SentenceEncoder,
-    run: Run,
-    described: dict[str, Any],
-    arguments: TrainingArguments,
-    on_log: Callable[[Run], None],
+def _train(
+    data: Sentences, sampler: Sampler | None, watch: Watch, arguments: TrainingArguments, checkpoint: str | None
 ) -> None:
-    first = arguments.process_index == 0
-    selects = described["selection"] == "stsb-dev"
-    if first:
-        run.write("config", described)
-    [checkpoint] = broadcast_object_list([_last_checkpoint(run, arguments.world_size, selects) if first else None])
-    sampler = _sampler(config, corpus, encoder, first)  # before a checkpoint's weights are loaded
+    config, encoder = watch.config, watch.encoder
     transformers.set_seed(config.seed)
     if config.head:
         encoder.add_head(config.seed)
-    loss = losses.build(config.loss, **{"temperature": config.temperature, "seed": config.seed, **config.loss_options})
+    options = {"temperature": config.temperature, "seed": config.seed, **config.loss_options}
+    watch.loss = losses.build(config.loss, **options)
     groups = config.length_groups or (4 if arguments.device.type == "cpu" else 1)
-    watch = Watch(config, encoder, loss, run, selects, on_log)
     trainer = ContrastiveTrainer(
-        run,
         watch,
         sampler,
-        model=Contrastive(encoder, loss, groups),
+        model=Contrastive(encoder, watch.loss, groups),
         args=arguments,
         train_dataset=data,
         data_collator=functools.partial(data.collate, encoder),
     )
     trainer.remove_callback(PrinterCallback)  # stdout is the caller's
     if checkpoint:
-        trainer.resume(_progress(Path(checkpoint)))
+        trainer.resume(checkpoints.progress(Path(checkpoint)))
     trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.is_world_process_zero():
-        _finish(trainer, watch, run, config)
+        _finish(trainer, watch)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -394,14 +356,13 @@ def _sampler(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, f
     return None
 
 
-def _finish(trainer: ContrastiveTrainer, watch: Watch, run: Run, config: TrainingConfig) -> None:
-    seconds = trainer.seconds()
+def _finish(trainer: ContrastiveTrainer, watch: Watch) -> None:
+    seconds, steps, run = trainer.seconds(), trainer.state.global_step, watch.run
     best = watch.restore_best()
-    encoder, steps = watch.encoder, trainer.state.global_step
-    encoder.head = None
-    encoder.save(run.encoder_path)
-    sentences = steps * config.batch_size * config.accumulate
-    result = {
+    watch.encoder.head = None
+    watch.encoder.save(run.encoder_path)
+    device, sentences = trainer.args.device, steps * watch.config.batch_size * watch.config.accumulate
+    run.write("result", {
         "steps": steps,
         "kept_step": best[0] if best else steps,
         "selection": "stsb-dev" if best else "last",
@@ -409,12 +370,11 @@ def _finish(trainer: ContrastiveTrainer, watch: Watch, run: Run, config: Trainin
         "seconds": round(seconds, 1),
         "seconds_evaluating": round(watch.seconds, 1),
         "sentences_per_second": round(sentences / max(seconds - watch.seconds, 1e-9), 1),
-        "device": _device_name(trainer.args.device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
         "processes": trainer.args.world_size,
         "threads": torch.get_num_threads(),
         "precision": {"no": "fp32"}.get(trainer.accelerator.mixed_precision, trainer.accelerator.mixed_precision),
-    }
-    run.write("result", result)
+    })  # fmt: skip
     run.tidy()
 
 
@@ -464,110 +424,7 @@ def _precision(wanted: str, device: str) -> str:
     return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.split("-")[1])
-
-
-def _checkpoints(run: Run) -> list[Path]:
-    """Folders of checkpoints, the newest first."""
-    return sorted(run.checkpoints.glob("checkpoint-*"), key=_step, reverse=True)
-
-
-def _last_checkpoint(run: Run, processes: int, selects: bool) -> str | None:
-    """Folder of the last whole checkpoint; what is damaged is removed, what was logged after it is forgotten."""
-    last = None
-    for folder in _checkpoints(run):
-        damage = _damage(folder, processes)
-        if damage is None:
-            last = folder
-            break
-        if (folder / _STATE).exists():  # written last: the checkpoint was whole once
-            _LOG.warning("%s is damaged (%s); going back to an older one", folder, damage)
-        shutil.rmtree(folder)
-    step = _step(last) if last else -1
-    best = run.checkpoints / _BEST
-    if last and selects and (reason := _unreadable(best)):
-        _LOG.warning("%s is damaged (%s); training from the beginning", best, reason)
-        shutil.rmtree(run.checkpoints)
-        last, step = None, -1
-    if last is None:
-        best.unlink(missing_ok=True)
-    run.rewind(step)
-    run.checkpoints.mkdir(exist_ok=True)
-    return str(last) if last else None
-
-
-def _damage(folder: Path, processes: int) -> str | None:
-    """Why a checkpoint cannot be resumed from; None: it can.
-
-    Raises:
-        HncseError: It was made by another number of processes, whose random numbers would differ.
-    """
-    try:
-        before = _progress(folder)["processes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{_STATE}: {error}"
-    if before != processes:
-        raise HncseError(
-            f"{folder} was made with {before} processes, now with {processes}: order and dropout would differ from "
-            f"there on. Resume with {before}, or remove {folder.parent} to train from the beginning"
-        )
-    ranks = [f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else ["rng_state.pth"]
-    for name in ("optimizer.pt", "scheduler.pt", *ranks):
-        try:
-            with zipfile.ZipFile(folder / name) as file:
-                broken = file.testzip()
-        except (OSError, zipfile.BadZipFile) as error:
-            return f"{name}: {error}"
-        if broken:
-            return f"{name}: {broken} does not fit its checksum"
-    return _unreadable(folder / "model.safetensors")
-
-
-def _progress(checkpoint: Path) -> dict[str, Any]:
-    state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    return dict(state["stateful_callbacks"][_PROGRESS])
-
-
-def _unreadable(path: Path) -> str | None:
-    try:
-        with safe_open(path, "pt") as file:
-            file.keys()
-    except (OSError, SafetensorError) as error:
-        return f"{path.name}: {error}"
-    return None
-
-
 def _write_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path, "wb") as file:
-        file.write(save(tensors, metadata=notes))
-
-
-@contextlib.contextmanager
-def _disk_troubles(run: Run, encoder: SentenceEncoder) -> Iterator[None]:
-    """Say in one sentence what the disk refused, whichever library was writing."""
-    try:
-        yield
-    except (HncseError, OSError, RuntimeError, SafetensorError) as error:
-        text = str(error)
-        if isinstance(error, HncseError):
-            disk = "written" in text
-        else:
-            disk = isinstance(error, OSError) or any(words in text for words in _DISK_WORDS)
-        if not disk:
-            raise
-        free = 0
-        with contextlib.suppress(OSError):
-            free = shutil.disk_usage(run.path).free
-        need = 3 * sum(p.numel() * p.element_size() for p in encoder.parameters())  # weights and AdamW's two moments
-        reason = getattr(error, "strerror", None) or text.splitlines()[0]
-        raise HncseError(
-            f"run folder {run.path}: {reason}. {free:,} bytes are free there, and each of two checkpoints takes about "
-            f"{need:,}; with more room the same command resumes the run"
-        ) from error
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()})"
+        file.write(save(on_cpu, metadata=notes))
