@@ -5,14 +5,13 @@ hncse pretrain --source docstrings --out runs/toy --vocabulary 4096 --minutes 2
 
 Interrupted runs go on from their last checkpoint when started again with the same arguments.
 
-    config    what decides a run            vectors   counts of neighbours → word vectors → a BERT that starts from them
     text      vocabulary, batches, masks    loop      masked language modelling, resumed exactly
-    run       all of it, in a folder        card      what made an encoder, from what, in how long
+    vectors   counts of neighbours → word vectors → a BERT that starts from them
+    run       settings, and all of it in a folder with a card
 """
 
 from __future__ import annotations
 
-from hncse.pretraining.config import PretrainingConfig
-from hncse.pretraining.run import Text, count, main, prepare, pretrain, read_curve
+from hncse.pretraining.run import PretrainingConfig, Text, count, main, prepare, pretrain, read_curve
 
 __all__ = ["PretrainingConfig", "Text", "count", "main", "prepare", "pretrain", "read_curve"]

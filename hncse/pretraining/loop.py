@@ -17,10 +17,9 @@ from transformers import BertConfig, BertModel
 from hncse.errors import HncseError
 from hncse.files import whole_file
 from hncse.pretraining import text, vectors
-from hncse.pretraining.config import LONGEST
 
 if TYPE_CHECKING:
-    from hncse.pretraining.config import PretrainingConfig
+    from hncse.pretraining.run import PretrainingConfig
 
 __all__ = ["Trainer"]
 
@@ -38,7 +37,7 @@ class Trainer:
         shape = BertConfig(
             vocab_size=len(vocabulary), hidden_size=config.width, num_hidden_layers=config.layers,
             num_attention_heads=config.heads, intermediate_size=config.intermediate,
-            max_position_embeddings=LONGEST, pad_token_id=text.PAD, dtype="float32",
+            max_position_embeddings=text.LONGEST, pad_token_id=text.PAD, dtype="float32",
         )  # fmt: skip
         # no dropout while pretraining: the corpus is seen about once. The saved config has 0.1, SimCSE's noise.
         self.model = BertModel(shape, add_pooling_layer=False).eval()
@@ -169,22 +168,19 @@ class Trainer:
                 tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         except (SafetensorError, TypeError, KeyError, ValueError) as error:
             raise HncseError(f"{path} is cut off or damaged ({error}); remove it to start over") from error
-        _restore(self, tensors)
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(under("model."))
+        self.head.load_state_dict(under("head."))
+        self.bias.data.copy_(tensors["bias"])
+        self.scale.data.copy_(tensors["scale"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in under("optimiser.").items():
+            number, key = name.split(".", 1)
+            state.setdefault(int(number), {})[key] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
         for name, value in place.items():
             setattr(self, name, value)
         return True
-
-
-def _restore(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
-    def under(prefix: str) -> dict[str, Tensor]:
-        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-    trainer.model.load_state_dict(under("model."))
-    trainer.head.load_state_dict(under("head."))
-    trainer.bias.data.copy_(tensors["bias"])
-    trainer.scale.data.copy_(tensors["scale"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in under("optimiser.").items():
-        number, key = name.split(".", 1)
-        state.setdefault(int(number), {})[key] = value
-    trainer.optimiser.load_state_dict({**trainer.optimiser.state_dict(), "state": state})

@@ -1,4 +1,4 @@
-"""The run: text, counts, language modelling, and the folder of an encoder at the end."""
+"""The run: settings, text, counts, language modelling, and the folder of an encoder with its card at the end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import argparse
 import dataclasses
 import hashlib
 import json
+import math
 import platform
+import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +21,7 @@ import numpy as np
 from hncse.errors import HncseError, command
 from hncse.files import expand, whole_file, write_json, write_text
 from hncse.pretraining import text as pieces
-from hncse.pretraining.card import card
-from hncse.pretraining.config import LONGEST, PretrainingConfig
+from hncse.pretraining.text import LONGEST, SPECIAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +29,99 @@ if TYPE_CHECKING:
 
     from hncse.pretraining.loop import Trainer
 
-__all__ = ["Text", "count", "main", "prepare", "pretrain", "read_curve"]
+__all__ = ["PretrainingConfig", "Text", "count", "main", "prepare", "pretrain", "read_curve"]
 
 Text = tuple[list[str], pieces.Tokens]  # word pieces in the order of their ids, and the corpus in ids
 _CURVE = "curve.json"
 _RUN_FILES = ("checkpoint.safetensors", "settings.json", _CURVE, "encoder")
 _TEXT_FILES = ("vocab.txt", "tokens.npz", "text.json")
+_NO_EFFECT = ("out", "minutes", "checkpoint_minutes", "log_every", "device")
+_ABOVE_ZERO = ("smoothing", "learning_rate", "minutes")
+_FROM_ZERO = ("embedding_rate", "checkpoint_minutes")
+
+
+def _option(default: Any, text: str, least: int | None = None) -> Any:
+    """A field with its help; a whole number has its least value as well."""
+    return field(default=default, metadata={"help": text, "least": least})
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """Everything that decides a pretraining run; the defaults with ``tokens=0`` made the embedded encoder."""
+
+    source: str = _option("wikipedia", "corpus: wikipedia, docstrings, or a file; see hncse.data.corpora")
+    limit: int | None = _option(None, "sentences taken from the corpus; None takes all", 2)
+    out: str = _option("runs/pretraining", "folder for checkpoints and, at the end, encoder/")
+    vocabulary: int = _option(8_192, "word pieces", len(SPECIAL) + 1)
+    vocabulary_sentences: int = _option(1_000_000, "sentences the vocabulary is learned from", 1)
+    width: int = _option(384, "hidden size", 4)  # where vectors are counted, three coordinates are not theirs
+    layers: int = _option(1, "transformer layers", 1)
+    heads: int = _option(6, "attention heads", 1)
+    intermediate: int = _option(64, "feed-forward size", 1)
+    static: bool = _option(True, "start from counted word vectors (PPMI, SVD) instead of random weights")
+    window: int = _option(10, "farthest neighbour counted, in word pieces", 1)
+    smoothing: float = _option(1.2, "exponent on context frequencies in the PPMI; above 1, common contexts count less")
+    power: float = _option(-0.25, "exponent on the singular values")
+    tokens: int = _option(5_000_000, "word pieces of masked language modelling; 0: counted vectors only", 0)
+    mask: float = _option(0.2, "share of whole words to predict")
+    batch_tokens: int = _option(4096, "word pieces a step, padding included", 3)
+    learning_rate: float = _option(1e-3, "peak, after a linear rise over 2 % of the word pieces, then linear to 0")
+    embedding_rate: float = _option(0.1, "learning rate of the word embeddings, as a share of the other weights'")
+    max_length: int = _option(64, "word pieces a sentence, special ones included; the rest is cut", 3)
+    minutes: float | None = _option(None, "stop masked language modelling early after this time")
+    checkpoint_minutes: float = _option(3.0, "time between checkpoints")
+    log_every: int = _option(50, "steps between points of the loss curve", 1)
+    seed: int = _option(0, "seed of weights, order and masks", 0)
+    device: str | None = _option(None, "for example cuda; None takes a GPU where there is one")
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail late.
+
+        Raises:
+            HncseError: A value that cannot work; the message says which and what would.
+        """
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if not (value is None and "None" in str(f.type)):
+                _check(f, value)
+        if self.width % self.heads:
+            raise HncseError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if not 0 < self.mask < 1:
+            raise HncseError(f"mask is {self.mask}; it is a share of the words, between 0 and 1")
+        if self.vocabulary > 1 << 16:
+            raise HncseError(f"vocabulary is {self.vocabulary}; it must lie in {len(SPECIAL) + 1} … 65536")
+        if self.max_length > min(LONGEST, self.batch_tokens):
+            raise HncseError(f"max_length is {self.max_length}; it must lie in 3 … {LONGEST}, and within batch_tokens")
+        if not isinstance(self.out, str) or not self.out.strip():
+            raise HncseError(f"out is {self.out!r}; it must name a folder")
+
+    def key(self) -> str:
+        """Hash of what decides the weights: folders, times and devices left out."""
+        return self._hash(f.name for f in dataclasses.fields(self) if f.name not in _NO_EFFECT)
+
+    def text_key(self) -> str:
+        """Hash of what decides vocabulary and word pieces."""
+        return self._hash(["source", "limit", "seed", "vocabulary", "vocabulary_sentences"])
+
+    def _hash(self, names: Iterable[str]) -> str:
+        values = {name: getattr(self, name) for name in sorted(names)}
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def _check(f: dataclasses.Field[Any], value: Any) -> None:
+    least, number = f.metadata["least"], isinstance(value, int | float) and not isinstance(value, bool)
+    right = None
+    if least is not None and not (number and isinstance(value, int) and value >= least):
+        right = f"a whole number of at least {least}"
+    elif str(f.type).startswith("float"):
+        if not number or not math.isfinite(value):
+            right = "a number"
+        elif f.name in _FROM_ZERO and value < 0:
+            right = "at least 0"
+        elif f.name in _ABOVE_ZERO and value <= 0:
+            right = "above 0"
+    if right:
+        raise HncseError(f"{f.name} is {value!r}; it must be {right}")
 
 
 def pretrain(
@@ -134,7 +223,7 @@ def _fingerprint(sentences: Sequence[str]) -> str:
     """Hash of a corpus: the sentences of ``docstrings`` change with the packages installed, its name does not."""
     digest = hashlib.sha256()
     for sentence in sentences:
-        digest.update(sentence.encode() + b"\n")
+        digest.update(f"{sentence}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -221,15 +310,52 @@ def _write(trainer: Trainer, vocabulary: Sequence[str], folder: Path) -> Path:
     with whole_file(folder / "model.safetensors", "wb") as file:
         file.write(save(weights, metadata={"format": "pt"}))
     write_json(folder / "hncse.json", {"pooling": "mean", "max_length": LONGEST})
-    threads = torch.get_num_threads()
-    name = torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor() or platform.machine()
-    facts = {
-        "sentences": len(trainer.tokens.lengths), "pieces": len(trainer.tokens.ids), "vocabulary": len(vocabulary),
-        "bytes": (folder / "model.safetensors").stat().st_size, "seen": trainer.seen, "steps": trainer.step,
-        "minutes": trainer.seconds / 60, "hardware": f"{name}, {threads} CPU thread(s), torch {torch.__version__}",
-    }  # fmt: skip
-    write_text(folder / "README.md", card(trainer.config, facts, trainer.curve))
+    write_text(folder / "README.md", _card(trainer, len(vocabulary), (folder / "model.safetensors").stat().st_size))
     return folder
+
+
+def _card(trainer: Trainer, n_types: int, size: int) -> str:
+    """What made an encoder, from what, in how long, as Markdown."""
+    import torch
+
+    c, tokens, curve = trainer.config, trainer.tokens, np.array(trainer.curve).reshape(-1, 2)
+    changed = [f.name for f in dataclasses.fields(c) if getattr(c, f.name) != f.default and f.name != "out"]
+    cpu = platform.processor() or platform.machine()
+    hardware = torch.cuda.get_device_name() if trainer.device.type == "cuda" else cpu
+    loss, by_pieces = "none", "none (no masked language modelling)"
+    if len(curve):
+        loss = f"{curve[0, 1]:.3f} at the first step, {curve[-1, 1]:.3f} at the last"
+        parts = np.array_split(curve, min(12, len(curve)))
+        by_pieces = ", ".join(f"{part[-1, 0] / 1e6:.2f} M: {part[:, 1].mean():.2f}" for part in parts)
+    rows = {
+        "command": f"`hncse pretrain{''.join(_flag(name, getattr(c, name)) for name in changed)}`",
+        "data": f"`{c.source}`: {len(tokens.lengths):,} sentences, {len(tokens.ids):,} word pieces",
+        "shape": f"{c.layers} × {c.width}, {c.heads} heads, feed-forward {c.intermediate}, {n_types:,} word pieces; "
+        f"{size:,} bytes in half precision",
+        "start": f"counted vectors: window {c.window}, PPMI, SVD" if c.static else "random weights",
+        "masked language modelling": f"{trainer.seen:,} word pieces in {trainer.step:,} steps",
+        "loss": loss,
+        "time of modelling": f"{trainer.seconds / 60:.1f} minutes",
+        "hardware": f"{hardware}, {torch.get_num_threads()} CPU thread(s), torch {torch.__version__}",
+        "revision": _revision(),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"# Encoder made by hncse.pretraining\n\n| | |\n|---|---|\n{table}\n\nLoss by word pieces: {by_pieces}\n"
+
+
+def _flag(name: str, value: Any) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f" --{flag}" if value else f" --no-{flag}"
+    return "" if value is None else f" --{flag} {value}"
+
+
+def _revision() -> str:
+    words, here = ["git", "describe", "--always", "--dirty"], Path(__file__).parent
+    try:
+        return subprocess.run(words, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown (not a git checkout)"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -237,16 +363,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="hncse pretrain",
         description="Make a small encoder from plain text: vocabulary, counted vectors, masked language model.",
     )
-    kinds: dict[str, type] = {"int": int, "int | None": int, "float": float, "float | None": float}
-    for option in dataclasses.fields(PretrainingConfig):
-        flag, text_ = f"--{option.name.replace('_', '-')}", f"{option.metadata['help']} (default: {option.default})"
-        kind = str(option.type)
+    for f in dataclasses.fields(PretrainingConfig):
+        kind = str(f.type).split()[0]
+        options: dict[str, Any] = {"type": {"int": int, "float": float}.get(kind, str)}
         if kind == "bool":
-            parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=option.default, help=option.metadata["help"]
-            )
-        else:
-            parser.add_argument(flag, type=kinds.get(kind, str), default=option.default, help=text_.replace("%", "%%"))
+            options = {"action": argparse.BooleanOptionalAction}
+        text = f"{f.metadata['help']} (default: {f.default})".replace("%", "%%")
+        parser.add_argument("--" + f.name.replace("_", "-"), default=f.default, help=text, **options)
     return parser
 
 

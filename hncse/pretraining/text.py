@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.pretraining.config import LONGEST, SPECIAL
-
 __all__ = ["SPECIAL", "Tokens", "assemble", "batches", "learn_vocabulary", "mask", "save_tokenizer", "tokenise"]
 
-PAD, UNK, CLS, SEP, MASK = range(5)
+#: Word pieces without a meaning of their own; they come first in every vocabulary.
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL))
+LONGEST = 128  # positions of the model
 IGNORE = -100
 _LETTERS = 200  # letters kept; rare scripts become [UNK]: a few pieces in ten thousand, and room for words
 _PART = 20_000  # sentences tokenised at once
@@ -107,17 +108,13 @@ def tokenise(sentences: Sequence[str], vocabulary: Sequence[str]) -> Tokens:
     """
     tokenizer = _word_piece(vocabulary)
     ids, lengths = [np.zeros(0, dtype=np.uint16)], []
-    for part in _parts(sentences):
+    for start in range(0, len(sentences), _PART):
+        part = list(sentences[start : start + _PART])
         encoded = [e.ids for e in tokenizer.encode_batch(part, add_special_tokens=False)]
         lengths += [len(e) for e in encoded]
         ids.append(np.fromiter((i for e in encoded for i in e), dtype=np.uint16, count=sum(map(len, encoded))))
     inside = np.array([piece.startswith("##") for piece in vocabulary])
     return Tokens(np.concatenate(ids), np.array(lengths, dtype=np.int32), inside)
-
-
-def _parts(sentences: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(sentences), _PART):
-        yield list(sentences[start : start + _PART])
 
 
 def batches(tokens: Tokens, budget: int, max_length: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -153,10 +150,11 @@ def assemble(tokens: Tokens, starts: NDArray[np.int64], rows: NDArray[np.int64],
     """Pad sentences into (B, L) ids with [CLS] and [SEP]."""
     kept = np.minimum(tokens.lengths[rows], max_length - 2)
     out = np.full((len(rows), int(kept.max()) + 2), PAD, dtype=np.int64)
+    column = np.arange(int(kept.max()))
+    inside = column < kept[:, None]  # (B, L - 2)
     out[:, 0] = CLS
-    for i, (row, n) in enumerate(zip(rows, kept, strict=True)):
-        out[i, 1 : n + 1] = tokens.ids[starts[row] : starts[row] + n]
-        out[i, n + 1] = SEP
+    out[:, 1:-1][inside] = tokens.ids[(starts[rows, None] + column)[inside]]
+    out[np.arange(len(rows)), kept + 1] = SEP
     return out
 
 

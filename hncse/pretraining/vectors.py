@@ -12,6 +12,7 @@ install(model, vectors, unigram(ids, 16384), special=[0, 2, 3, 4])
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -32,15 +33,7 @@ _QUERY = 256.0
 
 
 def unigram(ids: NDArray[np.integer], n_types: int) -> NDArray[np.float64]:
-    """Share of every word piece in a corpus.
-
-    Args:
-        ids: (M,) word-piece ids.
-        n_types: Size of the vocabulary V.
-
-    Returns:
-        (V,) probabilities that sum to 1; one count is added to each so that none is zero.
-    """
+    """Share of each of V word pieces among ``ids`` (M,): (V,), one count added to each so that none is zero."""
     counts = np.bincount(ids, minlength=n_types).astype(np.float64) + 1
     return counts / counts.sum()
 
@@ -63,40 +56,26 @@ def cooccurrence(
     table = torch.zeros(n_types * n_types)
     sentence = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)  # (M,)
     for start in range(0, len(ids), chunk):
-        stop = min(start + chunk, len(ids))
         for k in range(1, window + 1):
-            end = min(stop, len(ids) - k)
-            if end <= start:
-                continue
+            end = max(start, min(start + chunk, len(ids) - k))
             same = sentence[start:end] == sentence[start + k : end + k]
             left = ids[start:end][same].astype(np.int64)
             right = ids[start + k : end + k][same].astype(np.int64)
             cell = torch.from_numpy(left * n_types + right)
             table.scatter_add_(0, cell, torch.full((len(cell),), 1.0 / k))
-    return _plus_transposed(table.view(n_types, n_types))
-
-
-def _plus_transposed(table: Tensor, block: int = 2048) -> Tensor:
-    # block by block and in place: a second V×V table would double the memory
-    n = len(table)
-    for i in range(0, n, block):
-        for j in range(i, n, block):
-            both = table[i : i + block, j : j + block] + table[j : j + block, i : i + block].T
-            table[i : i + block, j : j + block] = both
-            table[j : j + block, i : i + block] = both.T
+    table = table.view(n_types, n_types)
+    blocks = [slice(i, i + 2048) for i in range(0, n_types, 2048)]
+    for a, b in itertools.combinations_with_replacement(blocks, 2):  # in place: a second table would double the memory
+        table[a, b] += table[b, a].T.clone()
+        table[b, a] = table[a, b].T.clone()
     return table
 
 
 def ppmi(counts: Tensor, smoothing: float = 1.0) -> Tensor:
-    """Turn counts into positive pointwise mutual information, in place.
+    """Turn counts (V, V) into positive pointwise mutual information, max(0, log p(i, j) / (p(i) p(j))), in place.
 
-    Args:
-        counts: (V, V) float32; overwritten.
-        smoothing: Exponent on the context's frequency. Below 1 rare contexts count less (word2vec's 0.75), above 1
-            common ones do.
-
-    Returns:
-        (V, V) float32, max(0, log p(i, j) / (p(i) p(j))).
+    ``smoothing`` is an exponent on the context's frequency: below 1 rare contexts count less (word2vec's 0.75), above 1
+    common ones do.
     """
     word = counts.sum(dim=1, keepdim=True).clamp_(min=1e-9)  # (V, 1)
     context = counts.sum(dim=0).clamp_(min=1e-9) ** smoothing
@@ -116,7 +95,7 @@ def factorise(
             usual for word vectors (Levy et al. 2015, "eigenvalue weighting").
         rounds: Power iterations; two are enough for the vectors' purpose.
         oversample: Extra random directions, dropped at the end.
-        seed: Seed of the random directions.
+        seed: Of the random directions.
 
     Returns:
         (V, d) float32.

@@ -1,7 +1,0 @@
-"""``hncse pretrain``."""
-
-import sys
-
-from hncse.pretraining.run import main
-
-sys.exit(main())
