@@ -53,8 +53,7 @@ def _search(n: int, rounds: int) -> dict[str, Any]:
 
     def ours() -> Nearest:
         nearest = Nearest(rows, K, "faiss")
-        for _ in nearest.add(rows, every, every):
-            pass
+        nearest.add(rows, every, every)
         return nearest
 
     def other() -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +161,7 @@ def proposals(anchors, rows, width):
     column = (draw.integers(len(rows), size=(len(anchors), 1)) + np.arange(width)) % len(rows)
     return np.tile(np.linspace(0.9, 0.8, width, dtype=np.float32), (len(anchors), 1)), column
 
-search._by_faiss = proposals
+search.BACKENDS["faiss"] = proposals
 rest = " words of a sentence of the usual length, about a hundred and twenty letters long, with this and that"
 mined = mining.mine(Random(), [str(i) + rest for i in range(n)], k=k, cache=False)
 mined.triplets()

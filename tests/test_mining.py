@@ -353,7 +353,7 @@ ABC = ["aa", "bb", "cc", "dd"]
     ("arguments", "options", "message"),
     [
         ((ABC,), {"k": 4}, r"k is 4, .* more than 3 neighbours in a corpus of 4 sentences; ask for at most 3"),
-        ((ABC,), {"k": 50}, r"k is 50, .* more than 4 neighbours"),
+        ((ABC,), {"k": 50}, r"k is 50, .* more than 3 neighbours"),
         ((ABC, None, [*ABC, "aa", ""]), {"k": 5}, r"1 copies and 1 blank left out"),
         ((ABC, None, iter(["xx", "yy"])), {"k": 3}, r"k is 3, .* more than 2"),
         ((["aa", "aa"],), {}, r"nothing but the anchor's own text"),

@@ -331,16 +331,14 @@ def test_files_give_back_what_was_written(name: str, mined: MinedCorpus, tmp_pat
 
 
 def test_a_file_is_written_whole_or_not_at_all(mined: MinedCorpus, tmp_path: Path, monkeypatch) -> None:
-    from datasets import Dataset
-
     path = mined.save(tmp_path / "t.parquet")
     before = path.read_bytes()
 
-    def full(self, file, **_: object) -> None:
+    def full(table, file) -> None:
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Dataset, "to_parquet", full)
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
     with pytest.raises(HncseError, match=r"t\.parquet could not be written: No space left"):
         mined.save(path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

@@ -1,6 +1,5 @@
-"""Sentences → embeddings: float32, checked, computed once, kept in files under which nothing stale can be found.
+"""Sentences → embeddings: float32, checked, computed once, and stored in files that cannot be stale.
 
-from hncse.data.embedding_cache import cached_encode
 z = cached_encode(encoder, sentences)                       # (n, d) float32; the second time it is read from disk
 
 A file's name is a hash of everything that decides its content: weights, tokenizer, pooling, the code that embeds, the
@@ -11,7 +10,6 @@ of them (default 4; 0 turns the cache off); the ones not used for longest go fir
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import importlib.metadata
 import inspect
@@ -20,9 +18,8 @@ import logging
 import math
 import os
 import re
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Protocol
@@ -34,22 +31,21 @@ import hncse
 from hncse.errors import HncseError
 from hncse.files import expand, somebody_watches, source_hash, whole_file
 
-__all__ = ["Encoder", "as_rows", "cached_encode", "folder", "key", "limit_bytes"]
+__all__ = ["Encoder", "cached_encode", "folder", "key", "limit_bytes"]
 
 _LOG = logging.getLogger(__name__)
 
 _CHUNK = 20_000  # sentences encoded at a time; the step of the progress bar
-_LIMIT_GB = 4.0
-_MARK = b"hncse embeddings"  # the last bytes of every file of ours: it is whole, and nobody else's
+_MARK = b"hncse embeddings"  # the last bytes of every file written here: it is whole, and nobody else's
 _NAME = re.compile(r"[0-9a-f]{64}\.npy")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.npy-[0-9a-f]{8}")  # of a process that was killed (hncse.files)
-_LEFTOVER = 86_400  # seconds after which an unfinished file has no writer any more
+_ABANDONED = 86_400  # seconds after which an unfinished file has no writer any more
 
 Rows = NDArray[np.float32]
 
 
 class Encoder(Protocol):
-    """Anything with `encode`; with `fingerprint` as well (as `hncse.SentenceEncoder` has it), it is cached."""
+    """Anything with `encode`; with ``fingerprint()`` as well (as `hncse.SentenceEncoder` has it), it is cached."""
 
     def encode(self, sentences: list[str], /) -> Any:
         """Return an (n, d) array or tensor of floats, one row a sentence."""
@@ -60,50 +56,118 @@ def cached_encode(
 ) -> Rows:
     """Embed sentences, or read what the same encoder made of the same sentences before.
 
-    Every distinct sentence is encoded once. An encoder without ``fingerprint()`` (a test's fake, a
-    sentence_transformers model) works as well and is not cached. Where the cache folder cannot be written, a warning
-    says so and the embeddings are computed. Device and batch size are not in the key: they change embeddings by
-    rounding only.
-
     Args:
-        encoder: Anything with `encode`.
+        encoder: Anything with `encode`; it meets every different sentence once.
         sentences: Any number of strings; repeats and empty ones are allowed.
-        cache: False neither reads nor writes a file.
+        cache: False neither reads nor writes a file. A folder that cannot be written is a warning.
         batch_size: Passed on to ``encode``; None leaves the encoder's own.
 
     Returns:
-        (n, d) float32 in the caller's order. Where it was read from a file and no sentence repeats, it is mapped
-        from there; writing into it changes the caller's copy only.
+        (n, d) float32 in the caller's order; writing into it does not change the file.
 
     Raises:
-        HncseError: One string instead of a list, an entry that is no string, no sentences, embeddings that `as_rows`
-            refuses (they are never written to the cache), a bad ``HNCSE_CACHE_GB`` or ``HNCSE_CACHE``.
+        HncseError: One string in place of a list, an entry that is no string, no sentences; embeddings of another
+            shape than (n, d), that are no floats, or with NaN or infinity; a bad ``HNCSE_CACHE_GB`` or ``HNCSE_CACHE``.
     """
-    distinct, position = _distinct(sentences)
-    place = _place(encoder, distinct) if cache else None
-    rows = None if place is None else _read(place, len(distinct))
+    if isinstance(sentences, str):
+        raise HncseError(f"sentences is one string {sentences[:40]!r}; put it in a list")
+    for i, sentence in enumerate(sentences):
+        if not isinstance(sentence, str):
+            raise HncseError(f"sentence {i} is {sentence!r} ({type(sentence).__name__}); every one must be a str")
+    position = {sentence: i for i, sentence in enumerate(dict.fromkeys(sentences))}
+    if not position:
+        raise HncseError("there are no sentences to encode; give at least one")
+    distinct = list(position)
+    name = key(encoder, distinct) if cache and limit_bytes() else None
+    path = None if name is None else folder() / f"{name}.npy"
+    rows = None if path is None else _read(path)
     if rows is None:
-        rows = _encode(encoder, distinct, batch_size)
-        if place is not None and rows.nbytes <= limit_bytes():
-            rows = _keep(place, rows)
-    return rows if len(distinct) == len(position) else rows[position]  # (n, d)
+        rows = _encode(encoder, distinct, {} if batch_size is None else {"batch_size": batch_size})
+        if path is not None and rows.nbytes <= limit_bytes():
+            _write(path, rows)
+    return rows if len(distinct) == len(sentences) else rows[[position[sentence] for sentence in sentences]]
 
 
-def as_rows(embeddings: Any, sentences: Sequence[str]) -> Rows:
-    """Turn what an encoder gave for n sentences into float32 rows, or say what is wrong with it.
+def folder() -> Path:
+    """Folder of the files: ``$HNCSE_CACHE``, else ``embeddings/`` of the kit's own cache folder.
 
-    Args:
-        embeddings: An array of floats, a torch tensor (any floating dtype, device, with or without gradient), or a
-            list of either.
-        sentences: The n sentences, to name the first whose row is broken.
+    Raises:
+        HncseError: ``HNCSE_CACHE`` names a file.
+    """
+    if name := os.environ.get("HNCSE_CACHE"):
+        path = expand(name).absolute()
+        if path.exists() and not path.is_dir():
+            raise HncseError(f"HNCSE_CACHE is {name!r}, a file; it must name a folder, there or yet to be made")
+        return path
+    import platformdirs
+
+    return platformdirs.user_cache_path("hncse") / "embeddings"
+
+
+def limit_bytes() -> int:
+    """Most bytes all files may have together: ``$HNCSE_CACHE_GB`` × 10⁹, 4 × 10⁹ where it is not set.
+
+    Raises:
+        HncseError: The variable is no number of at least 0.
+    """
+    text = os.environ.get("HNCSE_CACHE_GB") or "4"
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise HncseError(f"HNCSE_CACHE_GB is {text!r}; it must be a number of gigabytes, 0 to turn the cache off")
+    return int(size * 1e9)
+
+
+def key(encoder: Encoder, sentences: Sequence[str]) -> str | None:
+    """Hash what decides the embeddings: weights, tokenizer, pooling, configuration, code, versions, and the texts.
+
+    Device and batch size are left out: they change embeddings by rounding only.
 
     Returns:
-        (n, d) float32.
-
-    Raises:
-        HncseError: A shape other than (n, d), numbers that are no floats, NaN or infinity.
+        64 hexadecimal digits; None for an encoder without ``fingerprint()``, which is not cached.
     """
-    z = _as_numpy(embeddings)
+    fingerprint = getattr(encoder, "fingerprint", None)
+    if fingerprint is None:
+        return None
+    config = getattr(getattr(encoder, "backbone", None), "config", None)
+    settings = {} if config is None else config.to_dict()
+    settings = {name: value for name, value in settings.items() if name[:1] != "_" and name != "transformers_version"}
+    versions = [hncse.__version__, importlib.metadata.version("transformers")]
+    code = [source_hash("encoder"), *map(_source, type(encoder).__mro__)]
+    facts = [code, fingerprint(), getattr(encoder, "pooling", None), versions, settings]
+    digest = hashlib.sha256(_MARK + json.dumps(facts, sort_keys=True, default=str).encode())
+    for sentence in sentences:
+        text = sentence.encode("utf-8", "surrogatepass")
+        digest.update(len(text).to_bytes(8, "little") + text)  # with its length: no two lists hash alike
+    return digest.hexdigest()
+
+
+def _source(kind: type) -> str:
+    """Name and source of a class of the reader's own; `source_hash` covers the kit's."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__.partition(".")[0] in ("builtins", "torch", "typing", "hncse"):
+        return name
+    try:
+        return name + inspect.getsource(kind)
+    except (OSError, TypeError):  # typed into an interpreter
+        methods = [member.__code__ for member in vars(kind).values() if isinstance(member, FunctionType)]
+        return name + repr([(code.co_name, code.co_code.hex(), code.co_names, code.co_consts) for code in methods])
+
+
+def _encode(encoder: Encoder, sentences: list[str], options: dict[str, int]) -> Rows:
+    from tqdm.auto import tqdm
+
+    hidden = len(sentences) <= _CHUNK or not somebody_watches()
+    chunks = [sentences[start : start + _CHUNK] for start in range(0, len(sentences), _CHUNK)]
+    bar = tqdm(chunks, desc="encode", unit_scale=_CHUNK, unit=" sentences", disable=hidden)
+    return np.concatenate([_as_rows(encoder.encode(chunk, **options), chunk) for chunk in bar])
+
+
+def _as_rows(embeddings: Any, sentences: list[str]) -> Rows:
+    """Turn arrays, torch tensors or lists of them into (n, d) float32, or say what is wrong with them."""
+    z = _as_array(embeddings)
     if z.ndim != 2 or len(z) != len(sentences) or not z.size:
         raise HncseError(f"encode() gave an array of shape {z.shape} for {len(sentences)} sentences; it must be (n, d)")
     if z.dtype.kind != "f" and z.dtype.name != "bfloat16":
@@ -119,9 +183,9 @@ def as_rows(embeddings: Any, sentences: Sequence[str]) -> Rows:
     return rows
 
 
-def _as_numpy(embeddings: Any) -> NDArray[Any]:
+def _as_array(embeddings: Any) -> NDArray[Any]:
     if isinstance(embeddings, list | tuple) and embeddings and hasattr(embeddings[0], "detach"):
-        embeddings = [_as_numpy(row) for row in embeddings]
+        embeddings = [_as_array(row) for row in embeddings]
     if hasattr(embeddings, "detach"):  # a torch tensor; numpy knows neither bfloat16 nor gradients
         tensor = embeddings.detach().cpu()
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
@@ -129,144 +193,6 @@ def _as_numpy(embeddings: Any) -> NDArray[Any]:
         return np.asarray(embeddings)
     except (ValueError, TypeError) as error:  # rows of different lengths
         raise HncseError(f"encode() gave {type(embeddings).__name__}, which is no (n, d) array: {error}") from error
-
-
-def folder() -> Path:
-    """Folder of the files: ``$HNCSE_CACHE``, else ``embeddings/`` of the kit's own cache folder.
-
-    Raises:
-        HncseError: ``HNCSE_CACHE`` names a file.
-    """
-    if given := os.environ.get("HNCSE_CACHE"):
-        path = expand(given).absolute()
-        if path.exists() and not path.is_dir():
-            raise HncseError(
-                f"HNCSE_CACHE is {given!r}, which is a file; it must name a folder, there or yet to be made"
-            )
-        return path
-    import platformdirs
-
-    return platformdirs.user_cache_path("hncse") / "embeddings"
-
-
-def limit_bytes() -> int:
-    """Most bytes all files may have together: ``$HNCSE_CACHE_GB`` × 10⁹, 4 × 10⁹ where it is not set.
-
-    Raises:
-        HncseError: The variable is no number of at least 0.
-    """
-    given = os.environ.get("HNCSE_CACHE_GB") or str(_LIMIT_GB)
-    try:
-        size = float(given)
-    except ValueError:
-        size = math.nan
-    if not 0 <= size < math.inf:
-        raise HncseError(f"HNCSE_CACHE_GB is {given!r}; it must be a number of gigabytes, 0 to turn the cache off")
-    return int(size * 1e9)
-
-
-def key(encoder: Encoder, sentences: Sequence[str]) -> str | None:
-    """Hash everything that decides the embeddings: the encoder (weights, tokenizer, pooling, code) and the texts.
-
-    Args:
-        encoder: Its ``fingerprint()`` covers weights, tokenizer, pooling and length limit. Class, its source and the
-            kit's encoder code, configuration (activation, heads, …) and package versions are added here.
-        sentences: In order; each enters with its length, so that no two lists hash alike.
-
-    Returns:
-        64 hexadecimal digits; None for an encoder without ``fingerprint()``.
-    """
-    fingerprint: Callable[[], str] | None = getattr(encoder, "fingerprint", None)
-    if fingerprint is None:
-        return None
-    kind = type(encoder)
-    code = [f"{kind.__module__}.{kind.__qualname__}", *_code(kind), source_hash("encoder")]
-    versions = [hncse.__version__, _transformers_version()]
-    facts = [code, fingerprint(), getattr(encoder, "pooling", None), versions, _configuration(encoder)]
-    digest = hashlib.sha256(_MARK + json.dumps(facts, sort_keys=True, default=str).encode())
-    for sentence in sentences:
-        text = sentence.encode("utf-8", "surrogatepass")
-        digest.update(len(text).to_bytes(8, "little") + text)
-    return digest.hexdigest()
-
-
-@functools.cache
-def _transformers_version() -> str:
-    return importlib.metadata.version("transformers")
-
-
-def _code(kind: type) -> list[str]:
-    """Source of a class and of its bases, as far as they are no library's."""
-    texts = []
-    for base in kind.__mro__:
-        if base.__module__.partition(".")[0] not in ("builtins", "torch", "typing"):
-            file = Path(getattr(sys.modules.get(base.__module__), "__file__", None) or "")
-            texts.append(_class_source(base, file.stat().st_mtime_ns if file.is_file() else 0))
-    return texts
-
-
-@functools.lru_cache(maxsize=64)
-def _class_source(kind: type, _changed_ns: int) -> str:
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):  # typed into an interpreter
-        methods = [member.__code__ for member in vars(kind).values() if isinstance(member, FunctionType)]
-        return repr([(code.co_name, code.co_code.hex(), code.co_names, code.co_consts) for code in methods])
-
-
-def _distinct(sentences: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """Distinct sentences in order of appearance, and where each given one stands among them, (n,)."""
-    if isinstance(sentences, str):
-        raise HncseError(f"sentences is one string {sentences[:40]!r}; put it in a list")
-    index: dict[str, int] = {}
-    position = np.empty(len(sentences), dtype=np.int64)
-    for i, sentence in enumerate(sentences):
-        if not isinstance(sentence, str):
-            raise HncseError(f"sentence {i} is {sentence!r} ({type(sentence).__name__}); every one must be a str")
-        position[i] = index.setdefault(sentence, len(index))
-    if not index:
-        raise HncseError("there are no sentences to encode; give at least one")
-    return list(index), position
-
-
-def _configuration(encoder: Encoder) -> dict[str, Any]:
-    """What the backbone's configuration says, without where it was loaded from and by what."""
-    config = getattr(getattr(encoder, "backbone", None), "config", None)
-    as_dictionary: Callable[[], dict[str, Any]] = getattr(config, "to_dict", dict)
-    facts = as_dictionary()
-    return {name: value for name, value in facts.items() if name[:1] != "_" and name != "transformers_version"}
-
-
-def _encode(encoder: Encoder, sentences: list[str], batch_size: int | None) -> Rows:
-    """Encode in chunks, (n, d)."""
-    from tqdm.auto import tqdm
-
-    options = {} if batch_size is None else {"batch_size": batch_size}
-    rows = np.empty((0, 0), dtype=np.float32)
-    with tqdm(
-        total=len(sentences),
-        desc="encode",
-        unit=" sentences",
-        disable=not (somebody_watches() and len(sentences) > _CHUNK),
-    ) as bar:
-        for start in range(0, len(sentences), _CHUNK):
-            part = sentences[start : start + _CHUNK]
-            chunk = as_rows(encoder.encode(part, **options), part)  # (c, d)
-            if start == 0:
-                rows = np.empty((len(sentences), chunk.shape[1]), dtype=np.float32)
-            elif chunk.shape[1] != rows.shape[1]:
-                raise HncseError(f"encode() gave rows of {chunk.shape[1]} numbers after rows of {rows.shape[1]}")
-            rows[start : start + len(part)] = chunk
-            bar.update(len(part))
-    return rows
-
-
-def _place(encoder: Encoder, sentences: list[str]) -> Path | None:
-    """File of these embeddings, there or not; None where the cache is off or the encoder has no fingerprint."""
-    if limit_bytes() == 0:
-        return None
-    name = key(encoder, sentences)
-    return None if name is None else folder() / f"{name}.npy"
 
 
 def _is_ours(path: Path) -> bool:
@@ -278,12 +204,12 @@ def _is_ours(path: Path) -> bool:
         return file.read() == _MARK
 
 
-def _read(path: Path, n: int) -> Rows | None:
+def _read(path: Path) -> Rows | None:
     """Map a file's rows into memory, copy on write; None where there is none or it is damaged."""
     try:
         if not _is_ours(path):
             raise ValueError("it is cut off")
-        rows = np.load(path, mmap_mode="c", allow_pickle=False)
+        rows = np.load(path, mmap_mode="c", allow_pickle=False).view(np.ndarray)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError) as error:
@@ -291,21 +217,17 @@ def _read(path: Path, n: int) -> Rows | None:
         return None
     with contextlib.suppress(OSError):  # another person's file
         os.utime(path)  # used now: what `_evict` goes by
-    return rows.view(np.ndarray) if rows.ndim == 2 and len(rows) == n and rows.dtype == np.float32 else None
+    return rows
 
 
-def _keep(place: Path, rows: Rows) -> Rows:
-    """Write rows to a file and return them as mapped from there; warn and return them where that fails."""
+def _write(path: Path, rows: Rows) -> None:
     try:
-        with whole_file(place, "wb") as file:
+        with whole_file(path, "wb") as file:
             np.lib.format.write_array(file, rows, allow_pickle=False)
             file.write(_MARK)
-        _evict(place)
+        _evict(path)
     except (HncseError, OSError) as error:
         _LOG.warning("embeddings are not cached: %s", error)
-        return rows
-    stored = _read(place, len(rows))
-    return rows if stored is None else stored
 
 
 def _evict(newest: Path) -> None:
@@ -316,7 +238,7 @@ def _evict(newest: Path) -> None:
             status = path.stat()
             if _is_ours(path):
                 files.append((status.st_mtime, status.st_size, path))
-            elif _UNFINISHED.fullmatch(path.name) and time.time() - status.st_mtime > _LEFTOVER:
+            elif _UNFINISHED.fullmatch(path.name) and time.time() - status.st_mtime > _ABANDONED:
                 path.unlink()
     total, limit = sum(size for _, size, _ in files), limit_bytes()
     for _, size, path in sorted(files):

@@ -6,8 +6,8 @@ mined = mine(encoder, sentences, guards=Guards(calibrated=0.05))         # no ne
 print(mined.report); mined.triplets()                                    # datasets.Dataset: anchor, positive, negative
 
 A neighbour is near the anchor because it says something similar, and may say the same. Every guard is a cheap guess at
-which do; their order is fixed, and a neighbour counts for the first guard that removes it. The search is exact
-(`hncse.mining.search`). The in-batch miner of training is `hncse.miner`.
+which do (`hncse.mining.guards`). The search is exact (`hncse.mining.search`). The in-batch miner of training is
+`hncse.miner`.
 
 Taught in notebooks/02_hard_negatives.ipynb.
 """
@@ -15,14 +15,9 @@ Taught in notebooks/02_hard_negatives.ipynb.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
-import hashlib
-import math
 import sys
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,594 +28,22 @@ from numpy.typing import NDArray
 from hncse.data.embedding_cache import Encoder, cached_encode
 from hncse.errors import HncseError, command, unknown
 from hncse.files import expand, somebody_watches, whole_file, write_json
-from hncse.mining.search import Nearest, Pool, pair_similarity, unit_rows
+from hncse.mining.guards import GUARDS, KEPT, Calibration, Guards, Neighbours, apply, calibrate, plain
+from hncse.mining.report import Report, report
+from hncse.mining.search import Floats, Integers, Nearest, Pool, pair_similarity, unit_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hncse.data.probe import Group
+__all__ = ["GUARDS", "SAMPLINGS", "Calibration", "Guards", "MinedCorpus", "calibrate", "load", "main", "mine"]
 
-__all__ = ["GUARDS", "SAMPLINGS", "Calibration", "Guards", "MinedCorpus", "calibrate", "load", "main", "mine", "save"]
-
-#: The guards in the order they are tried; ``removed_by`` holds 1 for the first, 2 for the second, …
-GUARDS: tuple[str, ...] = (
-    "positive", "same_text", "word_overlap", "character_overlap", "margin", "relative_margin", "max_similarity",
-    "calibrated", "min_similarity", "skip",
-)  # fmt: skip
-_TEXT_GUARDS = GUARDS[1:4]
 SAMPLINGS = ("top", "random")
 LAYOUTS = ("triplet", "n-tuple")
 FORMATS = (".parquet", ".jsonl")
-#: Which paraphrases of the probe a threshold may be read off, and what they are called in `Calibration.similarity`.
-PARAPHRASES = {"both": "paraphrase", "close": "paraphrase_close", "far": "paraphrase_far"}
-QUANTILES = (5, 25, 50, 75, 95)
 
-_KEPT, _MISSING = 0, -1  # other values of removed_by: no guard removed it; there is no such neighbour
 _K = 50  # neighbours looked at where no number is asked for
 _SAMPLE = 1_000  # texts asked about whether the encoder can read them
 _LONG = 2_000_000_000  # similarities to compute from which on a progress bar shows: some seconds
-_RANGES = {  # guard → lowest, highest, whether the lowest itself is allowed
-    "word_overlap": (0.0, 1.0, False), "character_overlap": (0.0, 1.0, False), "margin": (-2.0, 2.0, True),
-    "relative_margin": (0.0, 1.0, True), "max_similarity": (-1.0, 1.0, True), "calibrated": (0.0, 1.0, True),
-    "min_similarity": (-1.0, 1.0, True),
-}  # fmt: skip
-
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-
-
-# --- guards
-
-
-@dataclass(frozen=True)
-class Guards:
-    """Which guards are on; None (0 for ``skip``, False for ``same_text``) turns one off.
-
-    The guards that read text (``same_text`` and both overlaps) compare a neighbour with the anchor and with each of
-    its positives.
-
-    Attributes:
-        same_text: Remove a neighbour whose text is the anchor's or a positive's but for case, punctuation, spacing
-            and the way its characters are composed (Unicode NFKC).
-        word_overlap: Remove it where the Jaccard coefficient of both sets of words reaches this, in (0, 1]. A sentence
-            with two words swapped has the same words: 1.0 removes true hard negatives too.
-        character_overlap: Likewise, of both sets of character 5-grams; these see something of the order of words.
-        margin: Keep it where its similarity is at most the positive's minus this.
-        relative_margin: Keep it where its similarity is at most p - |p| × this, p being the positive's.
-        max_similarity: Keep it where its similarity is at most this.
-        calibrated: Keep it where its similarity is below the threshold under which at most this share of the embedded
-            probe's paraphrases falls; see `calibrate`.
-        calibrated_on: Whose share: of the probe's ``"close"`` paraphrases, of the ``"far"`` ones (other words), or of
-            ``"both"``. An encoder that goes by words puts far paraphrases among the unrelated: no threshold holds them
-            back and leaves anything.
-        min_similarity: Keep it where its similarity is at least this: what is farther is no hard negative.
-        skip: Of what the guards above leave an anchor, remove the first so many.
-    """
-
-    same_text: bool = True
-    word_overlap: float | None = None
-    character_overlap: float | None = None
-    margin: float | None = None
-    relative_margin: float | None = None
-    max_similarity: float | None = None
-    calibrated: float | None = None
-    calibrated_on: str = "both"
-    min_similarity: float | None = None
-    skip: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            HncseError: One that cannot mean anything; the message names it and its range.
-        """
-        for name, (low, high, closed) in _RANGES.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or not (low <= value if closed else low < value) or value > high:
-                raise HncseError(
-                    f"guard {name} is {value!r}; it must be a number {'from' if closed else 'above'} {low:g} up to "
-                    f"{high:g}, or None to turn it off"
-                )
-        if not isinstance(self.same_text, bool):
-            raise HncseError(f"guard same_text is {self.same_text!r}; it must be True or False")
-        if isinstance(self.skip, bool) or not isinstance(self.skip, int) or self.skip < 0:
-            raise HncseError(f"guard skip is {self.skip!r}; it must be a whole number, 0 to turn it off")
-        floor, ceiling = self.min_similarity, self.max_similarity
-        if floor is not None and ceiling is not None and floor > ceiling:
-            raise HncseError(f"min_similarity {floor} is above max_similarity {ceiling}: nothing could stay")
-        if self.calibrated_on not in PARAPHRASES:
-            raise unknown("value of calibrated_on", self.calibrated_on, PARAPHRASES)
-
-    def settings(self) -> dict[str, Any]:
-        """The guards that are on, in order, with their values; ``positive`` is no choice and not among them."""
-        return {name: getattr(self, name) for name in GUARDS[1:] if self.is_on(name)}
-
-    def is_on(self, name: str) -> bool:
-        """Whether a guard is turned on; ``positive`` always is."""
-        value = getattr(self, name, True)
-        return bool(value) if name in ("same_text", "skip") else value is not None
-
-
-@dataclass(frozen=True)
-class _Neighbours:
-    """The nearest k of n anchors, before any guard.
-
-    Attributes:
-        labels: Different texts of anchors and positives.
-        references: (n, 1+p) labels of each anchor and of its positives, padded with -1.
-        positives: (n, p) positions of each anchor's positives in the pool; -2 for one that is not there.
-        positive: (n,) float32, similarity of the anchor and its least similar positive.
-        similarity: (n, k) float32, falling along a row; ``-inf`` where there is no neighbour.
-        index: (n, k) int64 positions in the pool; -1 where there is none.
-        pool: Where the neighbours' texts are.
-    """
-
-    labels: list[str]
-    references: Integers
-    positives: Integers
-    positive: Floats
-    similarity: Floats
-    index: Integers
-    pool: Pool
-
-
-def _apply(guards: Guards, near: _Neighbours, threshold: float | None) -> NDArray[np.int8]:
-    """Try every guard on every neighbour; ``calibrated`` removes at ``threshold`` and above.
-
-    Returns:
-        (n, k) int8: `_KEPT`, `_MISSING`, or 1 + the position in `GUARDS` of the first guard that removed it.
-    """
-    removed = np.where(near.index < 0, _MISSING, _KEPT).astype(np.int8)  # (n, k)
-    s, p = near.similarity, near.positive[:, None]  # (n, k), (n, 1)
-    one = np.float32  # a Python float would turn the table into float64 under numpy 1
-    tests: dict[str, Callable[[], Mask]] = {
-        "positive": lambda: _is_positive(near),
-        "margin": lambda: s + one(guards.margin or 0.0) > p,
-        "relative_margin": lambda: s > p - np.abs(p) * one(guards.relative_margin or 0.0),
-        "max_similarity": lambda: s > one(guards.max_similarity or 0.0),
-        "calibrated": lambda: s >= one(np.inf if threshold is None else threshold),
-        "min_similarity": lambda: s < one(guards.min_similarity or 0.0),
-        "skip": lambda: np.cumsum(removed == _KEPT, axis=1) <= guards.skip,
-    }
-    if any(map(guards.is_on, _TEXT_GUARDS)):
-        texts = _Texts(near, guards)
-        tests |= {name: lambda name=name: texts.table(name, removed == _KEPT) for name in _TEXT_GUARDS}  # type: ignore[misc]
-    for code, name in enumerate(GUARDS, 1):
-        if guards.is_on(name):
-            removed[(removed == _KEPT) & tests[name]()] = code
-    return removed
-
-
-def _is_positive(near: _Neighbours) -> Mask:
-    """Where a neighbour is one of the anchor's positives, (n, k)."""
-    out = np.zeros(near.index.shape, dtype=bool)
-    for place in near.positives.T:
-        out |= near.index == place[:, None]
-    return out
-
-
-# --- text
-
-_GRAM = 5  # characters
-_BITS = 512  # of a sketch; a sentence has about 20 words and 110 grams
-_PART = 8_192  # texts sketched, and pairs compared, at a time
-
-
-class _Characters(dict[int, str]):
-    """What becomes of a character in a normalised text: letters, digits and their marks stay, the rest are blanks."""
-
-    def __missing__(self, code: int) -> str:
-        category = unicodedata.category(chr(code))
-        stays = chr(code).isalnum() or chr(code) == "_" or category[0] == "M"
-        self[code] = chr(code) if stays else "" if category == "Cf" else " "  # Cf: joiners, which nobody sees
-        return self[code]
-
-
-_CHARACTERS = _Characters()
-
-
-def _normalise(text: str) -> str:
-    """Case-folded words joined by single blanks, without punctuation; the text itself where it has no words."""
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(plain.translate(_CHARACTERS).split()) or text.strip()
-
-
-def _words(text: str) -> set[str]:
-    """Different words of a normalised text."""
-    return set(text.split())
-
-
-def _grams(text: str) -> set[str]:
-    """Different runs of `_GRAM` characters of a normalised text; a shorter text is its own only gram."""
-    return {text[i : i + _GRAM] for i in range(len(text) - _GRAM + 1)} or {text}
-
-
-class _Texts:
-    """Texts of anchors and positives beside those of their neighbours, read once.
-
-    Overlap is the Jaccard coefficient |A ∩ B| / |A ∪ B| of sets of words or grams, exact and quick over millions of
-    pairs: a sketch of 512 bits bounds it from above, and only pairs that pass are compared as sets.
-    """
-
-    def __init__(self, near: _Neighbours, guards: Guards) -> None:
-        self._near = near
-        self._overlaps = {
-            name: (features, getattr(guards, name))
-            for name, features in (("word_overlap", _words), ("character_overlap", _grams))
-            if guards.is_on(name)
-        }
-        present = np.zeros(near.pool.total + 1, dtype=bool)  # the last one takes the -1 of a missing neighbour
-        present[near.index] = True
-        places = np.flatnonzero(present[:-1])
-        self._row = np.cumsum(present) - 1 + len(near.labels)  # (total+1,) a sentence's row, behind the labels'
-        parts = [near.labels[i : i + _PART] for i in range(0, len(near.labels), _PART)]
-        rest = (near.pool.texts(places[i : i + _PART]) for i in range(0, len(places), _PART))
-        columns = zip(*(self._sketch(part) for part in (*parts, *rest)), strict=True)
-        self._digest, *sketches = (np.concatenate(column) for column in columns)
-        self._sketches = dict(zip(self._overlaps, zip(sketches[::2], sketches[1::2], strict=True), strict=True))
-
-    def _sketch(self, texts: list[str]) -> list[NDArray[Any]]:
-        """A hash of every text (n,), and of every overlap that is asked for bits (n, 8) and sizes of the sets (n,)."""
-        plain = [_normalise(text) for text in texts]
-        hashes = b"".join(hashlib.blake2b(t.encode("utf-8", "surrogatepass"), digest_size=8).digest() for t in plain)
-        columns: list[NDArray[Any]] = [np.frombuffer(hashes, dtype=np.uint64)]
-        for features, _ in self._overlaps.values():
-            bits, sizes = np.zeros((len(plain), _BITS), dtype=bool), np.zeros(len(plain), dtype=np.int64)
-            for row, text in enumerate(plain):
-                each = features(text)  # Python's hash differs between processes; what is decided does not
-                bits[row, [hash(feature) % _BITS for feature in each]] = True
-                sizes[row] = len(each)
-            columns += [np.packbits(bits, axis=1).view(np.uint64), sizes]
-        return columns
-
-    def table(self, guard: str, asked: Mask) -> Mask:
-        """Where a guard removes one of the neighbours asked for, (n, k): for its anchor's sake or a positive's."""
-        out = np.zeros(asked.shape, dtype=bool)
-        for start in range(0, len(out), _PART):
-            row, column = np.nonzero(asked[start : start + _PART])  # (p,)
-            row += start
-            for label in self._near.references[row].T:  # (p,)
-                there = label >= 0
-                i, j = row[there], column[there]
-                pairs = label[there], self._near.index[i, j]
-                out[i, j] |= self._equal(*pairs) if guard == "same_text" else self._overlap(guard, *pairs)
-        return out
-
-    def _equal(self, label: Integers, place: Integers) -> Mask:
-        return self._digest[label] == self._digest[self._row[place]]  # (p,)
-
-    def _overlap(self, guard: str, label: Integers, place: Integers) -> Mask:
-        """Say of p pairs whether their overlap reaches the guard's limit."""
-        features, limit = self._overlaps[guard]
-        sets = functools.lru_cache(_PART)(lambda text: features(_normalise(text)))
-        near = np.flatnonzero(self._may_overlap(guard, limit, label, self._row[place]))
-        out = np.zeros(len(label), dtype=bool)
-        for start in range(0, len(near), _PART):
-            part = near[start : start + _PART]
-            for at, mine, other in zip(part, label[part], self._near.pool.texts(place[part]), strict=True):
-                a, b = sets(self._near.labels[mine]), sets(other)
-                shared = len(a & b)
-                out[at] = shared / (len(a) + len(b) - shared) >= limit
-        return out
-
-    def _may_overlap(self, guard: str, limit: float, left: Integers, right: Integers) -> Mask:
-        """False where the sketches prove that a pair overlaps less.
-
-        With s = |A| + |B| and x = |A Δ B| the Jaccard coefficient is (s - x) / (s + x). Every bit in which the sketches
-        differ takes an element of A Δ B, so x is at least their number.
-        """
-        bits, sizes = self._sketches[guard]
-        out = np.empty(len(left), dtype=bool)
-        for start in range(0, len(out), _PART):
-            i, j = left[start : start + _PART], right[start : start + _PART]
-            x, s = _ones(bits[i] ^ bits[j]), sizes[i] + sizes[j]  # (c,)
-            out[start : start + _PART] = s - x >= limit * (s + x) - 1e-9
-        return out
-
-
-def _ones(rows: NDArray[np.uint64]) -> Integers:
-    """Bits set in each row of (c, w) words."""
-    return np.bitwise_count(rows).sum(axis=1, dtype=np.int64)
-
-
-# --- a threshold read off labelled sentences
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How near a neighbour may be before it may be a paraphrase, and what lies below that threshold and any other.
-
-    Attributes:
-        threshold: Neighbours at or above it are taken for paraphrases; ``inf`` where ``share`` allows all below.
-        share: The share of paraphrases that was allowed to fall below.
-        on: Of which paraphrases, a key of `PARAPHRASES`.
-        similarity: Kind of sentence → (n,) float32 similarities to their anchors, rising. Kinds: the probe's roles,
-            and ``paraphrase`` for close and far together.
-    """
-
-    threshold: float
-    share: float
-    on: str
-    similarity: dict[str, Floats]
-
-    def below(self, threshold: float) -> dict[str, float]:
-        """Share of each kind strictly below a threshold, which is what a guard at that threshold keeps."""
-        return {kind: float(np.searchsorted(s, np.float32(threshold)) / len(s)) for kind, s in self.similarity.items()}
-
-    @property
-    def curve(self) -> dict[str, NDArray[np.float64]]:
-        """The whole trade: ``threshold`` (t,), rising, and for each kind the share (t,) kept below it."""
-        steps = np.unique(np.concatenate(list(self.similarity.values())))  # (t,)
-        steps = np.append(steps, np.nextafter(steps[-1], np.float32(np.inf)))  # above everything
-        shares = {kind: np.searchsorted(s, steps) / len(s) for kind, s in self.similarity.items()}
-        return {"threshold": steps.astype(np.float64), **shares}
-
-    def __str__(self) -> str:
-        """Say the threshold and what it keeps."""
-        kept = ", ".join(f"{kind} {value:.1%}" for kind, value in self.below(self.threshold).items())
-        which = PARAPHRASES[self.on]
-        return f"below {self.threshold:.4f} lies at most {self.share:.1%} of {which}; of the probe it keeps {kept}"
-
-
-def calibrate(
-    encoder: Encoder,
-    share: float = 0.05,
-    *,
-    on: str = "both",
-    groups: Sequence[Group] | None = None,
-    cache: bool = True,
-    batch_size: int | None = None,
-) -> Calibration:
-    """Choose the highest threshold under which at most ``share`` of the probe's paraphrases fall.
-
-    Args:
-        encoder: Anything with `encode`.
-        share: Of paraphrases, 0 to 1; they would be used as negatives.
-        on: Which paraphrases: ``"close"``, ``"far"`` or ``"both"``.
-        groups: Groups of a probe; None takes the embedded one.
-        cache: Whether embeddings may be read from and written to `hncse.data.embedding_cache`.
-        batch_size: Passed on to ``encode``.
-
-    Raises:
-        HncseError: A share outside 0 … 1, another ``on``, no groups, or embeddings with NaN.
-    """
-    if on not in PARAPHRASES:
-        raise unknown("kind of paraphrases", on, PARAPHRASES)
-    if not 0 <= share <= 1:
-        raise HncseError(f"share is {share!r}; it must be a share of the paraphrases, from 0 to 1, such as 0.05")
-    if groups is None:
-        from hncse.data import probe
-
-        groups = probe.load()
-    if not groups:
-        raise HncseError("there are no probe groups to calibrate on; groups=None takes the embedded ones")
-    sentences = [sentence for group in groups for sentence in group.sentences]
-    texts = [sentence.text for sentence in sentences]
-    rows = unit_rows(cached_encode(encoder, texts, cache=cache, batch_size=batch_size))  # (n, d)
-    sizes = np.array([len(group.sentences) for group in groups])
-    anchors = np.repeat(np.cumsum(sizes) - sizes, sizes)  # (n,) the row of each sentence's anchor
-    similarity = pair_similarity(rows, anchors, rows, np.arange(len(rows)))  # (n,)
-    role = np.array([sentence.role for sentence in sentences])
-    by_kind = {"paraphrase": np.sort(similarity[np.char.startswith(role, "paraphrase")])}
-    by_kind |= {kind: np.sort(similarity[role == kind]) for kind in dict.fromkeys(role.tolist()) if kind != "anchor"}
-    paraphrases = by_kind[PARAPHRASES[on]]  # (p,), rising
-    allowed = int(share * len(paraphrases) + 1e-9)
-    threshold = float(paraphrases[allowed]) if allowed < len(paraphrases) else float("inf")
-    return Calibration(threshold, share, on, by_kind)
-
-
-# --- the report
-
-_STARVED = 0.01  # share of anchors without a negative from which on the report says so
-_NEAR_COPY = 0.95  # similarity at which a negative deserves a look
-_LOOSEN = {
-    "positive": "give a larger corpus",
-    "same_text": "clean the corpus of repeated sentences",
-    "word_overlap": "raise it",
-    "character_overlap": "raise it",
-    "margin": "lower it",
-    "relative_margin": "lower it",
-    "max_similarity": "raise it",
-    "calibrated": "raise its share",
-    "min_similarity": "lower it",
-    "skip": "lower it",
-}
-
-
-@dataclass(frozen=True)
-class Report:
-    """Figures of one mining: how similar, what each guard removed, which knob to turn; ``str(report)`` is a table.
-
-    Attributes:
-        settings: What was asked for.
-        counts: ``anchors`` (given), ``distinct_anchors``, ``corpus``, ``copies`` and ``blank`` (left out of it),
-            ``neighbours`` (looked at), ``kept`` (by the guards), ``negatives``, and anchors ``full`` (all the negatives
-            asked for), ``short`` (fewer) and ``without``.
-        similarity: ``positive``, ``nearest`` (the single nearest), ``neighbours``, ``kept`` and ``negatives``, each
-            with count, mean, min, max and the quantiles p5 … p95.
-        guards: Name → ``setting``, ``removed``, ``share`` of the neighbours that reached it, ``of_all``.
-        advice: Sentences that say which knob to turn, and why.
-    """
-
-    settings: dict[str, Any]
-    counts: dict[str, int]
-    similarity: dict[str, dict[str, float | int]]
-    guards: dict[str, dict[str, Any]]
-    advice: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able figures."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        """The report as a table."""
-        return "\n".join([*self._head(), "", *self._similarities(), "", *self._guards(), "", *self._advice()])
-
-    def _head(self) -> Iterator[str]:
-        s, c = self.settings, self.counts
-        left_out = ", ".join(f"{c[name]:,} {name}" for name in ("copies", "blank") if c[name])
-        yield (
-            f"{s['negatives']} negative{'s' * (s['negatives'] > 1)} an anchor, "
-            + ("the nearest" if s["sampling"] == "top" else f"drawn with seed {s['seed']}")
-            + f" of what the guards leave of its {s['k']} nearest"
-        )
-        yield f"encoder {s['encoder']}, pooling {s['pooling'] or 'its own'}"
-        yield f"anchors {c['anchors']:,}" + (
-            f", {c['distinct_anchors']:,} of them different" if c["distinct_anchors"] < c["anchors"] else ""
-        )
-        yield f"corpus {c['corpus']:,} sentences" + (f", without {left_out}" if left_out else "")
-        filled = [(c[n], text) for n, text in (("full", "with all"), ("short", "with fewer"), ("without", "with none"))]
-        yield "anchors " + ", ".join(f"{text} {n:,} ({_share(n, c['distinct_anchors'])})" for n, text in filled)
-
-    def _similarities(self) -> Iterator[str]:
-        names = ("mean", "min", *(f"p{q}" for q in QUANTILES), "max")
-        yield f"{'similarity':12}{'count':>12}" + "".join(f"{name:>9}" for name in names)
-        for kind, row in self.similarity.items():
-            yield f"{kind:12}{row['count']:12,}" + "".join(f"{row[n]:9.4f}" if n in row else f"{'-':>9}" for n in names)
-        if self.settings["positive"] == "itself":
-            yield "positive: the anchor itself, seen again; 1 by definition"
-
-    def _guards(self) -> Iterator[str]:
-        yield f"{'guard':18}{'setting':>12}{'removed':>12}{'of those it saw':>18}{'of all':>10}"
-        for name, row in self.guards.items():
-            setting = row["setting"] if isinstance(row["setting"], str) else f"{row['setting']:g}"
-            yield f"{name:18}{setting:>12}{row['removed']:12,}{row['share']:18.2%}{row['of_all']:10.2%}"
-        if "calibrated" in self.guards:
-            yield f"calibrated: {self.settings['calibration']}"
-
-    def _advice(self) -> Iterator[str]:
-        yield "what to turn"
-        yield from (f"- {line}" for line in self.advice or ["nothing stands out; read some triplets all the same"])
-
-
-def _report(
-    settings: dict[str, Any],
-    counts: dict[str, int],
-    positive: Floats,
-    neighbours: Floats,
-    removed: NDArray[np.int8],
-    negatives: Floats,
-) -> Report:
-    """Make a report of positives (n,), neighbours (n, k) as `_apply` left them, and negatives (n, m), NaN for none."""
-    chosen = np.isfinite(negatives)  # (n, m)
-    there, kept = removed != _MISSING, removed == _KEPT  # (n, k)
-    each = chosen.sum(axis=1)  # (n,)
-    figures = {
-        "positive": _summary(positive),
-        "nearest": _summary(neighbours[:, 0][there[:, 0]]),
-        "neighbours": _summary(neighbours[there]),
-        "kept": _summary(neighbours[kept]),
-        "negatives": _summary(negatives[chosen]),
-    }
-    counts = counts | {
-        "neighbours": int(there.sum()),
-        "kept": int(kept.sum()),
-        "negatives": int(chosen.sum()),
-        "full": int((each == negatives.shape[1]).sum()),
-        "short": int(((each > 0) & (each < negatives.shape[1])).sum()),
-        "without": int((each == 0).sum()),
-    }
-    by_code = np.bincount(removed[removed > 0], minlength=len(GUARDS) + 1)
-    guards, reached = {}, counts["neighbours"]
-    for name, setting in settings["guards"].items():
-        n = int(by_code[GUARDS.index(name) + 1])
-        guards[name] = {
-            "setting": "on" if setting is True else setting,
-            "removed": n,
-            "share": n / max(reached, 1),
-            "of_all": n / max(counts["neighbours"], 1),
-        }
-        reached -= n
-    above = float((negatives > positive[:, None])[chosen].mean()) if chosen.any() else 0.0
-    advice = list(_advise(settings, counts, figures, guards, removed[each == 0], above))
-    return Report(settings, counts, figures, guards, advice)
-
-
-def _summary(values: Floats) -> dict[str, float | int]:
-    if not len(values):
-        return {"count": 0}
-    quantiles = np.percentile(values, QUANTILES)
-    return {
-        "count": len(values),
-        "mean": float(values.mean(dtype=np.float64)),
-        "min": float(values.min()),
-        **{f"p{q}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
-        "max": float(values.max()),
-    }
-
-
-def _advise(
-    settings: dict[str, Any],
-    counts: dict[str, int],
-    figures: dict[str, dict[str, float | int]],
-    guards: dict[str, dict[str, Any]],
-    starved: NDArray[np.int8],
-    above: float,
-) -> Iterator[str]:
-    anchors = counts["distinct_anchors"]
-    if counts["without"] > _STARVED * anchors:
-        yield f"{_share(counts['without'], anchors)} of anchors have no negative: {_starving(settings, starved)}"
-    elif counts["short"] > _STARVED * anchors:
-        yield (
-            f"{_share(counts['short'], anchors)} of anchors have fewer than {settings['negatives']} negatives: raise k "
-            f"({settings['k']}), or lower negatives"
-        )
-    if above > 0 and settings["positive"] == "given":
-        yield (
-            f"{above:.2%} of the negatives are nearer to the anchor than its positive: many of those will be "
-            "paraphrases; margin=0 removes them, relative_margin=0.05 leaves a distance"
-        )
-    if not set(guards) & {"margin", "relative_margin", "max_similarity", "calibrated", "skip"}:
-        yield (
-            "no guard looks at how similar a neighbour is, so paraphrases stay: calibrated=0.05 sets a ceiling from "
-            'the probe (a milder one with calibrated_on="close"), relative_margin=0.05 one from each positive, and '
-            "skip=5 drops the nearest few"
-        )
-    if figures["negatives"].get("p95", 0) > _NEAR_COPY:
-        yield (
-            f"one negative in twenty is above {_NEAR_COPY} ({figures['negatives']['p95']:.3f} and more): read some; "
-            "character_overlap=0.8 removes near-copies, max_similarity sets a ceiling"
-        )
-    for name, row in guards.items():
-        if row["removed"] == 0 and name not in ("same_text", "skip"):
-            yield f"{name}={row['setting']} removed nothing: {_tighten(name, figures['neighbours'])}"
-
-
-def _starving(settings: dict[str, Any], removed: NDArray[np.int8]) -> str:
-    """Say which guard took most from the anchors that were left with nothing."""
-    by_code = np.bincount(removed[removed > 0], minlength=len(GUARDS) + 1)
-    if not by_code.any():
-        return "the corpus has nothing but their own text; give a larger one"
-    name = GUARDS[int(by_code.argmax()) - 1]
-    setting = settings["guards"][name]
-    guard = name if setting is True else f"{name}={setting}"
-    part = by_code.max() / by_code.sum()
-    other = ', set calibrated_on="close"' if name == "calibrated" and settings["calibrated_on"] != "close" else ""
-    return (
-        f"{guard} took {part:.0%} of their neighbours; {_LOOSEN[name]}{other}, or raise k ({settings['k']}) to look "
-        "farther down"
-    )
-
-
-def _tighten(name: str, neighbours: dict[str, float | int]) -> str:
-    if not neighbours["count"]:
-        return "there was no neighbour to remove"
-    if name == "min_similarity":
-        return f"the neighbours begin at {neighbours['min']:.3f}; above that it has an effect"
-    if name.endswith("overlap"):
-        return "no neighbour shares that much text; lower it, or leave it out"
-    return f"the neighbours end at {neighbours['max']:.3f} (p95 {neighbours['p95']:.3f}); set it so that it lies below"
-
-
-def _share(n: int, total: int) -> str:
-    return f"{n / max(total, 1):.1%}"
-
-
-# --- the result
 
 
 @dataclass(frozen=True)
@@ -651,13 +74,19 @@ class MinedCorpus:
     removed_by: NDArray[np.int8]
     report: Report
     pool: Pool = field(repr=False)
+    _near: Neighbours = field(repr=False)
+    _row: Integers = field(repr=False)  # (n,) the row of each anchor in `_near`
 
     def __len__(self) -> int:
         """Return the number of anchors."""
         return len(self.anchors)
 
     def texts(self, index: Integers | list[int]) -> list[str]:
-        """Sentences of the corpus at positions (p,), such as a row of ``index`` without its -1."""
+        """Sentences of the corpus at positions (p,), such as a row of ``index`` without its -1.
+
+        Raises:
+            HncseError: A position that the corpus does not have.
+        """
         index = np.asarray(index, dtype=np.int64)
         if len(index) and (index.min() < 0 or index.max() >= self.pool.total):
             raise HncseError(
@@ -666,23 +95,15 @@ class MinedCorpus:
             )
         return self.pool.texts(index)
 
-    def under(self, guards: Guards, threshold: float | None = None) -> Mask:
+    def under(self, guards: Guards, threshold: float | None = None) -> NDArray[np.bool_]:
         """Say which neighbours other guards would keep, (n, k), without searching again.
 
         Args:
             guards: In place of those the corpus was mined with; positives stay removed.
             threshold: What the guard ``calibrated`` removes at and above; without it, that guard is not looked at.
         """
-        pairs = _Pairs.read(self.anchors, self.positives)
-        similarity = np.where(np.isnan(self.neighbour_similarity), np.float32(-np.inf), self.neighbour_similarity)
-        nobody = np.empty((len(self), 0), dtype=np.int64)  # of positives: removed_by knows them
-        least = pairs.least(self.positive_similarity)[pairs.row]
-        references = pairs.references[pairs.row]
-        near = _Neighbours(pairs.texts, references, nobody, least, similarity, self.neighbours, self.pool)
-        if threshold is not None:
-            guards = replace(guards, calibrated=0.0)
-        positive = self.removed_by == 1 + GUARDS.index("positive")
-        return (_apply(guards, near, threshold) == _KEPT) & ~positive
+        guards = guards if threshold is None else replace(guards, calibrated=0.0)
+        return (apply(guards, self._near, threshold) == KEPT)[self._row]
 
     def triplets(self, layout: str = "triplet", *, similarities: bool = True) -> Dataset:
         """Return the negatives as a table to train on.
@@ -698,54 +119,44 @@ class MinedCorpus:
         Raises:
             HncseError: An unknown layout.
         """
-        from datasets import Dataset, Features, Value
+        import pyarrow  # type: ignore[import-untyped]
+        from datasets import Dataset
 
         if layout not in LAYOUTS:
             raise unknown("layout", layout, LAYOUTS)
-        there = self.index >= 0  # (n, m)
+        filled = self.index >= 0  # (n, m)
         if layout == "triplet":
-            row, column = np.nonzero(there)
-            negatives = {"negative": (self.index[row, column], self.similarity[row, column])}
+            row, column = np.nonzero(filled)
+            negatives = {"negative": (row, column)}
         else:
-            row = np.flatnonzero(there.all(axis=1))
-            negatives = {
-                f"negative_{i + 1}": (self.index[row, i], self.similarity[row, i]) for i in range(there.shape[1])
-            }
+            row = np.flatnonzero(filled.all(axis=1))
+            negatives = {f"negative_{i + 1}": (row, np.full_like(row, i)) for i in range(filled.shape[1])}
         positives = self.anchors if self.positives is None else self.positives
-        columns: dict[str, Any] = {
-            "anchor": [self.anchors[i] for i in row.tolist()],
-            "positive": [positives[i] for i in row.tolist()],
-            **{name: self.pool.texts(index) for name, (index, _) in negatives.items()},
-        }
-        features = dict.fromkeys(columns, Value("string"))
+        texts = {"anchor": [self.anchors[i] for i in row.tolist()], "positive": [positives[i] for i in row.tolist()]}
+        texts |= {name: self.pool.texts(self.index[cells]) for name, cells in negatives.items()}
+        columns = {name: pyarrow.array(values, pyarrow.string()) for name, values in texts.items()}
         if similarities:
             columns["positive_similarity"] = self.positive_similarity[row]
-            columns |= {f"{name}_similarity": values for name, (_, values) in negatives.items()}
-            features |= dict.fromkeys(columns.keys() - features.keys(), Value("float32"))
-        return Dataset.from_dict(columns, Features({name: features[name] for name in columns}))
+            columns |= {f"{name}_similarity": self.similarity[cells] for name, cells in negatives.items()}
+        return Dataset(pyarrow.table(columns))
 
     def save(self, path: str | Path, layout: str = "triplet") -> Path:
         """Write the triplets as .parquet or .jsonl, whole or not at all; `load` reads them.
 
         Raises:
-            HncseError: Another ending, an unknown layout, or a place that cannot be written.
+            HncseError: Another ending, an unknown layout, or a place that cannot be written; an old file is then
+                untouched.
         """
-        return save(self.triplets(layout), path)
+        from pyarrow import parquet
 
-
-def save(triplets: Dataset, path: str | Path) -> Path:
-    """Write a table as .parquet or .jsonl, whole or not at all.
-
-    Raises:
-        HncseError: Another ending, or a place that cannot be written; an old file is then untouched.
-    """
-    path = _table_path(path)
-    with whole_file(path, "wb") as file, _no_bars():
-        if path.suffix == ".parquet":
-            triplets.to_parquet(file)
-        else:
-            triplets.to_json(file, lines=True, force_ascii=False)
-    return path
+        path = _table_path(path)
+        table = self.triplets(layout).data.table
+        with whole_file(path, "wb") as file:
+            if path.suffix == ".parquet":
+                parquet.write_table(table, file)
+            else:
+                table.to_pandas().to_json(file, orient="records", lines=True, force_ascii=False)
+        return path
 
 
 def load(path: str | Path) -> Dataset:
@@ -754,7 +165,6 @@ def load(path: str | Path) -> Dataset:
     Raises:
         HncseError: No such file, another ending, or not what its name says.
     """
-    import pyarrow  # type: ignore[import-untyped]
     import pyarrow.json  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
     from datasets import Dataset
@@ -776,23 +186,6 @@ def _table_path(path: str | Path) -> Path:
     if path.suffix not in FORMATS:
         raise HncseError(f"{path.name!r} ends in {path.suffix or 'nothing'!r}; it must end in {' or '.join(FORMATS)}")
     return path
-
-
-@contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep datasets from drawing a bar into a log file."""
-    import datasets
-
-    on = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if on:
-            datasets.enable_progress_bars()
-
-
-# --- mining
 
 
 def mine(
@@ -851,30 +244,39 @@ def mine(
     """
     guards = guards or Guards()
     _check(k, guards, negatives, sampling, seed, block)
-    pairs = _Pairs.read(anchors, positives)
-    source = corpus if corpus is not None else pairs.positives if pairs.positives is not None else pairs.anchors
-    pool = _pool(source, limit, column)
+    given = _sentences(anchors, "anchor")
+    answers = None if positives is None else _sentences(positives, "positive")
+    texts, row, partner, references = _number(given, answers)
+    pool = _pool(corpus if corpus is not None else answers or given, limit, column)
     options: dict[str, Any] = {"cache": cache, "batch_size": batch_size}
-    calibration = (
-        None if guards.calibrated is None else calibrate(encoder, guards.calibrated, on=guards.calibrated_on, **options)
-    )
-    depth = k or max(_K, guards.skip + negatives)
-    search = _Search(encoder, depth, k is not None, options, block, backend, show_progress)
-    near, similarity = search.run(pairs, pool)
-    removed = _apply(guards, near, calibration.threshold if calibration else None)  # (u, k)
+    calibration = None
+    if guards.calibrated is not None:
+        calibration = calibrate(encoder, guards.calibrated, on=guards.calibrated_on, **options)
+    search = _Search(encoder, options, block, backend, show_progress)
+    rows, similarity, index = search.run(texts, len(references), pool, k or max(_K, guards.skip + negatives))
+    if k is not None and k > index.shape[1]:
+        raise _too_small(k, index.shape[1], pool)
+    positive = np.ones(len(row), dtype=np.float32) if answers is None else pair_similarity(rows, row, rows, partner)
+    least = np.full(len(references), np.inf, dtype=np.float32)
+    np.minimum.at(least, row, positive)
+    near = Neighbours(texts, references, least, similarity, index, pool)
+    removed = apply(guards, near, calibration.threshold if calibration else None)  # (u, k)
+    chosen = _choose(removed == KEPT, negatives, sampling, seed)  # (u, m), -1 takes the column added here
+    cosines = np.where(index < 0, np.float32(np.nan), similarity)  # (u, k)
+    end = ((0, 0), (0, 1))
+    hard = np.take_along_axis(np.pad(index, end, constant_values=-1), chosen, axis=1)  # (u, m)
+    hardness = np.take_along_axis(np.pad(cosines, end, constant_values=np.nan), chosen, axis=1)
     settings = {
-        "encoder": _encoder_name(encoder),
-        "pooling": getattr(encoder, "pooling", None),
-        "positive": "itself" if positives is None else "given",
-        "k": near.index.shape[1],
-        "negatives": negatives,
-        "sampling": sampling,
-        "seed": seed,
-        "guards": ({} if positives is None else {"positive": True}) | guards.settings(),
-        "calibrated_on": guards.calibrated_on,
-        "calibration": str(calibration) if calibration else None,
-    }
-    return _result(pairs, near, similarity, removed, _choose(removed == _KEPT, negatives, sampling, seed), settings)
+        "encoder": _encoder_name(encoder), "pooling": getattr(encoder, "pooling", None),
+        "positive": "itself" if answers is None else "given", "k": index.shape[1], "negatives": negatives,
+        "sampling": sampling, "seed": seed,
+        "guards": ({} if answers is None else {"positive": True}) | guards.settings(),
+        "calibrated_on": guards.calibrated_on, "calibration": str(calibration) if calibration else None,
+    }  # fmt: skip
+    return MinedCorpus(
+        given, answers, hard[row], hardness[row], positive, index[row], cosines[row], removed[row],
+        report(settings, len(row), near, removed, hardness), pool, near, row,
+    )  # fmt: skip
 
 
 def _check(k: int | None, guards: Guards, negatives: int, sampling: str, seed: int, block: int) -> None:
@@ -902,90 +304,11 @@ def _pool(corpus: Iterable[str] | str | Path, limit: int | None, column: str | N
     if column is not None:
         raise HncseError(f"column is {column!r}, but the corpus is sentences and no file; leave column out")
     corpus = getattr(corpus, "sentences", corpus)  # a hncse.data.corpora.Corpus
-    if limit is None:
-        return Pool(corpus)
     return Pool(corpus[:limit] if isinstance(corpus, Sequence) else islice(corpus, limit))
 
 
-def _encoder_name(encoder: Encoder) -> str:
-    """An encoder's name without the place it was loaded from: of a run's, the run."""
-    parts = Path(getattr(encoder, "name", "") or type(encoder).__name__).parts
-    return parts[-2] if len(parts) > 1 and parts[-1] == "encoder" else parts[-1] if parts[0] == "/" else "/".join(parts)
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Anchors and positives, checked and numbered.
-
-    Attributes:
-        anchors: n texts.
-        positives: n texts, or None where an anchor is its own positive.
-        labels: Text → label: 0 … u-1 are the u different anchors in order of appearance, positives follow.
-        row: (n,) label of each anchor.
-        references: (u, 1+p) label of each different anchor and of its positives, padded with -1; p is 0 where
-            positives is None.
-    """
-
-    anchors: list[str]
-    positives: list[str] | None
-    labels: dict[str, int]
-    row: Integers
-    references: Integers
-
-    @property
-    def distinct(self) -> int:
-        """Number u of different anchors."""
-        return len(self.references)
-
-    @property
-    def texts(self) -> list[str]:
-        """Text of every label."""
-        return list(self.labels)
-
-    @classmethod
-    def read(cls, anchors: Sequence[str], positives: Sequence[str] | None) -> _Pairs:
-        """Check and number the texts.
-
-        Raises:
-            HncseError: No anchors, one that is blank or no string, positives that are missing or too many.
-        """
-        texts = _sentences(anchors, "anchor")
-        answers = None if positives is None else _sentences(positives, "positive")
-        if answers is not None and len(answers) != len(texts):
-            raise HncseError(
-                f"there are {len(texts)} anchors and {len(answers)} positives; every anchor needs its own (leave "
-                "positives out to take each anchor for its own positive)"
-            )
-        labels: dict[str, int] = {}
-        row = np.array([labels.setdefault(text, len(labels)) for text in texts], dtype=np.int64)
-        each: list[dict[int, None]] = [{} for _ in labels]  # dictionaries for their order
-        for label, text in zip(row.tolist(), answers or [], strict=False):
-            each[label][labels.setdefault(text, len(labels))] = None
-        references = np.full((len(each), 1 + max(map(len, each))), -1, dtype=np.int64)
-        for label, own in enumerate(each):
-            references[label, : 1 + len(own)] = [label, *own]
-        return cls(texts, answers, labels, row, references)
-
-    def similarity(self, rows: Floats) -> Floats:
-        """Similarity of every given pair, (n,), from the labels' unit rows; 1 where an anchor is its own positive."""
-        if self.positives is None:
-            return np.ones(len(self.row), dtype=np.float32)
-        partner = np.array([self.labels[text] for text in self.positives], dtype=np.int64)
-        return pair_similarity(rows, self.row, rows, partner)
-
-    def least(self, similarity: Floats) -> Floats:
-        """Of every given pair's similarity (n,) the least of each different anchor, (u,)."""
-        out = np.full(self.distinct, np.inf, dtype=np.float32)
-        np.minimum.at(out, self.row, similarity)
-        return out
-
-
 def _sentences(texts: Sequence[str], what: str) -> list[str]:
-    """Return sentences as a list.
-
-    Raises:
-        HncseError: One string, none, one that is missing, no string, or blank.
-    """
+    """Return sentences as a list, or say which is missing, no string, or blank."""
     if isinstance(texts, str):
         raise HncseError(f"{what}s is one string {texts[:40]!r}; put it in a list")
     texts = list(getattr(texts, "sentences", texts))  # a hncse.data.corpora.Corpus
@@ -999,155 +322,130 @@ def _sentences(texts: Sequence[str], what: str) -> list[str]:
     return texts
 
 
+def _number(anchors: list[str], positives: list[str] | None) -> tuple[list[str], Integers, Integers, Integers]:
+    """Number different texts.
+
+    Returns:
+        The t different texts, the u different anchors first; places in them of every anchor (n,) and positive (n,);
+        and, of each different anchor, its own and its positives', (u, 1+p), padded with -1.
+    """
+    if positives is not None and len(positives) != len(anchors):
+        raise HncseError(
+            f"there are {len(anchors)} anchors and {len(positives)} positives; every anchor needs its own (leave "
+            "positives out to take each anchor for its own positive)"
+        )
+    place = {text: i for i, text in enumerate(dict.fromkeys([*anchors, *(positives or [])]))}
+    row, partner = (np.array([place[text] for text in texts]) for texts in (anchors, positives or anchors))
+    u = row.max() + 1
+    if positives is None:
+        return list(place), row, partner, np.arange(u)[:, None]
+    pairs = np.unique(np.stack([row, partner], axis=1), axis=0)  # (q, 2), rising
+    rank = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])  # of a positive among its anchor's
+    references = np.full((u, 2 + rank.max()), -1)
+    references[:, 0] = np.arange(u)
+    references[pairs[:, 0], 1 + rank] = pairs[:, 1]
+    return list(place), row, partner, references
+
+
 @dataclass(frozen=True)
 class _Search:
-    """How to look for neighbours: k of them, an error where nobody has so many and ``exact``; else as in `mine`."""
+    """How to encode and to search; the arguments of `mine`."""
 
-    encoder: Encoder
-    k: int
-    exact: bool
+    encoder: Any
     options: dict[str, Any]
     block: int
     backend: str | None
     show_progress: bool | None
 
-    def run(self, pairs: _Pairs, pool: Pool) -> tuple[_Neighbours, Floats]:
-        """Return the different anchors' neighbours, and (n,) the similarity of every given pair.
+    def run(self, texts: list[str], u: int, pool: Pool, k: int) -> tuple[Floats, Floats, Integers]:
+        """Search the pool for the first u of t texts.
+
+        A pool in memory is encoded together with the texts, every different one once; a stream block by block.
+
+        Returns:
+            Unit rows (t, d) of all texts; similarities and positions of the nearest of each of the u, (u, k) or fewer
+            columns where nobody has so many.
 
         Raises:
-            HncseError: The corpus is too small for k, or holds nothing an anchor may have.
+            HncseError: The pool holds nothing an anchor may have.
         """
-        blocks, rows, size = self._listed(pairs, pool) if pool.in_memory else self._streamed(pairs, pool)
-        nearest = Nearest(rows[: pairs.distinct], self.k if size is None else min(self.k, size), self.backend)
-        places = np.full(len(pairs.labels) + 1, -2, dtype=np.int64)  # label → position in the corpus; the last: none
-        with self._bar(pairs.distinct, size) as bar:
-            for texts, index, block_rows in blocks:
-                labels = np.array([pairs.labels.get(text, -1) for text in texts], dtype=np.int64)  # (m,)
-                places[labels[labels >= 0]] = index[labels >= 0]
-                for done in nearest.add(block_rows, index, np.where(labels < pairs.distinct, labels, -1)):
-                    bar.update(done)
+        self._check_readable(texts)
+        blocks: Iterable[tuple[list[str], Integers]] = pool.blocks(self.block)
+        encode: Callable[[list[str]], Floats] = self._encode
+        size, total = self.block, None
+        if pool.in_memory:
+            blocks = list(blocks)
+            sentences = [text for some, _ in blocks for text in some]
+            encode, size, total = self._encode_once([*texts, *sentences]), len(sentences), u * len(blocks)
+            k = min(k, size)
+        rows = encode(texts)
+        place = {text: i for i, text in enumerate(texts[:u])}
+        with self._bar(total, u * size > _LONG) as bar:
+            nearest = Nearest(rows[:u], k, self.backend, bar.update)
+            for number, (some, index) in enumerate(blocks):
+                if number == 0:
+                    self._check_readable(some)
+                nearest.add(encode(some), index, np.array([place.get(text, -1) for text in some]))
         depth = int((nearest.index >= 0).sum(axis=1).max())  # columns behind it nobody filled
         if depth == 0:
             raise HncseError(
                 f"the corpus of {pool.total} sentences ({pool.copies} copies, {pool.blank} blank) holds nothing but "
                 "the anchor's own text; give a larger one"
             )
-        if self.exact and depth < self.k:
-            raise _too_small(self.k, depth, pool)
-        similarity = pairs.similarity(rows)
-        near = _Neighbours(
-            pairs.texts, pairs.references, places[pairs.references[:, 1:]], pairs.least(similarity),
-            nearest.similarity[:, :depth], nearest.index[:, :depth], pool,
-        )  # fmt: skip
-        return near, similarity
+        return rows, nearest.similarity[:, :depth], nearest.index[:, :depth]
 
-    def _listed(self, pairs: _Pairs, pool: Pool) -> tuple[Iterator[tuple[list[str], Integers, Floats]], Floats, int]:
-        """Blocks with their unit rows, unit rows of labels (and of the corpus), and how many sentences there are."""
-        blocks = list(pool.blocks(self.block))
-        self._check_readable(pairs.texts)
-        self._check_readable([text for texts, _ in blocks for text in texts])
-        size = sum(len(texts) for texts, _ in blocks)
-        if self.exact and self.k > size:
-            raise _too_small(self.k, size, pool)
-        place = dict(pairs.labels)  # text → row; every different text is encoded once
-        for texts, _ in blocks:
-            for text in texts:
-                place.setdefault(text, len(place))
-        rows = self._unit(list(place))  # (t, d)
-
-        def with_rows() -> Iterator[tuple[list[str], Integers, Floats]]:
-            for texts, index in blocks:
-                at = np.array([place[text] for text in texts], dtype=np.int64)  # (m,)
-                together = (np.diff(at) == 1).all()  # as where the anchors are the corpus: no copy
-                yield texts, index, rows[at[0] : at[-1] + 1] if together else rows[at]
-
-        return with_rows(), rows, size
-
-    def _streamed(self, pairs: _Pairs, pool: Pool) -> tuple[Iterator[tuple[list[str], Integers, Floats]], Floats, None]:
-        self._check_readable(pairs.texts)
-
-        def with_rows() -> Iterator[tuple[list[str], Integers, Floats]]:
-            for number, (texts, index) in enumerate(pool.blocks(self.block)):
-                if number == 0:
-                    self._check_readable(texts)
-                yield texts, index, self._unit(texts)
-
-        return with_rows(), self._unit(pairs.texts), None
-
-    def _unit(self, texts: list[str]) -> Floats:
+    def _encode(self, texts: list[str]) -> Floats:
         return unit_rows(cached_encode(self.encoder, texts, **self.options))
+
+    def _encode_once(self, texts: list[str]) -> Callable[[list[str]], Floats]:
+        """Encode all texts together; returns a function that gives some their rows, as a view where they adjoin."""
+        place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        table = self._encode(list(place))
+
+        def rows(some: list[str]) -> Floats:
+            at = np.array([place[text] for text in some])
+            return table[at[0] : at[-1] + 1] if (np.diff(at) == 1).all() else table[at]
+
+        return rows
 
     def _check_readable(self, texts: list[str]) -> None:
         """Refuse texts that differ and are one and the same to the encoder's tokenizer, where it can be asked."""
-        encoder: Any = self.encoder
-        if hasattr(encoder, "check_readable"):  # a SentenceEncoder
-            sample = {_normalise(text): text for text in texts[:: max(1, len(texts) // _SAMPLE)]}
-            encoder.check_readable(encoder.tokenize(list(sample.values())))
+        if hasattr(self.encoder, "check_readable"):  # a SentenceEncoder
+            sample = {plain(text): text for text in texts[:: max(1, len(texts) // _SAMPLE)]}
+            self.encoder.check_readable(self.encoder.tokenize(list(sample.values())))
 
-    def _bar(self, anchors: int, size: int | None) -> Any:
+    def _bar(self, total: int | None, long: bool) -> Any:
         from tqdm.auto import tqdm
 
-        long = anchors * (size or self.block) > _LONG
-        show = self.show_progress if self.show_progress is not None else long and somebody_watches()
-        steps = None if size is None else anchors * -(-size // self.block)
-        return tqdm(total=steps, desc="search", unit=" anchors", disable=not show)
+        shown = long and somebody_watches() if self.show_progress is None else self.show_progress
+        return tqdm(total=total, desc="search", unit=" anchors", disable=not shown)
 
 
-def _too_small(k: int, there: int, pool: Pool) -> HncseError:
+def _too_small(k: int, most: int, pool: Pool) -> HncseError:
     left_out = f", {pool.copies} copies and {pool.blank} blank left out" if pool.copies + pool.blank else ""
     return HncseError(
-        f"k is {k}, but no anchor can have more than {there} neighbours in a corpus of {pool.total} sentences"
-        f"{left_out}; ask for at most {there}, or leave k out"
+        f"k is {k}, but no anchor can have more than {most} neighbours in a corpus of {pool.total} sentences"
+        f"{left_out}; ask for at most {most}, or leave k out"
     )
 
 
-def _choose(kept: Mask, m: int, sampling: str, seed: int) -> Integers:
+def _choose(kept: NDArray[np.bool_], m: int, sampling: str, seed: int) -> Integers:
     """Columns (u, m) of the neighbours to use, rising; -1 where fewer are kept (u, k)."""
     u, k = kept.shape
+    order: NDArray[Any] = np.broadcast_to(np.arange(k), (u, k))
     if sampling == "random":  # one number for every neighbour, however the work was cut
-        draw = np.random.default_rng(seed).random((u, k), dtype=np.float32)
-        draw[~kept] = np.inf
-        order = np.argsort(draw, axis=1, kind="stable")[:, :m]
-    else:
-        order = np.argsort(~kept, axis=1, kind="stable")[:, :m]  # those kept first, in their order
-    order = np.sort(np.where(np.take_along_axis(kept, order, axis=1), order, k), axis=1)
-    out = np.full((u, m), -1, dtype=np.int64)
-    out[:, : order.shape[1]] = np.where(order < k, order, -1)
-    return out
+        order = np.random.default_rng(seed).random((u, k), dtype=np.float32)
+    chosen = np.argsort(np.where(kept, order, np.inf), axis=1, kind="stable")[:, :m]
+    chosen = np.sort(np.where(np.take_along_axis(kept, chosen, axis=1), chosen, k), axis=1)
+    chosen = np.pad(chosen, ((0, 0), (0, m - chosen.shape[1])), constant_values=k)
+    return np.where(chosen < k, chosen, -1)
 
 
-def _result(
-    pairs: _Pairs,
-    near: _Neighbours,
-    positive: Floats,
-    removed: NDArray[np.int8],
-    chosen: Integers,
-    settings: dict[str, Any],
-) -> MinedCorpus:
-    """Put together what holds of the different anchors, a row for every given one."""
-    there = chosen >= 0  # (u, m)
-    index = np.where(there, np.take_along_axis(near.index, chosen.clip(0), axis=1), -1)
-    similarity = np.where(there, np.take_along_axis(near.similarity, chosen.clip(0), axis=1), np.float32(np.nan))
-    neighbours = np.where(near.index >= 0, near.similarity, np.float32(np.nan))  # (u, k)
-    counts = {
-        "anchors": len(pairs.anchors),
-        "distinct_anchors": pairs.distinct,
-        "corpus": near.pool.total,
-        "copies": near.pool.copies,
-        "blank": near.pool.blank,
-    }
-    report = _report(settings, counts, near.positive, neighbours, removed, similarity)
+def _encoder_name(encoder: Encoder) -> str:
+    """An encoder's name without the place it was loaded from: of a run's, the run."""
+    parts = Path(getattr(encoder, "name", "") or type(encoder).__name__).parts
+    return parts[-2] if len(parts) > 1 and parts[-1] == "encoder" else parts[-1] if parts[0] == "/" else "/".join(parts)
 
-    def each(table: NDArray[Any]) -> NDArray[Any]:
-        return table if pairs.distinct == len(pairs.row) else table[pairs.row]
-
-    return MinedCorpus(
-        pairs.anchors, pairs.positives, each(index), each(similarity), positive, each(near.index), each(neighbours),
-        each(removed), report, near.pool,
-    )  # fmt: skip
-
-
-# --- the command line
 
 _GUARD_HELP = {
     "word_overlap": "remove where the Jaccard coefficient of words reaches X",
@@ -1182,9 +480,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="seed of that draw, and of samples from a source (default 0)")
     guards = parser.add_argument_group("guards against false negatives, tried in this order")
     guards.add_argument("--keep-same-text", action="store_true", help="keep texts equal but for case and punctuation")
-    for name in GUARDS[2:]:
+    for name, text in _GUARD_HELP.items():
         kind: type = int if name == "skip" else float
-        guards.add_argument(f"--{name.replace('_', '-')}", type=kind, help=_GUARD_HELP[name], metavar="X")
+        guards.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text, metavar="X")
     guards.add_argument("--calibrated-on", default="both", help="paraphrases: close, far or both (default both)")
     add("--batch-size", type=int, help="sentences in a forward pass; default: the encoder's own")
     add("--no-cache", action="store_true", help="neither read nor write the cache of embeddings")
@@ -1198,14 +496,14 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     options = _parser().parse_args(arguments)
-    settings = {name: value for name in GUARDS[2:] if (value := getattr(options, name)) is not None}
+    settings = {name: value for name in _GUARD_HELP if (value := getattr(options, name)) is not None}
     guards = Guards(same_text=not options.keep_same_text, calibrated_on=options.calibrated_on, **settings)
     _check(options.k, guards, options.negatives, options.sampling, options.seed, 1)
     if options.layout not in LAYOUTS:
         raise unknown("layout", options.layout, LAYOUTS)
     if options.out:
         _table_path(options.out)
-    anchors, positives, corpus = _asked_for(options)
+    anchors, positives, corpus = _sources(options)
     from hncse.evaluation import open_encoder
 
     encoder, _ = open_encoder(options.encoder, options.pooling)
@@ -1222,7 +520,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _asked_for(options: argparse.Namespace) -> tuple[list[str], list[str] | None, str | None]:
+def _sources(options: argparse.Namespace) -> tuple[list[str], list[str] | None, str | None]:
     """Anchors, their positives, and the corpus to stream; None where what is there is searched itself."""
     from hncse.data import corpora
 
@@ -1237,7 +535,8 @@ def _asked_for(options: argparse.Namespace) -> tuple[list[str], list[str] | None
     if options.positives is not None:
         pairs = corpora.load(options.anchors, negatives=options.positives, **sample)  # two columns, row by row
         return pairs.sentences, pairs.negatives, options.corpus
-    if _same_table(options):
+    same = options.corpus is not None and expand(options.anchors).resolve() == expand(options.corpus).resolve()
+    if same and options.anchor_column != options.column:
         sys.stderr.write(
             f"note: anchors are column {options.anchor_column!r} and the corpus is column {options.column!r} of the "
             f"same table; if its rows are pairs, --positives {options.column} keeps each anchor's own row out of its "
@@ -1245,12 +544,6 @@ def _asked_for(options: argparse.Namespace) -> tuple[list[str], list[str] | None
         )
     anchors = corpora.load(options.anchors, **sample)
     return anchors.sentences, None, options.corpus or "docstrings"
-
-
-def _same_table(options: argparse.Namespace) -> bool:
-    """Whether anchors and corpus are two columns of one file."""
-    same = options.corpus is not None and expand(options.anchors).resolve() == expand(options.corpus).resolve()
-    return same and options.anchor_column != options.column
 
 
 if __name__ == "__main__":

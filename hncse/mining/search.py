@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine, among sentences in memory or in a stream that is larger than memory.
+"""The sentences to search, in memory or in a stream larger than memory, and the nearest of them by cosine, exactly.
 
 faiss (or torch on a GPU) proposes a block's nearest; their similarities are then computed once more, pair by pair, and
 ordered by similarity and position. A pair's number so depends on the pair alone, not on block or batch, and ties fall
@@ -7,27 +7,25 @@ the same way every time.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import sys
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError, unknown
 
-__all__ = ["BACKENDS", "Nearest", "Pool", "pair_similarity", "pick_backend", "unit_rows"]
-
-BACKENDS = ("faiss", "torch")
+__all__ = ["BACKENDS", "Nearest", "Pool", "pair_similarity", "unit_rows"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-_QUERIES = 16_384  # anchors searched in one call; the step of the progress bar
 _PAIRS = 32_768  # pairs whose vectors are gathered at a time
+_PROPOSALS = 1 << 19  # proposals asked for in one call
 _SPARE = 8  # proposals beyond k: a matrix product's rounding may swap neighbours that are nearly tied
 _ROUNDING = 1e-5  # far more than float32 products of unit vectors are off
 _TIE = 2e-6  # sentences that differ by less may be proposed in any order
@@ -52,42 +50,35 @@ class Pool:
         """Take a list or a stream; nothing is read yet."""
         self.in_memory = isinstance(sentences, Sequence)
         self.total = self.copies = self.blank = 0
-        self._sentences: Iterable[str] = sentences
+        self._sentences = sentences
         self._ends = array("Q", [0])
         if not self.in_memory:
             self._file = tempfile.TemporaryFile(prefix="hncse-corpus-")  # noqa: SIM115  lives as long as this object
 
     def blocks(self, size: int) -> Iterator[tuple[list[str], Integers]]:
         """Yield up to ``size`` different sentences at a time, and their positions (m,), rising."""
-        texts: list[str] = []
-        places: list[int] = []
-        for place, text in self._distinct():
-            texts.append(text)
-            places.append(place)
-            if len(texts) == size:
-                yield texts, np.array(places, dtype=np.int64)
-                texts, places = [], []
-        if texts:
-            yield texts, np.array(places, dtype=np.int64)
+        distinct = self._distinct()
+        while block := list(islice(distinct, size)):
+            yield [text for _, text in block], np.array([position for position, _ in block], dtype=np.int64)
 
     def texts(self, index: Integers) -> list[str]:
         """Sentences at positions (p,), in the order asked for; a stream's file is read from front to back."""
         if isinstance(self._sentences, Sequence):
             return [self._sentences[i] for i in index.tolist()]
-        wanted, where = np.unique(index, return_inverse=True)
+        positions, inverse = np.unique(index, return_inverse=True)
         texts = []
-        for i in wanted.tolist():
+        for i in positions.tolist():
             self._file.seek(self._ends[i])
             texts.append(self._file.read(self._ends[i + 1] - self._ends[i]).decode("utf-8", "surrogatepass"))
-        return [texts[i] for i in where.tolist()]
+        return [texts[i] for i in inverse.tolist()]
 
     def _distinct(self) -> Iterator[tuple[int, str]]:
         """Yield first occurrences with their positions, counting the rest."""
         known: set[bytes | str] = set()
-        for place, text in enumerate(self._sentences):
-            self.total += 1
+        for position, text in enumerate(self._sentences):
             if not isinstance(text, str):
-                raise HncseError(f"sentence {place} of the corpus is {text!r:.60}; every one must be a str")
+                raise HncseError(f"sentence {position} of the corpus is {text!r:.60}; every one must be a str")
+            self.total += 1
             mark = text if self.in_memory else self._spool(text)
             if not text.strip():
                 self.blank += 1
@@ -95,7 +86,7 @@ class Pool:
                 self.copies += 1
             else:
                 known.add(mark)
-                yield place, text
+                yield position, text
 
     def _spool(self, text: str) -> bytes:
         """Write a sentence to the file; return its hash."""
@@ -112,50 +103,26 @@ class Pool:
 
 
 def unit_rows(rows: Floats) -> Floats:
-    """Scale rows to length 1, in a new array; a row of zeros stays.
-
-    Args:
-        rows: (n, d) float32, finite.
-    """
-    out = np.array(rows, dtype=np.float32, order="C")  # (n, d)
+    """Scale rows (n, d) to length 1, in a new array; a row of zeros stays."""
+    out = np.array(rows, dtype=np.float32, order="C")
     for start in range(0, len(out), _PAIRS):
         part = out[start : start + _PAIRS]
-        lengths = np.sqrt(np.einsum("nd,nd->n", part, part, dtype=np.float64))  # (c,)
+        lengths = np.sqrt(np.einsum("nd,nd->n", part, part, dtype=np.float64))
         part /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
     return out
 
 
 def pair_similarity(left: Floats, i: Integers, right: Floats, j: Integers) -> Floats:
-    """Similarity of pairs of unit rows, each computed alone: the same wherever and beside whatever it is asked for.
-
-    Args:
-        left: (n, d) float32.
-        i: (p,) rows of ``left``.
-        right: (m, d) float32.
-        j: (p,) rows of ``right``.
+    """Similarity of rows ``i`` (p,) of ``left`` (n, d) and ``j`` (p,) of ``right`` (m, d), each pair computed alone.
 
     Returns:
-        (p,) float32.
+        (p,) float32: of a pair the same wherever, and beside whatever, it is asked for.
     """
     out = np.empty(len(i), dtype=np.float32)
     for start in range(0, len(i), _PAIRS):
         part = slice(start, start + _PAIRS)
-        out[part] = np.einsum("pd,pd->p", left[i[part]], right[j[part]])  # (c, d) · (c, d)
+        out[part] = np.einsum("pd,pd->p", left[i[part]], right[j[part]])
     return out
-
-
-def pick_backend(name: str | None) -> str:
-    """Choose ``"torch"`` where it has a CUDA device, else ``"faiss"``.
-
-    Raises:
-        HncseError: An unknown name.
-    """
-    if name is not None:
-        if name not in BACKENDS:
-            raise unknown("backend", name, BACKENDS)
-        return name
-    torch = sys.modules.get("torch")  # an encoder on a GPU has imported it
-    return "torch" if torch is not None and torch.cuda.is_available() else "faiss"
 
 
 class Nearest:
@@ -166,21 +133,31 @@ class Nearest:
         index: (n, k) int64 position in the corpus; -1 where there is none.
     """
 
-    def __init__(self, anchors: Floats, k: int, backend: str | None = None) -> None:
+    def __init__(
+        self, anchors: Floats, k: int, backend: str | None = None, progress: Callable[[int], object] = lambda n: None
+    ) -> None:
         """Start with no neighbours.
 
         Args:
             anchors: (n, d) float32 unit rows.
-            k: Neighbours to keep.
-            backend: One of `BACKENDS`; None picks.
+            k: Neighbours to look for.
+            backend: One of `BACKENDS`; None takes torch where a program has imported it and it has a CUDA device.
+            progress: Called with the number of anchors done.
+
+        Raises:
+            HncseError: An unknown backend.
         """
-        self._anchors, self._k = anchors, k
-        self._propose = _by_torch if pick_backend(backend) == "torch" else _by_faiss
+        if backend is not None and backend not in BACKENDS:
+            raise unknown("backend", backend, BACKENDS)
+        torch = sys.modules.get("torch")  # an encoder on a GPU has imported it
+        gpu = torch is not None and torch.cuda.is_available()
+        self._propose = BACKENDS[backend or ("torch" if gpu else "faiss")]
+        self._anchors, self._k, self._progress = anchors, k, progress
         self.similarity = np.full((len(anchors), k), -np.inf, dtype=np.float32)
         self.index = np.full((len(anchors), k), -1, dtype=np.int64)
 
-    def add(self, rows: Floats, index: Integers, same: Integers) -> Iterator[int]:
-        """Search one block of the corpus; yields the number of anchors done, step by step.
+    def add(self, rows: Floats, index: Integers, same: Integers) -> None:
+        """Search one block of the corpus.
 
         Args:
             rows: (m, d) float32 unit rows.
@@ -191,86 +168,67 @@ class Nearest:
             HncseError: The block's width is not the anchors'.
         """
         if rows.shape[1] != self._anchors.shape[1]:
-            raise HncseError(
-                f"the corpus has embeddings of width {rows.shape[1]}, the anchors {self._anchors.shape[1]}"
-            )
-        for start in range(0, len(self._anchors) if len(rows) else 0, _QUERIES):
-            who = np.arange(start, min(start + _QUERIES, len(self._anchors)))
-            self._search(rows, index, same, who, min(len(rows), self._k + 1 + _SPARE))
-            yield len(who)
+            raise HncseError(f"the corpus has embeddings of width {rows.shape[1]}, anchors {self._anchors.shape[1]}")
+        width = min(len(rows), self._k + 1 + _SPARE)
+        for who in _parts(np.arange(len(self._anchors)), width):
+            self._search(rows, index, same, who, width)
+            self._progress(len(who))
 
     def _search(self, rows: Floats, index: Integers, same: Integers, who: Integers, width: int) -> None:
         """Search a block for anchors (q,); again, wider, for those whose last proposals are tied with the k-th."""
         rough, column = self._propose(self._anchors[who], rows, width)  # (q, w)
-        last, kth, worst = rough[:, -1], rough[:, min(self._k, width - 1)], self.similarity[who, -1]  # (q,)
-        tied = (last > kth - _TIE) & (last > worst - _TIE)
-        limit = min(len(rows), _WIDEST)
-        if width >= limit:
-            tied[:] = False
-        enters = (same[column] != who[:, None]) & (rough > worst[:, None] - _ROUNDING) & ~tied[:, None]  # (q, w)
-        self._merge(rows, index, who, column, enters)
-        wider = min(8 * width, limit)
-        step = max(1, _QUERIES * width // wider)
-        for start in range(0, int(tied.sum()), step):
-            self._search(rows, index, same, who[tied][start : start + step], wider)
+        worst = self.similarity[who, -1]  # (q,)
+        tied = rough[:, -1] > np.maximum(rough[:, min(self._k, width - 1)], worst) - _TIE
+        tied &= width < min(len(rows), _WIDEST)
+        enters = (same[column] != who[:, None]) & (rough > worst[:, None] - _ROUNDING)  # (q, w)
+        self._merge(rows, index, who[~tied], column[~tied], enters[~tied])
+        wider = min(8 * width, len(rows), _WIDEST)
+        for part in _parts(who[tied], wider):
+            self._search(rows, index, same, part, wider)
 
     def _merge(self, rows: Floats, index: Integers, who: Integers, column: Integers, enters: NDArray[np.bool_]) -> None:
         """Put those of a block's proposals (q, w) that enter among the neighbours known so far of anchors (q,)."""
-        i, j = np.nonzero(enters)
         fresh = np.full(column.shape, -np.inf, dtype=np.float32)  # (q, w)
-        fresh[i, j] = pair_similarity(self._anchors, who[i], rows, column[i, j])
+        fresh[enters] = pair_similarity(self._anchors, who[np.nonzero(enters)[0]], rows, column[enters])
         similarity = np.concatenate([self.similarity[who], fresh], axis=1)  # (q, k+w)
-        places = np.concatenate([self.index[who], np.where(enters, index[column], -1)], axis=1)
-        order = np.lexsort((places, -similarity), axis=1)[:, : self._k]  # most similar first, then first in the corpus
+        positions = np.concatenate([self.index[who], np.where(enters, index[column], -1)], axis=1)
+        order = np.lexsort((positions, -similarity), axis=1)[:, : self._k]  # most similar, then first in the corpus
         self.similarity[who] = np.take_along_axis(similarity, order, axis=1)
-        self.index[who] = np.take_along_axis(places, order, axis=1)
+        self.index[who] = np.take_along_axis(positions, order, axis=1)
+
+
+def _parts(who: Integers, width: int) -> list[Integers]:
+    step = max(1, _PROPOSALS // width)
+    return [who[start : start + step] for start in range(0, len(who), step)]
 
 
 def _by_faiss(anchors: Floats, rows: Floats, width: int) -> tuple[Floats, Integers]:
-    """Propose by faiss's exact inner-product search (what IndexFlatIP runs, without its copy of the rows).
-
-    Args:
-        anchors: (q, d).
-        rows: (m, d).
-        width: w, proposals for every anchor.
-
-    Returns:
-        Similarities (q, w), falling, and rows (q, w).
-    """
+    """Propose by faiss's exact inner-product search (what IndexFlatIP runs, without its copy of the rows)."""
     import faiss
 
-    contiguous = np.ascontiguousarray(anchors), np.ascontiguousarray(rows)
-    return faiss.knn(*contiguous, width, metric=faiss.METRIC_INNER_PRODUCT)
+    queries, table = np.ascontiguousarray(anchors), np.ascontiguousarray(rows)
+    return faiss.knn(queries, table, width, metric=faiss.METRIC_INNER_PRODUCT)
 
 
 def _by_torch(anchors: Floats, rows: Floats, width: int) -> tuple[Floats, Integers]:
-    """Propose by matrix products and topk, on a GPU where there is one, tile by tile; as `_by_faiss`."""
+    """Propose by matrix products and topk, on a GPU where there is one."""
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    table, query = torch.from_numpy(rows).to(device), torch.from_numpy(anchors).to(device)  # (m, d), (q, d)
-    tile = max(width, _GPU_FLOATS // len(anchors))  # columns at a time
-    values: list[torch.Tensor] = []
-    places: list[torch.Tensor] = []
-    with torch.inference_mode(), torch.autocast(device.type, enabled=False), _full_precision():
-        for start in range(0, len(table), tile):
-            similarity = query @ table[start : start + tile].T  # (q, t)
-            best = similarity.topk(min(width, similarity.shape[1]), dim=1)
-            values.append(best.values)
-            places.append(best.indices + start)
-        top = torch.cat(values, dim=1).topk(width, dim=1)  # (q, w)
-        column = torch.cat(places, dim=1).gather(1, top.indices)
-    return top.values.cpu().numpy(), column.cpu().numpy()
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Multiply float32 as float32: with TF32, which a program may have turned on, the nearest would be missed."""
-    import torch
-
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    table = torch.from_numpy(rows).to(device)  # (m, d)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")  # with TF32, which a program may have on, the nearest are missed
     try:
-        yield
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            queries = torch.from_numpy(anchors).split(max(1, _GPU_FLOATS // len(rows)))
+            best = [(part.to(device) @ table.T).topk(width, dim=1) for part in queries]
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(precision)
+    return tuple(torch.cat(columns).cpu().numpy() for columns in zip(*best, strict=True))  # type: ignore[return-value]
+
+
+#: (anchors (q, d), rows (m, d), width w) → similarities (q, w), falling, and rows (q, w).
+BACKENDS: dict[str, Callable[[Floats, Floats, int], tuple[Floats, Integers]]] = {
+    "faiss": _by_faiss,
+    "torch": _by_torch,
+}
