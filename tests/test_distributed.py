@@ -47,14 +47,14 @@ def worker(rank: int, out: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+def two_processes(tmp_path_factory):
     out = tmp_path_factory.mktemp("ddp")
     mp.spawn(worker, args=(str(out),), nprocs=2)
     return [torch.load(Path(out) / f"rank{rank}.pt") for rank in (0, 1)]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_two_processes_equal_one(preset: str, two_processes: list[dict]) -> None:
+def test_two_processes_equal_one(preset, two_processes):
     x1, x2, start, groups = inputs()
     weight = start.clone().requires_grad_()
     value = losses.build(preset)(x1 @ weight, x2 @ weight, groups=groups).loss
@@ -64,6 +64,6 @@ def test_two_processes_equal_one(preset: str, two_processes: list[dict]) -> None
         torch.testing.assert_close(seen.T, grad, atol=1e-10, rtol=1e-10)
 
 
-def test_one_process_gathers_nothing() -> None:
+def test_one_process_gathers_nothing():
     x = torch.randn(3, 2)
     assert gather_batch(x) is x

@@ -20,7 +20,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_file_is_whole_or_absent(tmp_path):
     path = tmp_path / "new" / "a.json"
     files.write_json(path, {"ä": [1, None]})
     assert json.loads(path.read_text(encoding="utf-8")) == {"ä": [1, None]}
@@ -31,14 +31,14 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
     assert names(path.parent) == ["a.json"]
 
 
-def test_no_number_that_json_cannot_say_is_written(tmp_path: Path) -> None:
+def test_no_number_that_json_cannot_say_is_written(tmp_path):
     with pytest.raises(HncseError, match="NaN"):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
-def test_files_have_the_mode_of_the_umask(mask: int, tmp_path: Path) -> None:
+def test_files_have_the_mode_of_the_umask(mask, tmp_path):
     before = os.umask(mask)
     try:
         files.write_text(tmp_path / "a.txt", "a")
@@ -47,7 +47,7 @@ def test_files_have_the_mode_of_the_umask(mask: int, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~mask
 
 
-def test_a_link_stays_a_link_and_a_folder_stays_a_folder(tmp_path: Path) -> None:
+def test_a_link_stays_a_link_and_a_folder_stays_a_folder(tmp_path):
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to("real.txt")
     files.write_text(tmp_path / "link.txt", "new")
@@ -58,7 +58,7 @@ def test_a_link_stays_a_link_and_a_folder_stays_a_folder(tmp_path: Path) -> None
     assert (tmp_path / "folder").is_dir()
 
 
-def test_a_disk_that_refuses_is_a_sentence(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_is_a_sentence(tmp_path):
     files.write_text(tmp_path / "a.txt", "old")
     code = (
         "import sys; from hncse import files\n"
@@ -75,7 +75,7 @@ def test_a_disk_that_refuses_is_a_sentence(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
-def test_only_leftovers_of_an_interrupted_write_are_swept(tmp_path: Path) -> None:
+def test_only_leftovers_of_an_interrupted_write_are_swept(tmp_path):
     code = (
         "import os, sys; from hncse import files\n"
         "with files.whole_file(sys.argv[1]) as file:\n    file.write('half'); file.flush(); os._exit(9)"
@@ -91,7 +91,7 @@ def test_only_leftovers_of_an_interrupted_write_are_swept(tmp_path: Path) -> Non
     assert names(tmp_path) == sorted([*mine, "encoder"])
 
 
-def test_home_folders_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_home_folders_are_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.expand("~/runs") == tmp_path / "runs" and files.expand(Path("~")) == tmp_path
     assert files.expand("a/~b") == Path("a/~b")
@@ -100,7 +100,7 @@ def test_home_folders_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
             files.expand(wrong)
 
 
-def test_the_source_hash_changes_with_code_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_hash_changes_with_code_only(tmp_path, monkeypatch):
     module = tmp_path / "hncse" / "toy.py"
     (tmp_path / "hncse" / "parts").mkdir(parents=True)
     monkeypatch.setattr(files, "__file__", str(tmp_path / "hncse" / "files.py"))
@@ -117,6 +117,6 @@ def test_the_source_hash_changes_with_code_only(tmp_path: Path, monkeypatch: pyt
         files.source_hash("nothing")
 
 
-def test_the_source_hash_imports_nothing() -> None:
+def test_the_source_hash_imports_nothing():
     code = "import sys; from hncse import files; files.source_hash('losses', 'data'); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

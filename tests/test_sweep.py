@@ -12,7 +12,6 @@ import threading
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
@@ -27,7 +26,7 @@ from tests import tiny
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
+def arguments(tmp_path):
     """Words for a sweep of one preset and three seeds, two steps each."""
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(tiny.sentences(40)), encoding="utf-8")
@@ -47,7 +46,7 @@ def weights(run: Run) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch):
     """Scores by hand: 10 × seed on every task."""
 
     def judge(run: Run, *_: object, **__: object) -> Run:
@@ -64,14 +63,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 # Words
 
 
-def test_seeds_are_numbers_and_ranges() -> None:
+def test_seeds_are_numbers_and_ranges():
     assert sweep.parse_seeds(["0-3", "7", "2", "9,11"]) == [0, 1, 2, 3, 7, 9, 11]
     for word in ("3-1", "a", "-1", "1-", "²", ","):
         with pytest.raises(HncseError, match="seed"):
             sweep.parse_seeds([word])
 
 
-def test_options_are_crossed_where_they_change_something_seed_by_seed() -> None:
+def test_options_are_crossed_where_they_change_something_seed_by_seed():
     grid = sweep.parse_grid(["k=3,10", "temperature=0.05,0.1"])
     assert grid == {"k": [3, 10], "temperature": [0.05, 0.1]}
     made = sweep.configurations(["simcse", "hnm-no-replacement"], [4, 3], ["docstrings"], grid | {"limit": [100]})
@@ -108,9 +107,7 @@ def test_options_are_crossed_where_they_change_something_seed_by_seed() -> None:
     ],
 )
 @pytest.mark.parametrize("flag", ["--grid", "--set"])
-def test_a_word_that_would_be_ignored_or_misread_is_refused(
-    flag: str, word: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_word_that_would_be_ignored_or_misread_is_refused(flag, word, message, capsys):
     assert sweep.main(["--no-test", "--corpus", "docstrings", flag, word]) == 2
     assert message.lower() in capsys.readouterr().err.lower()
 
@@ -131,12 +128,12 @@ def test_a_word_that_would_be_ignored_or_misread_is_refused(
         (["--workers", "100000"], "memory"),
     ],
 )
-def test_contradictions_are_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_contradictions_are_refused(words, message, capsys):
     assert sweep.main(["--losses", "simcse", "--corpus", "docstrings", "--no-test", *words]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_values_are_read_exactly() -> None:
+def test_values_are_read_exactly():
     assert sweep.parse_grid(["head=true,False,None", "replacement=false", "limit=None,10"]) == {
         "head": [True, False, None],
         "replacement": [False],
@@ -146,7 +143,7 @@ def test_values_are_read_exactly() -> None:
     assert crossed == {"encoder": ["kit", "minilm"], "limit": [6400]}
 
 
-def test_without_benchmark_files_nothing_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_benchmark_files_nothing_is_trained(capsys):
     assert sweep.main(["--corpus", "docstrings"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and "senteval.tar" in err
@@ -156,9 +153,7 @@ def test_without_benchmark_files_nothing_is_trained(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_sweep_trains_judges_and_prints_a_table(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_trains_judges_and_prints_a_table(arguments, tmp_path, monkeypatch, capsys):
     arguments += ["--csv", str(tmp_path / "tau_0.1.csv")]
     assert sweep.main(arguments) == 0
     out = capsys.readouterr().out
@@ -170,9 +165,7 @@ def test_a_sweep_trains_judges_and_prints_a_table(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_that_fails_is_reported_and_the_others_are_made(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_fails_is_reported_and_the_others_are_made(arguments, monkeypatch, capsys):
     train = training.train
 
     def short_of_memory(config: training.TrainingConfig) -> Run:
@@ -188,9 +181,7 @@ def test_a_run_that_fails_is_reported_and_the_others_are_made(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_that_another_process_owns_is_left_to_it(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_another_process_owns_is_left_to_it(arguments, capsys):
     first, second, _ = jobs(arguments)
     hold = "import sys; from hncse.runs import Run\nwith Run(sys.argv[1]).lock(): print('mine', flush=True), input()"
     command = [sys.executable, "-c", hold, str(first.run.path)]
@@ -207,7 +198,7 @@ def test_a_run_that_another_process_owns_is_left_to_it(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_run_goes_where_training_puts_it(arguments: list[str]) -> None:
+def test_a_run_goes_where_training_puts_it(arguments):
     job, *_ = jobs(arguments)
     judging = sweep.Judging()
     assert sweep.state(job.run, judging) == "to do" and not job.run.path.exists()
@@ -217,7 +208,7 @@ def test_a_run_goes_where_training_puts_it(arguments: list[str]) -> None:
     assert sweep.state(job.run, judging) == "interrupted"
 
 
-def test_transfer_is_measured_with_the_solver_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_transfer_is_measured_with_the_solver_asked_for(monkeypatch, tmp_path):
     asked: list[object] = []
     job = sweep.Job(training.TrainingConfig(), Run(tmp_path / "run"))
     monkeypatch.setattr(training, "train", lambda config: job.run)
@@ -244,9 +235,7 @@ class Breaking(ThreadPoolExecutor):
         return future
 
 
-def test_jobs_of_a_process_that_was_ended_are_tried_in_a_new_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_jobs_of_a_process_that_was_ended_are_tried_in_a_new_one(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "_make_there", lambda job, judging: sweep.Outcome(job, "done"))
     job = sweep.Job(training.TrainingConfig(), Run(tmp_path / "run"))
     one = sweep.Job(training.TrainingConfig(seed=1), Run(tmp_path / "one"))
@@ -270,9 +259,7 @@ def lines_of(stderr: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_processes_and_threads_share_a_folder_and_train_nothing_twice(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_processes_and_threads_share_a_folder_and_train_nothing_twice(arguments, tmp_path, capsys):
     codes: list[int] = []
     other = threading.Thread(target=lambda: codes.append(sweep.main([*arguments, "--no-test"])))
     other.start()
@@ -288,9 +275,7 @@ def test_processes_and_threads_share_a_folder_and_train_nothing_twice(
 
 
 @pytest.mark.slow
-def test_a_cluster_trains_nothing_twice_and_resumes_what_a_killed_worker_left(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_cluster_trains_nothing_twice_and_resumes_what_a_killed_worker_left(arguments, tmp_path, capsys):
     from distributed import LocalCluster
 
     arguments = [word.replace("snapshots=0", "snapshots=2").replace("=1000", "=10") for word in arguments]
@@ -328,13 +313,13 @@ def killed_in_the_middle(runs: list[Run], thread: threading.Thread) -> Run:
     raise AssertionError("the sweep ended before anything could be killed")
 
 
-def test_a_worker_that_would_make_another_run_makes_none(arguments: list[str], tmp_path: Path) -> None:
+def test_a_worker_that_would_make_another_run_makes_none(arguments, tmp_path):
     job, *_ = jobs(arguments)
     other = sweep.Job(job.config, Run(tmp_path / "elsewhere" / job.run.name))
     (outcome,) = sweep.sweep([other], sweep.Judging(test=False), lambda: ThreadPoolExecutor(1))
     assert outcome.state == "failed" and str(other.run.path) in outcome.why and not other.run.path.exists()
 
 
-def test_a_scheduler_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+def test_a_scheduler_that_is_not_there_is_named(capsys, arguments):
     assert sweep.main([*arguments, "--no-test", "--cluster", "tcp:/nowhere"]) == 2
     assert "no Dask scheduler answers at 'tcp:/nowhere'" in capsys.readouterr().err

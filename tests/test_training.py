@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,10 +33,14 @@ from tests import tiny
 
 TEXTS = tiny.sentences(96)
 SCORES = trainer.Watch._scores
+SETTINGS = {
+    "loss": "simcse", "name": "one", "batch_size": 16, "learning_rate": 1e-3, "log_every": 1, "eval_every": 3,
+    "snapshots": 3, "max_length": 16, "seed": 7,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
+def quick():
     """A probe of few sentences, which training looks at before, between and after its six steps."""
     groups = probe.load()[:4]
     with pytest.MonkeyPatch.context() as patch:
@@ -46,32 +50,26 @@ def quick() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory):
     return tiny.folder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture
-def make(tmp_path: Path, model: Path) -> Callable[..., TrainingConfig]:
+def make(tmp_path, model):
     """Makes configurations of six steps."""
-    base = {
-        "encoder": str(model), "loss": "simcse", "output": str(tmp_path / "runs"), "name": "one", "batch_size": 16,
-        "learning_rate": 1e-3, "log_every": 1, "eval_every": 3, "snapshots": 3, "max_length": 16, "seed": 7,
-    }  # fmt: skip
+    base = SETTINGS | {"encoder": str(model), "output": str(tmp_path / "runs")}
     return lambda **changes: TrainingConfig.from_dict(base | changes)
 
 
 @pytest.fixture(scope="module")
-def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+def finished(model, tmp_path_factory):
     """A finished run that tests read or copy."""
-    c = TrainingConfig(
-        encoder=str(model), loss="simcse", output=str(tmp_path_factory.mktemp("finished")), name="one", batch_size=16,
-        learning_rate=1e-3, log_every=1, eval_every=2, snapshots=3, max_length=16, seed=7,
-    )  # fmt: skip
-    return train(c, TEXTS)
+    output = str(tmp_path_factory.mktemp("finished"))
+    return train(TrainingConfig(**SETTINGS | {"encoder": str(model), "output": output, "eval_every": 2}), TEXTS)
 
 
 @pytest.fixture
-def again(finished: runs.Run, tmp_path: Path, make: Callable[..., TrainingConfig]) -> tuple[runs.Run, TrainingConfig]:
+def again(finished, tmp_path, make):
     """A copy of it, and what it was made with."""
     shutil.copytree(finished.path, tmp_path / "runs" / "one")
     return runs.Run(tmp_path / "runs" / "one"), make(eval_every=2)
@@ -82,7 +80,7 @@ def weights(run: runs.Run) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("loss", presets.PRESETS)
-def test_every_preset_trains_and_writes_a_whole_run(loss: str, make: Callable[..., TrainingConfig]) -> None:
+def test_every_preset_trains_and_writes_a_whole_run(loss, make):
     run = train(make(loss=loss), TEXTS)
     assert run.finished and run.result["steps"] == 6 and run.result["kept_step"] == 6
     lines = [line for line in run.history if "loss" in line]
@@ -99,15 +97,13 @@ def test_every_preset_trains_and_writes_a_whole_run(loss: str, make: Callable[..
     assert np.abs(trained.encode(TEXTS[:4]) - tiny.encoder().encode(TEXTS[:4])).max() > 1e-3  # it learned something
 
 
-def test_the_probe_is_scored_while_training(finished: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_is_scored_while_training(finished, monkeypatch):
     watch = trainer.Watch(TrainingConfig(), tiny.encoder(), finished, False)
     monkeypatch.setattr(measure, "evaluate", lambda encoder, bootstrap: {"spearman": 12.34567})
     assert SCORES(watch) == {"probe": 12.3457}
 
 
-def test_a_run_is_known_by_its_content(
-    again: tuple[runs.Run, TrainingConfig], make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_known_by_its_content(again, make, monkeypatch):
     run, c = again
     repeated = weights(train(dataclasses.replace(c, name="again"), TEXTS))
     assert all(torch.equal(tensor, repeated[name]) for name, tensor in weights(run).items())
@@ -130,12 +126,7 @@ def edit(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
 
 
 @pytest.mark.parametrize("module", ["losses", "training"])
-def test_edited_code_gives_another_run_and_says_so(
-    module: str,
-    again: tuple[runs.Run, TrainingConfig],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_edited_code_gives_another_run_and_says_so(module, again, monkeypatch, caplog):
     first, c = again
     edit(monkeypatch, module)
     with pytest.raises(HncseError, match=f"another run: .*hncse.{module}"):
@@ -148,7 +139,7 @@ def test_edited_code_gives_another_run_and_says_so(
     assert train(dataclasses.replace(c, name=None), TEXTS).path == other.path and not caplog.text
 
 
-def test_edited_losses_are_new_code(model: Path, tmp_path: Path) -> None:
+def test_edited_losses_are_new_code(model, tmp_path):
     """The whole way, in a copy of the package: edit losses.py, train, and see the new loss."""
     package = Path(training.__file__).parents[1]
     shutil.copytree(package, tmp_path / "hncse", ignore=shutil.ignore_patterns("__pycache__"))
@@ -193,7 +184,7 @@ def recorded() -> list[tuple[TrainingConfig, dict[str, str]]]:
     return list(zip(configs, rows, strict=True))
 
 
-def test_keys_of_the_recorded_runs_are_todays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_of_the_recorded_runs_are_todays(monkeypatch):
     monkeypatch.setattr(training, "selects_on_dev", lambda config: True)
     encoder = types.SimpleNamespace(pooling="mean", fingerprint=lambda: KIT, unusual_dropout=dict)
     corpus = corpora.Corpus([""] * 6400, "wikipedia", WIKIPEDIA_6400)
@@ -205,14 +196,14 @@ def test_keys_of_the_recorded_runs_are_todays(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.real
-def test_the_key_of_a_recorded_run_is_made_from_its_files(kit: SentenceEncoder) -> None:
+def test_the_key_of_a_recorded_run_is_made_from_its_files(kit):
     c, row = recorded()[0]
     corpus = corpora.load("wikipedia", limit=6400)
     assert (corpus.fingerprint, kit.fingerprint()) == (WIKIPEDIA_6400, KIT)
     assert training.facts(c, corpus, kit)["key"] == row["key"]
 
 
-def test_a_younger_setting_changes_no_key_at_its_default() -> None:
+def test_a_younger_setting_changes_no_key_at_its_default():
     assert "negatives" not in TrainingConfig().deciding()
     assert TrainingConfig(negatives="n").deciding()["negatives"] == "n"
 
@@ -246,9 +237,7 @@ def everything(run: runs.Run) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("loss", "log_every", "at"), [("simcse", 4, 5), ("hnm-as-released", 5, 6)])
-def test_an_interrupted_run_resumes_to_the_same_bytes(
-    loss: str, log_every: int, at: int, make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_resumes_to_the_same_bytes(loss, log_every, at, make, monkeypatch):
     settings = {"loss": loss, "log_every": log_every, "eval_every": 2}
     whole = train(make(name="whole", **settings), TEXTS)
     run = cut(monkeypatch, at, make(name="cut", **settings))
@@ -274,26 +263,21 @@ def change_progress(run: runs.Run, **values: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def interrupted(model: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+def interrupted(model, tmp_path_factory):
     """The finished run, cut off after its fifth step."""
-    c = TrainingConfig(
-        encoder=str(model), loss="simcse", output=str(tmp_path_factory.mktemp("cut")), name="one", batch_size=16,
-        learning_rate=1e-3, log_every=1, eval_every=2, snapshots=3, max_length=16, seed=7,
-    )  # fmt: skip
+    output = str(tmp_path_factory.mktemp("cut"))
     with pytest.MonkeyPatch.context() as patch:
-        return cut(patch, 5, c)
+        return cut(patch, 5, TrainingConfig(**SETTINGS | {"encoder": str(model), "output": output, "eval_every": 2}))
 
 
 @pytest.fixture
-def broken_off(
-    interrupted: runs.Run, tmp_path: Path, make: Callable[..., TrainingConfig]
-) -> tuple[runs.Run, TrainingConfig]:
+def broken_off(interrupted, tmp_path, make):
     """A copy of it, and what it was made with."""
     shutil.copytree(interrupted.path, tmp_path / "runs" / "one")
     return runs.Run(tmp_path / "runs" / "one"), make(eval_every=2)
 
 
-def test_seconds_before_an_interruption_count(broken_off: tuple[runs.Run, TrainingConfig]) -> None:
+def test_seconds_before_an_interruption_count(broken_off):
     run, c = broken_off
     change_progress(run, seconds=1000.0, seconds_evaluating=800.0)
     result = train(c, TEXTS).result
@@ -306,13 +290,7 @@ def test_seconds_before_an_interruption_count(broken_off: tuple[runs.Run, Traini
     [("trainer_state.json", "gone"), ("trainer_state.json", "empty"), ("model.safetensors", "half"),
      ("optimizer.pt", "half"), ("rng_state.pth", "gone")],
 )  # fmt: skip
-def test_a_damaged_checkpoint_is_passed_over(
-    file: str,
-    damage: str,
-    broken_off: tuple[runs.Run, TrainingConfig],
-    finished: runs.Run,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_damaged_checkpoint_is_passed_over(file, damage, broken_off, finished, caplog):
     run, c = broken_off
     path = run.checkpoints / "checkpoint-4" / file
     content = path.read_bytes()
@@ -322,7 +300,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert everything(resumed) == everything(finished)
 
 
-def test_a_checkpoint_of_other_processes_is_refused(broken_off: tuple[runs.Run, TrainingConfig]) -> None:
+def test_a_checkpoint_of_other_processes_is_refused(broken_off):
     run, c = broken_off
     change_progress(run, processes=2)
     before = everything(run)
@@ -331,9 +309,7 @@ def test_a_checkpoint_of_other_processes_is_refused(broken_off: tuple[runs.Run, 
     assert everything(run) == before
 
 
-def test_a_finished_run_loses_its_checkpoints_and_a_cut_result_is_made_again(
-    again: tuple[runs.Run, TrainingConfig],
-) -> None:
+def test_a_finished_run_loses_its_checkpoints_and_a_cut_result_is_made_again(again):
     run, c = again
     whole = everything(run)
     (run.checkpoints / "checkpoint-6").mkdir(parents=True)
@@ -349,15 +325,13 @@ def test_a_finished_run_loses_its_checkpoints_and_a_cut_result_is_made_again(
     assert modes == {"0o664"}, "files have the mode of the umask"
 
 
-def test_history_is_json_without_nan(tmp_path: Path) -> None:
+def test_history_is_json_without_nan(tmp_path):
     run = runs.Run(tmp_path)
     run.log({"step": 1, "loss": 2.0, "margin": float("nan"), "other": float("inf")})
     assert (tmp_path / "history.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
 
 
-def test_dev_selection_keeps_the_best_step(
-    make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dev_selection_keeps_the_best_step(make, monkeypatch):
     scores = iter([40.0, 30.0, 20.0])  # step 0 is the untrained encoder: shown, never kept
     monkeypatch.setattr(training, "selects_on_dev", lambda c: True)
     monkeypatch.setattr(trainer.Watch, "_scores", lambda self: {"stsb_dev": next(scores), "probe": 0.0})
@@ -370,7 +344,7 @@ def test_dev_selection_keeps_the_best_step(
     assert not torch.allclose(kept, at[6])
 
 
-def test_copies_share_a_group_mined_negatives_included() -> None:
+def test_copies_share_a_group_mined_negatives_included():
     encoder = tiny.encoder()
     data = trainer.Sentences(encoder, ["a cat", "a dog", "A  cat", "the tree"], 16)
     assert data.group.tolist() == [0, 1, 0, 3]
@@ -383,7 +357,7 @@ def test_copies_share_a_group_mined_negatives_included() -> None:
     assert len(batch["negative_input_ids"]) == 3
 
 
-def test_mined_negatives_of_a_file_train(tmp_path: Path, make: Callable[..., TrainingConfig]) -> None:
+def test_mined_negatives_of_a_file_train(tmp_path, make):
     path = tmp_path / "mined.jsonl"
     rows = [{"anchor": a, "negative": b, "score": 0.5} for a, b in zip(TEXTS[:48], TEXTS[48:], strict=True)]
     rows.insert(7, {"anchor": TEXTS[0], "negative": "  "})  # no negative: the row is left out
@@ -405,9 +379,7 @@ def test_mined_negatives_of_a_file_train(tmp_path: Path, make: Callable[..., Tra
         train(make(name="e", negatives="negative"))
 
 
-def test_the_same_weights_under_other_dropout_are_another_run(
-    model: Path, tmp_path: Path, make: Callable[..., TrainingConfig]
-) -> None:
+def test_the_same_weights_under_other_dropout_are_another_run(model, tmp_path, make):
     noisy = tmp_path / "noisy"
     shutil.copytree(model, noisy)
     settings = json.loads((noisy / "config.json").read_text())
@@ -421,7 +393,7 @@ def test_the_same_weights_under_other_dropout_are_another_run(
     assert len({key(model, None), key(noisy, None), key(model, 0.2), key(noisy, 0.3)}) == 4
 
 
-def test_accumulation_and_last_short_batch(make: Callable[..., TrainingConfig]) -> None:
+def test_accumulation_and_last_short_batch(make):
     run = train(make(accumulate=2, epochs=2.0), [*TEXTS, "a cat sat"])  # 97 = 6 batches and one row
     assert run.result["steps"] == 6
 
@@ -466,12 +438,12 @@ def test_accumulation_and_last_short_batch(make: Callable[..., TrainingConfig]) 
         ({"loss_options": {1: 2}}, "dictionary"),
     ],
 )
-def test_bad_parameters(changes: dict, message: str) -> None:
+def test_bad_parameters(changes, message):
     with pytest.raises(HncseError, match=message):
         TrainingConfig.from_dict(changes)
 
 
-def test_names_that_leave_their_folder_or_cannot_be() -> None:
+def test_names_that_leave_their_folder_or_cannot_be():
     for name in ("", ".", "..", "a/b", "../x", "/tmp/x", "~", "~/x", ".hidden", "a\\b", "a\0b", "a\nb", " x", "x ",
                  "latest", "x" * 300, "ü" * 150, "\udcff"):  # fmt: skip
         with pytest.raises(HncseError, match="name"):
@@ -479,7 +451,7 @@ def test_names_that_leave_their_folder_or_cannot_be() -> None:
     assert TrainingConfig(name="tau_0.1 größer").name == "tau_0.1 größer"
 
 
-def test_numbers_out_of_arrays_and_paths_are_taken(tmp_path: Path) -> None:
+def test_numbers_out_of_arrays_and_paths_are_taken(tmp_path):
     c = TrainingConfig(
         seed=np.int64(3), temperature=np.float32(0.5), head=np.bool_(True), output=tmp_path, encoder=tmp_path / "x"
     )
@@ -487,7 +459,7 @@ def test_numbers_out_of_arrays_and_paths_are_taken(tmp_path: Path) -> None:
     json.dumps(c.deciding())
 
 
-def test_what_depends_on_the_encoder_is_filled_in() -> None:
+def test_what_depends_on_the_encoder_is_filled_in():
     paper = TrainingConfig(encoder="bert-base-uncased")
     assert (paper.temperature, paper.learning_rate, paper.head) == (0.05, 3e-5, True)
     kit = TrainingConfig(encoder="kit", learning_rate=2e-4)
@@ -495,15 +467,13 @@ def test_what_depends_on_the_encoder_is_filled_in() -> None:
     assert kit.deciding()["head"] is training.RECIPES["kit"]["head"]  # what the run folder will say
 
 
-def test_a_corpus_smaller_than_a_batch(make: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+def test_a_corpus_smaller_than_a_batch(make, tmp_path):
     with pytest.raises(HncseError, match="the corpus has 10 sentences, batch_size is 16"):
         train(make(), TEXTS[:10])
     assert not (tmp_path / "runs").exists()  # nothing half-written
 
 
-def test_a_full_disk_is_one_sentence_and_the_run_goes_on_with_room(
-    make: Callable[..., TrainingConfig], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_with_room(make, tmp_path, capfd):
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     c = make(selection="last")
     for largest in (100, 1_000, 2_000, 40_000):  # stops at config, history, snapshot, checkpoint
@@ -519,9 +489,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_with_room(
     assert run.finished and [line["step"] for line in run.history if "loss" in line] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_run_folder_that_cannot_be_made(
-    make: Callable[..., TrainingConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_folder_that_cannot_be_made(make, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(HncseError, match="Not a directory"):
         train(make(output=str(tmp_path / "file")), TEXTS)
@@ -541,9 +509,7 @@ def test_a_run_folder_that_cannot_be_made(
         {".git/HEAD": "ref"},
     ],
 )
-def test_a_folder_that_is_no_run_is_left_as_it_is(
-    foreign: dict[str, str], make: Callable[..., TrainingConfig], tmp_path: Path
-) -> None:
+def test_a_folder_that_is_no_run_is_left_as_it_is(foreign, make, tmp_path):
     folder = tmp_path / "runs" / "one"
     for name, text in foreign.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -553,7 +519,7 @@ def test_a_folder_that_is_no_run_is_left_as_it_is(
     assert {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()} == foreign
 
 
-def test_home_is_expanded_everywhere(finished: runs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded_everywhere(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copytree(finished.path, tmp_path / "runs" / "one")
     c = TrainingConfig(encoder="~/tiny", output="~/runs")
@@ -566,9 +532,7 @@ def test_home_is_expanded_everywhere(finished: runs.Run, tmp_path: Path, monkeyp
 # --- sentences ----------------------------------------------------------------------------------------------------
 
 
-def test_sentences_given_by_hand_are_used_whole_unless_a_limit_was_given(
-    make: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sentences_given_by_hand_are_used_whole_unless_a_limit_was_given(make, monkeypatch):
     sizes: list[int] = []
     monkeypatch.setattr(trainer, "fit", lambda c, corpus, *_: sizes.append(len(corpus.sentences)))
     many = [f"{a} {b} {c}" for a in tiny.WORDS[:20] for b in tiny.WORDS[:20] for c in tiny.WORDS[:17]]  # 6,800
@@ -581,22 +545,18 @@ def test_sentences_given_by_hand_are_used_whole_unless_a_limit_was_given(
 @pytest.mark.parametrize(
     "texts", [["xyzzy plugh foo"] * 8 + ["bar baz qux"] * 8, [f"the cat sat on {i}" for i in range(16)]]
 )
-def test_sentences_that_are_all_the_same_to_the_encoder_are_refused(
-    texts: list[str], make: Callable[..., TrainingConfig], tmp_path: Path
-) -> None:
+def test_sentences_that_are_all_the_same_to_the_encoder_are_refused(texts, make, tmp_path):
     with pytest.raises(HncseError, match="have the same tokens"):
         train(make(max_length=5), texts)
     assert not (tmp_path / "runs").exists()
 
 
-def test_unknown_tokens_are_said(make: Callable[..., TrainingConfig], caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_tokens_are_said(make, caplog):
     train(make(name="foreign", snapshots=0), [f"{text} 机 器 学 习" for text in TEXTS])
     assert "of the tokens are unknown to" in caplog.text
 
 
-def test_equal_views_are_refused_unless_asked_for(
-    model: Path, tmp_path: Path, make: Callable[..., TrainingConfig]
-) -> None:
+def test_equal_views_are_refused_unless_asked_for(model, tmp_path, make):
     folder = tmp_path / "still"
     shutil.copytree(model, folder)
     settings = json.loads((folder / "config.json").read_text())
@@ -610,7 +570,7 @@ def test_equal_views_are_refused_unless_asked_for(
     assert train(dataclasses.replace(c, dropout=0.1, name="given"), TEXTS).history[-1]["positive_similarity"] < 1
 
 
-def test_a_precision_that_would_not_run_is_refused(make: Callable[..., TrainingConfig], tmp_path: Path) -> None:
+def test_a_precision_that_would_not_run_is_refused(make, tmp_path):
     with pytest.raises(HncseError, match="CPU"):
         train(make(precision="fp16"), TEXTS)
     assert not (tmp_path / "runs").exists()
@@ -643,7 +603,7 @@ def until(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"it ended without {words!r}")
 
 
-def test_ctrl_c_kill_and_two_at_once_leave_one_whole_run(model: Path, tmp_path: Path) -> None:
+def test_ctrl_c_kill_and_two_at_once_leave_one_whole_run(model, tmp_path):
     (tmp_path / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     shutil.copytree(model, tmp_path / "tiny")
     first = start(tmp_path)
@@ -672,9 +632,7 @@ def test_ctrl_c_kill_and_two_at_once_leave_one_whole_run(model: Path, tmp_path: 
     ]  # fmt: skip
 
 
-def test_who_waited_opens_the_finished_run(
-    again: tuple[runs.Run, TrainingConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_waited_opens_the_finished_run(again, monkeypatch):
     whole, c = again
     before = everything(whole)
     result = (whole.path / "result.json").read_bytes()
@@ -695,7 +653,7 @@ def test_who_waited_opens_the_finished_run(
 # --- the command line -------------------------------------------------------------------------------------------
 
 
-def test_command_line_trains(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_trains(model, tmp_path, capsys):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(TEXTS[:32]), encoding="utf-8")
     arguments = ["--encoder", str(model), "--corpus", str(corpus), "--batch-size", "16",
@@ -708,7 +666,7 @@ def test_command_line_trains(model: Path, tmp_path: Path, capsys: pytest.Capture
     assert runs.main([str(run.path)]) == 0
 
 
-def test_command_line_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_errors_are_one_line(capsys):
     assert training.main(["--loss", "simsce"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: unknown loss preset 'simsce'. Did you mean 'simcse'?") and err.count("\n") == 1
@@ -719,7 +677,7 @@ def test_command_line_errors_are_one_line(capsys: pytest.CaptureFixture[str]) ->
 # --- run folders ------------------------------------------------------------------------------------------------
 
 
-def test_a_cut_history_line_is_left_out(tmp_path: Path) -> None:
+def test_a_cut_history_line_is_left_out(tmp_path):
     run = runs.Run(tmp_path)
     run.log({"step": 1, "loss": 2.0})
     with (tmp_path / "history.jsonl").open("a") as file:
@@ -727,7 +685,7 @@ def test_a_cut_history_line_is_left_out(tmp_path: Path) -> None:
     assert run.history == [{"step": 1, "loss": 2.0}]
 
 
-def test_writing_fails_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writing_fails_whole(tmp_path, monkeypatch):
     run = runs.Run(tmp_path)
     run.write("sts", {"avg": 1})
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
@@ -746,7 +704,7 @@ with Run(sys.argv[1]).lock():
 """
 
 
-def test_one_process_owns_a_run_and_a_killed_one_no_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_process_owns_a_run_and_a_killed_one_no_more(tmp_path, capsys):
     run = runs.Run(tmp_path / "one")
 
     def owner(seconds: float) -> subprocess.Popen[bytes]:
@@ -768,7 +726,7 @@ def test_one_process_owns_a_run_and_a_killed_one_no_more(tmp_path: Path, capsys:
         assert other.wait(timeout=60) == 0
 
 
-def test_finding_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_finding_runs(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "none"))
     with pytest.raises(HncseError, match="no runs yet"):
         runs.find("latest")
