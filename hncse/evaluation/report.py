@@ -158,7 +158,8 @@ def before_and_after(run: Run) -> dict[str, SentenceEncoder]:
 def _untrained(run: Run) -> SentenceEncoder:
     """The encoder the run began with, not merely one of the same name."""
     name = run.config["parameters"]["encoder"]
-    encoder = SentenceEncoder.from_pretrained(name, run.config["pooling"])
+    cut = {key: run.config["parameters"].get(key) for key in ("layers", "bidirectional")}
+    encoder = SentenceEncoder.from_pretrained(name, run.config["pooling"], **cut)
     if encoder.fingerprint() != run.config["encoder_fingerprint"]:
         raise HncseError(
             f"run {run.name!r} began with another {name!r} than the one here now: its weights or its tokenizer have "

@@ -112,7 +112,13 @@ def load_encoder(config: TrainingConfig) -> SentenceEncoder:
     """Load the encoder that a configuration begins with."""
     from hncse.encoder import SentenceEncoder
 
-    return SentenceEncoder.from_pretrained(config.encoder, config.pooling, dropout=config.dropout)
+    return SentenceEncoder.from_pretrained(
+        config.encoder,
+        config.pooling,
+        layers=config.layers,
+        bidirectional=config.bidirectional,
+        dropout=config.dropout,
+    )
 
 
 def facts(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder) -> dict[str, Any]:

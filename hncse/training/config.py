@@ -22,6 +22,7 @@ PAPER: dict[str, Any] = {"temperature": 0.05, "learning_rate": 3e-5, "head": Tru
 RECIPES: dict[str, dict[str, Any]] = {
     "kit": {"temperature": 0.1, "learning_rate": 1e-3, "head": False},
     "minilm": {"learning_rate": 1e-5, "head": False},
+    "smollm2": {"layers": 2, "pooling": "mean_no_first", "dropout": 0.1, "learning_rate": 1e-4, "head": False},
 }
 #: Fields that decide nothing about the weights.
 PLACES = ("name", "output", "log_every")
@@ -80,6 +81,7 @@ _HEAD: Rule = (
     "it must be True, False or None (command line: --head or --no-head; papermill: -p head True or -p head False, "
     "with a capital)",
 )
+_TRUTH: Rule = lambda value: isinstance(value, bool), "it must be True, False or None"
 _OPTIONS: Rule = (
     lambda value: isinstance(value, dict) and all(isinstance(name, str) for name in value),
     "give a dictionary such as {'k': 5}",
@@ -104,8 +106,8 @@ class TrainingConfig:
     """Everything that decides a run. Checked when made: a bad value is an `HncseError` that says what would be right.
 
     ``temperature``, ``learning_rate`` and ``head`` depend on the encoder: None takes `RECIPES`'s value, the paper's for
-    an encoder not named there. So the paper's run is
-    ``TrainingConfig(encoder="bert-base-uncased", corpus="wiki1m", limit=None)``.
+    an encoder not named there; ``smollm2``'s recipe names ``layers``, ``pooling`` and ``dropout`` as well. So the
+    paper's run is ``TrainingConfig(encoder="bert-base-uncased", corpus="wiki1m", limit=None)``.
     """
 
     loss: str = _option("hnm-no-replacement", "loss preset: " + ", ".join(presets.PRESETS))
@@ -113,11 +115,15 @@ class TrainingConfig:
     temperature: float | None = _option(
         None, "τ of the softmax; None: what suits the encoder (the paper: 0.05)", _POSITIVE
     )
-    encoder: str = _option("kit", "'kit', 'minilm', a folder, or a Hugging Face name")
+    encoder: str = _option("kit", "'kit', 'minilm', 'smollm2', a folder, or a Hugging Face name")
     pooling: str | None = _option(
         None,
-        "cls, mean, first_last, last_two or last; None keeps the encoder's own",
-        ("cls", "mean", "first_last", "last_two", "last"),
+        "cls, mean, first_last, last_two, last or mean_no_first; None keeps the encoder's own",
+        ("cls", "mean", "first_last", "last_two", "last", "mean_no_first"),
+    )
+    layers: int | None = _option(None, "lower layers of the encoder; None: what suits the encoder, else all", _whole(1))
+    bidirectional: bool | None = _option(
+        None, "let a causal encoder's tokens read those after them too; None: as it is", _TRUTH
     )
     head: bool | None = _option(None, "SimCSE's Linear+tanh head while training; None: what suits the encoder", _HEAD)
     dropout: float | None = _option(
