@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
+from hncse import miner
 from hncse.miner import CASE_A, CASE_B, CASE_C, cases, excluded_pairs, hardest_k, mine_in_batch
 
 
@@ -76,3 +79,10 @@ def test_hardest_k_is_sorted_cut_to_what_exists_and_never_the_positive() -> None
     assert all(i not in row for i, row in enumerate(columns.tolist()))
     _, valid = hardest_k(table, excluded_pairs(5, torch.tensor([0, 0, 0, 1, 2])), 4)
     assert valid.sum(1).tolist() == [2, 2, 2, 4, 4]
+
+
+def test_the_in_batch_miner_imports_nothing_but_torch() -> None:
+    top = ast.parse(Path(miner.__file__).read_text(encoding="utf-8")).body
+    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in top if isinstance(node, ast.ImportFrom)}
+    assert names == {"__future__", "dataclasses", "torch"}
