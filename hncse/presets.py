@@ -11,12 +11,22 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
 from hncse.errors import HncseError, unknown
 
-__all__ = ["DESCRIPTIONS", "OPTION_NAMES", "PRESETS", "LossOptions", "describe", "resolve", "with_options"]
+__all__ = [
+    "DESCRIPTIONS",
+    "OPTION_NAMES",
+    "OWN_PRESETS",
+    "PRESETS",
+    "LossOptions",
+    "describe",
+    "resolve",
+    "with_options",
+]
 
 
 def _option(default: Any, text: str) -> Any:
@@ -62,6 +72,30 @@ class LossOptions:
     in_batch_negatives: bool = _option(
         True, "whether other rows of the batch are negatives; False leaves an anchor its own mined ones alone"
     )
+    unit_mixes: bool = _option(False, "mix unit vectors, not embeddings as they are")
+    hardness: float = _option(0.0, "α: a negative's logit grows by α times its own cosine, without gradient")
+    hardness_of: Literal["in-batch", "mined", "all"] = _option(
+        "in-batch", "whose logits hardness raises: 'in-batch' (all but an anchor's own mined), 'mined' (those) or 'all'"
+    )
+    denominator: Literal["softmax", "decoupled", "debiased", "hcl"] = _option(
+        "softmax", "'softmax'; 'decoupled' leaves the positive out; 'debiased' and 'hcl' estimate the negatives' sum"
+    )
+    beta: float = _option(1.0, "denominator='hcl': how much harder negatives count more")
+    prior: float = _option(0.0, "denominator='debiased' or 'hcl': τ⁺, the share of negatives taken to be false")
+    focal: float | None = _option(None, "m of Focal-InfoNCE: logits p²/τ and s(s+m)/τ; None: plain")
+    angular_margin: float = _option(0.0, "degrees added to the angle of anchor and positive (ArcCSE)")
+    orthogonality: float = _option(
+        0.0, "weight of the spread-out term: mean² + max(0, second moment - 1/d) of negatives"
+    )
+    mixed_negative: float | None = _option(
+        None, "λ: one more negative λ z2_i + (1-λ) z2_{i+1} an anchor (MixCSE); None: none"
+    )
+    anchor_mixes: int = _option(
+        0, "how many mixes of anchor and hard negative an anchor receives (MoCHi's second kind)"
+    )
+    extrapolations: int = _option(
+        0, "how many points beyond a hard negative, seen from the anchor, it receives (SynCo)"
+    )
     seed: int = _option(0, "seed of the random draws (HNM's pairs, PM's random weights)")
 
     def __post_init__(self) -> None:
@@ -73,67 +107,68 @@ class LossOptions:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
 
 
-def _check(o: LossOptions) -> None:
-    kinds = get_type_hints(LossOptions)
-    for name in ("positive_mixing", "objective", "columns", "views"):
-        _check_choice(name, getattr(o, name), kinds[name])
-    for name in ("k", "s", "candidates"):
-        if not _whole(getattr(o, name)) or getattr(o, name) < 1:
-            raise HncseError(f"loss option {name} is {getattr(o, name)!r}; it must be a whole number of at least 1")
-    if not _whole(o.seed):
-        raise HncseError(f"loss option seed is {o.seed!r}; it must be a whole number")
-    for name in (
-        "detach_coefficients",
-        "hard_negative_mixing",
-        "replacement",
-        "detach_negatives",
-        "in_batch_negatives",
-    ):
-        if not isinstance(getattr(o, name), bool):
-            raise HncseError(f"loss option {name} is {getattr(o, name)!r}; it must be True or False")
-    _check_numbers(o)
-    if o.views == 3 and (o.positive_mixing or o.hard_negative_mixing):
-        raise HncseError(
-            "views=3 is the three-view loss; it has no mixing: leave positive_mixing and "
-            "hard_negative_mixing off, or use views=2"
-        )
-
-    if not o.in_batch_negatives and (o.positive_mixing or o.hard_negative_mixing or o.views == 3):
-        raise HncseError(
-            "in_batch_negatives=False leaves nothing to mix: positive_mixing, hard_negative_mixing and views=3 need "
-            "the negatives of the batch"
-        )
-
-
-def _check_choice(name: str, value: object, kind: Any) -> None:
-    valid = [v for part in (get_args(kind) or (kind,)) for v in (get_args(part) or (part,))]
-    valid = [None if v is type(None) else v for v in valid]
-    if isinstance(value, bool) or value not in valid:
-        shown = ", ".join(repr(v) for v in valid)
-        raise HncseError(f"loss option {name} is {value!r}; valid values are {shown}")
-
-
-def _check_numbers(o: LossOptions) -> None:
-    if not _number(o.temperature) or o.temperature <= 0:
-        raise HncseError(f"temperature is {o.temperature!r}; it must be above 0 (SimCSE uses 0.05)")
-    for name in ("ratio", "band"):
-        if not _number(getattr(o, name)) or getattr(o, name) < 0:
-            raise HncseError(f"loss option {name} is {getattr(o, name)!r}; it must be 0 or more")
-    if not _number(o.hard_negative_weight):
-        raise HncseError(
-            f"hard_negative_weight is {o.hard_negative_weight!r}; it must be a number: 0 treats an anchor's "
-            "mined negative as any other, log(w) counts it w times"
-        )
-    if o.alpha != "uniform" and not (_number(o.alpha) and 0 <= float(o.alpha) <= 1):
-        raise HncseError(f"loss option alpha is {o.alpha!r}; it must lie in [0, 1] or be 'uniform'")
-
-
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _from(least: float, most: float = math.inf) -> Callable[[Any], bool]:
+    return lambda value: _number(value) and least <= value <= most
+
+
+_COUNT = (lambda v: _whole(v) and v >= 1, "be a whole number of at least 1")
+_COUNT_OR_NONE = (lambda v: _whole(v) and v >= 0, "be a whole number of at least 0")
+_NOT_NEGATIVE = (_from(0), "be 0 or more")
+#: What a value must be, where its type does not say so.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "temperature": (lambda v: _number(v) and v > 0, "be above 0 (SimCSE uses 0.05)"),
+    **dict.fromkeys(("k", "s", "candidates"), _COUNT),
+    **dict.fromkeys(("anchor_mixes", "extrapolations"), _COUNT_OR_NONE),
+    **dict.fromkeys(("ratio", "band", "hardness", "beta", "orthogonality"), _NOT_NEGATIVE),
+    "seed": (_whole, "be a whole number"),
+    "alpha": (lambda v: v == "uniform" or _from(0, 1)(v), "lie in [0, 1] or be 'uniform'"),
+    "hard_negative_weight": (
+        _number,
+        "be a number: 0 treats an anchor's mined negative as any other, log(w) counts it w times",
+    ),
+    "focal": (lambda v: v is None or _number(v), "be a number (the released script's is 0.3) or None"),
+    "prior": (lambda v: _number(v) and 0 <= v < 1, "be at least 0 and below 1"),
+    "angular_margin": (lambda v: _number(v) and 0 <= v < 90, "be at least 0 and below 90 degrees"),
+    "mixed_negative": (lambda v: v is None or _from(0, 1)(v), "lie in [0, 1] or be None"),
+}
+
+
+def _check(o: LossOptions) -> None:
+    kinds = get_type_hints(LossOptions)
+    for name, kind in kinds.items():
+        value = getattr(o, name)
+        valid, text = _RULES.get(name) or _choices(kind)
+        if not valid(value):
+            raise HncseError(f"loss option {name} is {value!r}; it must {text}")
+    synthetic = ("positive_mixing", "hard_negative_mixing", "mixed_negative", "anchor_mixes", "extrapolations")
+    given = {name: getattr(o, name) for name in synthetic}
+    mixing = [n for n, v in given.items() if v is not None and (v or n == "mixed_negative")]
+    if o.views == 3 and mixing:
+        raise HncseError(
+            f"views=3 is the three-view loss; it has no mixing: leave {' and '.join(mixing)} off, or views=2"
+        )
+    if not o.in_batch_negatives and (mixing or o.views == 3):
+        raise HncseError(
+            "in_batch_negatives=False leaves nothing to mix: " + ", ".join(mixing or ["views=3"]) + " needs the "
+            "negatives of the batch"
+        )
+
+
+def _choices(kind: Any) -> tuple[Callable[[Any], bool], str]:
+    """The rule of a field whose type lists its values."""
+    if kind is bool:
+        return (lambda value: isinstance(value, bool)), "be True or False"
+    values = [v for part in (get_args(kind) or (kind,)) for v in (get_args(part) or (part,))]
+    values = [None if v is type(None) else v for v in values]
+    return (lambda v: not isinstance(v, bool) and v in values), f"be one of {', '.join(map(repr, values))}"
 
 
 #: Names of the options, in the order of `LossOptions`.
@@ -148,7 +183,21 @@ PRESETS: dict[str, LossOptions] = {
     "hnm-no-replacement": LossOptions(hard_negative_mixing=True, replacement=False),
     "three-view": LossOptions(views=3),
     "pm+hnm": LossOptions(positive_mixing="search", hard_negative_mixing=True, replacement=False),
+    "hardness": LossOptions(hardness=9.0),
+    "hcl": LossOptions(denominator="hcl"),
+    "debiased": LossOptions(denominator="debiased", prior=0.1),
+    "decoupled": LossOptions(denominator="decoupled"),
+    "focal": LossOptions(focal=0.3),
+    "mixcse": LossOptions(mixed_negative=0.2, detach_negatives=True),
+    "mochi": LossOptions(
+        hard_negative_mixing=True, alpha="uniform", anchor_mixes=40, unit_mixes=True, detach_negatives=True
+    ),
+    "synco-extrapolated": LossOptions(extrapolations=40, unit_mixes=True),
+    "arccon": LossOptions(angular_margin=10.0),
+    "gor": LossOptions(orthogonality=1.0),
 }
+#: HNCSE's own presets and SimCSE, the ones whose runs are recorded; the others are their relatives in the literature.
+OWN_PRESETS: tuple[str, ...] = tuple(PRESETS)[:8]
 
 DESCRIPTIONS: dict[str, str] = {
     "simcse": "unsupervised SimCSE: two dropout views, in-batch negatives",
@@ -160,6 +209,17 @@ DESCRIPTIONS: dict[str, str] = {
     "hnm-no-replacement": "hard-negative mixing, 40 distinct pairs",
     "three-view": "three dropout views, CE(z1,z2) + CE(z2,z3)",
     "pm+hnm": "positive and hard-negative mixing together (ours; no released file combines them)",
+    "hardness": "hardness weighting (LLaVE, arXiv:2503.04812, equation 5; α = 9): nearly SimCSE at τ/(1+ατ)",
+    "hcl": "HCL (Robinson et al., arXiv:2010.04592): negatives weighted by e^(βs/τ); the published prior 0.1 is left "
+    "out, for it ends the gradient of dropout positives",
+    "debiased": "debiased contrastive learning (Chuang et al., arXiv:2007.00224) with its published prior of 0.1",
+    "decoupled": "decoupled contrastive learning (Yeh et al., 2022): the positive is not in the denominator",
+    "focal": "Focal-InfoNCE (arXiv:2310.06918): logits p²/τ and s(s+m)/τ, m = 0.3",
+    "mixcse": "MixCSE (AAAI 2022): one more negative, 0.2 of the positive and 0.8 of the next row's",
+    "mochi": "MoCHi (arXiv:2010.01028), HNM's origin: 40 mixes of hard negatives, 40 of anchor and hard negative",
+    "synco-extrapolated": "SynCo (arXiv:2410.02401): 40 points beyond a hard negative, seen from the anchor",
+    "arccon": "ArcCSE's angular margin of 10° (Zhang et al., ACL 2022)",
+    "gor": "SimCSE and global orthogonal regularisation, the spread-out term of EmbeddingGemma",
 }
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hncse import SentenceEncoder, losses
 from hncse.errors import HncseError
+from hncse.losses.sentence_transformers import sentence_groups
 
 ANCHORS = ["a dog runs in the park", "two men play chess", "rain fell all night", "she reads a long letter"]
 POSITIVES = ["a dog is running outside", "people sit at a board game", "it was a wet night", "a woman reads her post"]
@@ -79,7 +80,7 @@ def test_copies_are_no_negatives_whatever_their_padding(model: SentenceTransform
     )
     # the negative that is another row's positive, padded to another width in its column, is known as a copy too
     negatives = [POSITIVES[1], *NEGATIVES[1:3], "a sentence that is a good deal longer than all of the others here"]
-    groups = [losses._sentence_groups(c) for c in columns(model, POSITIVES, negatives)]
+    groups = [sentence_groups(c) for c in columns(model, POSITIVES, negatives)]
     assert groups[0][1] == groups[1][0] and len(set(torch.cat(groups).tolist())) == 7
 
 

@@ -79,7 +79,7 @@ def weights(run: runs.Run) -> dict[str, torch.Tensor]:
     return load_file(run.encoder_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("loss", presets.PRESETS)
+@pytest.mark.parametrize("loss", [*presets.OWN_PRESETS, "mochi"])
 def test_every_preset_trains_and_writes_a_whole_run(loss, make):
     run = train(make(loss=loss), TEXTS)
     assert run.finished and run.result["steps"] == 6 and run.result["kept_step"] == 6

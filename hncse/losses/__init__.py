@@ -16,7 +16,6 @@ Taught in notebooks/01_contrastive_learning.ipynb (built by hand) and notebooks/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +23,11 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from hncse import presets
 from hncse.errors import HncseError
+from hncse.losses import relatives
+from hncse.losses.sentence_transformers import SentenceTransformersLoss
 from hncse.miner import Mined, excluded_pairs, mine_in_batch
 from hncse.mixing import (
     EPS,
@@ -51,15 +51,6 @@ __all__ = [
     "for_sentence_transformers",
     "gather_batch",
 ]
-
-
-CITATION = """@article{hncse,
-    title = {HNCSE: Advancing Sentence Embeddings via Hybrid Contrastive Learning with Hard Negatives},
-    eprint = {2411.12156},
-    archivePrefix = {arXiv},
-    url = {https://arxiv.org/abs/2411.12156},
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -91,6 +82,26 @@ def build(preset: str, **options: Any) -> ContrastiveLoss:
         HncseError: Unknown name (the nearest is given) or a value out of range.
     """
     return ContrastiveLoss(presets.resolve(preset, **options))
+
+
+def for_sentence_transformers(
+    model: nn.Module, preset: str = "hnm-no-replacement", *, mini_batch_size: int | None = None, **options: Any
+) -> SentenceTransformersLoss:
+    """Build a loss for sentence-transformers' trainer.
+
+    Args:
+        model: A ``SentenceTransformer``.
+        preset: One of `PRESETS`.
+        mini_batch_size: Sentences embedded at a time; each part's activations are computed again in the backward
+            pass, so that memory holds one part however large the batch (gradient caching). None: all at once.
+        **options: Changes to the preset, fields of `hncse.presets.LossOptions`.
+
+    Raises:
+        HncseError: Unknown name (the nearest is given) or a value out of range.
+    """
+    if mini_batch_size is not None and mini_batch_size < 1:
+        raise HncseError(f"mini_batch_size is {mini_batch_size!r}; it must be at least 1, or None")
+    return SentenceTransformersLoss(model, preset, build(preset, **options), mini_batch_size)
 
 
 class ContrastiveLoss(nn.Module):
@@ -171,7 +182,9 @@ class ContrastiveLoss(nn.Module):
     def _loss(self, z1: Tensor, z2: Tensor, excluded: Tensor, extra: Tensor | None = None) -> LossOutput:
         o = self.options
         pm, hnm = o.positive_mixing, o.hard_negative_mixing
-        g = gram(z1, z2, mixes=bool(pm or hnm), detach_negatives=o.detach_negatives)
+        if o.unit_mixes:
+            z1, z2 = (F.normalize(z, dim=1, eps=EPS) for z in (z1, z2))
+        g = gram(z1, z2, mixes=bool(pm or hnm or o.mixed_negative is not None), detach_negatives=o.detach_negatives)
         similarity = g.cosine  # (N, N)
         mined = mine_in_batch(similarity if pm else similarity.detach(), excluded, o.band)
         diagnostics = _diagnose(mined)
@@ -185,19 +198,32 @@ class ContrastiveLoss(nn.Module):
             logits = logits.masked_fill(~own, -torch.inf)
         elif int(excluded.sum()) > len(z1):  # copies of a sentence leave the denominator
             logits = logits.masked_fill(excluded & ~own, -torch.inf)
-        if hnm:
-            pairs = draw_pairs(
-                similarity, excluded, self.generator(), k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement
-            )
-            mixes = hard_negative_mixes(g, pairs)  # (N, s)
-            diagnostics["mix_hardness"] = _finite_mean(mixes.detach())
-            logits = torch.cat([logits, mixes], dim=1)  # (N, N+s)
+        mixes = self._synthetic(z1, z2, g, similarity, excluded)
+        if mixes:
+            diagnostics["mix_hardness"] = _finite_mean(torch.cat(mixes, dim=1).detach())
+            logits = torch.cat([logits, *mixes], dim=1)  # (N, N+s)
         if extra is not None:
             among = own.repeat_interleave(extra.shape[1] // len(z1), dim=1)  # (N, N·m) an anchor's own mined negatives
             diagnostics["mined_similarity"] = _finite_mean(extra.detach()[among]) - self._added
             logits = torch.cat([logits, extra], dim=1)  # (N, N+N·m) or (N, N+s+N·m)
+        if relatives.needed(o):
+            own_mined = None if extra is None else among
+            return LossOutput(relatives.objective(logits, own_mined, o, z1.shape[1]), diagnostics)
         label = torch.arange(len(z1), device=z1.device)
         return LossOutput(F.cross_entropy(logits / o.temperature, label), diagnostics)
+
+    def _synthetic(self, z1: Tensor, z2: Tensor, g: Gram, similarity: Tensor, excluded: Tensor) -> list[Tensor]:
+        """Cosines of anchors with negatives made for them, (N, ·) each; none where the options ask for none."""
+        o, parts, generator = self.options, [], self.generator()
+        if o.hard_negative_mixing:
+            pairs = draw_pairs(similarity, excluded, generator, k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement)
+            parts.append(hard_negative_mixes(g, pairs))  # (N, s)
+        if o.mixed_negative is not None:
+            parts.append(relatives.neighbour_mix(g, excluded, float(o.mixed_negative)))  # (N, 1)
+        if o.anchor_mixes or o.extrapolations:
+            still = gram(z1, z2.detach(), mixes=False).cosine  # (N, N): gradient through the anchor alone
+            parts.append(relatives.anchor_mixes(still, excluded, generator, o))  # (N, a+e)
+        return parts
 
     @property
     def _added(self) -> float:
@@ -283,96 +309,6 @@ def _refuse_bad_rows(named: dict[str, Tensor]) -> None:
                 f"{int(bad.sum())} of {len(z)} rows of {name} hold NaN or infinity, first row "
                 f"{int(bad.nonzero()[0])}: lower the learning rate, or train in bf16 or fp32"
             )
-
-
-def for_sentence_transformers(
-    model: nn.Module, preset: str = "hnm-no-replacement", *, mini_batch_size: int | None = None, **options: Any
-) -> SentenceTransformersLoss:
-    """Build a loss for sentence-transformers' trainer.
-
-    Args:
-        model: A ``SentenceTransformer``.
-        preset: One of `PRESETS`.
-        mini_batch_size: Sentences embedded at a time; each part's activations are computed again in the backward
-            pass, so that memory holds one part however large the batch (gradient caching). None: all at once.
-        **options: Changes to the preset, fields of `hncse.presets.LossOptions`.
-
-    Raises:
-        HncseError: Unknown name (the nearest is given) or a value out of range.
-    """
-    if mini_batch_size is not None and mini_batch_size < 1:
-        raise HncseError(f"mini_batch_size is {mini_batch_size!r}; it must be at least 1, or None")
-    return SentenceTransformersLoss(model, preset, build(preset, **options), mini_batch_size)
-
-
-class SentenceTransformersLoss(nn.Module):
-    """`ContrastiveLoss` on the columns of a data set as ``SentenceTransformerTrainer`` hands them over.
-
-    One column: each sentence is its own positive, told apart by dropout (unsupervised SimCSE). Two: anchor, positive.
-    More: anchor, positive, and the anchor's hard negatives. Copies of a sentence are no negatives of each other.
-    """
-
-    citation = CITATION
-
-    def __init__(self, model: nn.Module, preset: str, loss: ContrastiveLoss, mini_batch_size: int | None) -> None:
-        """Keep the parts; `for_sentence_transformers` makes them."""
-        super().__init__()
-        self.model, self.preset, self.loss, self.mini_batch_size = model, preset, loss, mini_batch_size
-
-    def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
-        """Embed every column and compute the loss; ``labels`` are not used.
-
-        Raises:
-            HncseError: One column with a model in which dropout is off, or columns that do not fit the preset.
-        """
-        columns = [dict(column) for column in sentence_features]
-        groups = [_sentence_groups(column) for column in columns]
-        if len(columns) == 1:
-            columns = columns * self.loss.views
-        z = [self._embed(column) for column in columns]
-        if len(groups) == 1:
-            return self.loss(*z, groups=groups[0]).loss
-        more: dict[str, Any] = {}
-        if len(z) > 2:
-            more = {"negatives": torch.stack(z[2:], dim=1), "negative_groups": torch.stack(groups[2:], dim=1)}
-        return self.loss(z[0], z[1], groups=groups[0], positive_groups=groups[1], **more).loss
-
-    def _embed(self, column: dict[str, Any]) -> Tensor:
-        """(B, d): one column, in parts that the backward pass computes again where that was asked for."""
-        if self.mini_batch_size is None:
-            return self.model(dict(column))["sentence_embedding"]
-
-        def embed(part: dict[str, Any]) -> Tensor:
-            return self.model(dict(part))["sentence_embedding"]
-
-        rows = len(column["input_ids"])
-        parts = []
-        for start in range(0, rows, self.mini_batch_size):
-            part = {
-                name: value[start : start + self.mini_batch_size] if isinstance(value, Tensor) and value.ndim else value
-                for name, value in column.items()
-            }
-            parts.append(checkpoint(embed, part, use_reentrant=False))
-        return torch.cat(parts)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """What sentence-transformers writes into the model card: the preset and every option that is not SimCSE's."""
-        parts = {"mini_batch_size": self.mini_batch_size} if self.mini_batch_size is not None else {}
-        return {
-            "preset": self.preset,
-            "temperature": self.loss.options.temperature,
-            **self.loss.options.changed(),
-            **parts,
-        }
-
-
-def _sentence_groups(column: dict[str, Tensor]) -> Tensor:
-    """(B,) int64, equal where two rows have the same tokens, in other columns and on other processes too."""
-    ids = column["input_ids"]
-    mask = column.get("attention_mask", torch.ones_like(ids))
-    position = (mask.cumsum(dim=1) - 1).clamp_min(0)  # padding on either side counts for nothing
-    draws = torch.randint(1, 2**62, (ids.shape[1],), generator=torch.Generator().manual_seed(0)).to(ids.device)
-    return ((ids.long() + 1) * draws[position] * mask.long()).sum(dim=1)  # int64 arithmetic wraps around, as a hash may
 
 
 class _Gather(torch.autograd.Function):

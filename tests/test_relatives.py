@@ -1,0 +1,159 @@
+"""HNM's relatives: equal to plain loops, closed forms, identities between them, and what they compose with."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from hncse import losses, presets
+from hncse.errors import HncseError
+from tests.oracles import loss_oracle
+from tests.oracles import relatives_oracle as oracle
+from tests.test_losses import assert_same, batch, circle
+
+RELATIVES = [name for name in presets.PRESETS if name not in presets.OWN_PRESETS]
+GROUPS = [0, 1, 2, 0, 3, 4, 1, 5]
+
+
+def gradient(loss: Tensor, z: list[Tensor]) -> Tensor:
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, z)])
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
+@pytest.mark.parametrize("tau", [0.05, 0.3])
+@pytest.mark.parametrize(
+    ("options", "loop", "values"),
+    [
+        ({"hardness": 9.0}, oracle.hardness, (9.0,)),
+        ({"denominator": "decoupled"}, oracle.decoupled, ()),
+        ({"denominator": "debiased", "prior": 0.1}, oracle.debiased, (0.1,)),
+        ({"denominator": "debiased", "prior": 0.01}, oracle.debiased, (0.01,)),
+        ({"denominator": "debiased"}, oracle.debiased, (0.0,)),
+        ({"focal": 0.3}, oracle.focal, (0.3,)),
+        ({"angular_margin": 10.0}, oracle.arccon, (10.0,)),
+        ({"orthogonality": 0.7}, oracle.gor, (0.7,)),
+        ({"mixed_negative": 0.2, "detach_negatives": True}, oracle.mixcse, (0.2,)),
+    ],
+)
+def test_a_relative_equals_its_loop(options, loop, values, tau: float, groups: list[int] | None) -> None:
+    z = batch(8, 6)
+    given = {} if groups is None else {"groups": torch.tensor(groups)}
+    out = losses.build("simcse", temperature=tau, **options)(*z, **given)
+    assert_same(out.loss, loop(*z, *values, tau, groups=groups), z)
+
+
+@pytest.mark.parametrize("prior", [0.0, 0.05])
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+def test_hcl_equals_its_loop(beta: float, prior: float) -> None:
+    z = batch(8, 6)
+    out = losses.build("hcl", temperature=0.2, beta=beta, prior=prior)(*z)
+    assert_same(out.loss, oracle.debiased(*z, prior, 0.2, beta), z)
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS, [0] * 7 + [1]])
+@pytest.mark.parametrize(("options", "sign"), [({"anchor_mixes": 5}, 1), ({"extrapolations": 5}, -1)])
+def test_mixes_with_the_anchor_equal_the_loop(options, sign: int, groups: list[int] | None) -> None:
+    z = batch(8, 6)
+    loss = losses.build("simcse", k=3, temperature=0.1, **options)
+    g = loss.generator()
+    beta = sign * torch.rand(8, 5, generator=g).double() / 2
+    have = torch.tensor([min(3, len(loss_oracle.negatives_of(i, 8, groups))) for i in range(8)])[:, None].clamp_min(1)
+    slot = (torch.rand(8, 5, generator=g).double() * have).long()
+    given = {} if groups is None else {"groups": torch.tensor(groups)}
+    assert_same(loss(*z, **given).loss, oracle.anchor_mixes(*z, beta, slot, 3, 0.1, groups), z)
+
+
+def test_every_relative_trains_refuses_bad_embeddings_and_survives_a_batch_without_negatives() -> None:
+    for preset in RELATIVES:
+        z = batch(12, 8, dtype=torch.float32)
+        assert torch.isfinite(gradient(losses.build(preset)(*z).loss, z)).all(), preset
+        alone = losses.build(preset)(*batch(1, 8)).loss
+        copies = losses.build(preset)(*batch(3, 8), groups=torch.zeros(3, dtype=torch.long)).loss
+        assert torch.isfinite(alone) and torch.isfinite(copies), preset
+        with pytest.raises(HncseError, match="NaN"):
+            losses.build(preset)(torch.full((2, 3), torch.nan), torch.ones(2, 3))
+
+
+def test_closed_forms() -> None:
+    same = torch.ones(6, 4, dtype=torch.float64)  # every cosine is 1
+    tau = 0.1
+    values = {name: float(losses.build(name, temperature=tau)(same, same).loss) for name in RELATIVES}
+    assert values["decoupled"] == pytest.approx(math.log(5))
+    assert values["hardness"] == pytest.approx(math.log(1 + 5 * math.exp(9)))
+    assert values["hcl"] == pytest.approx(math.log(6)) and values["mixcse"] == pytest.approx(math.log(7))
+    assert values["debiased"] == pytest.approx(math.log(1 + (5 - 0.1 * 5) / 0.9))
+    assert values["focal"] == pytest.approx(math.log(1 + 5 * math.exp(0.3 / tau)))
+    assert values["mochi"] == pytest.approx(math.log(6 + 40 + 40))
+    assert values["synco-extrapolated"] == pytest.approx(math.log(46))
+    assert values["gor"] == pytest.approx(math.log(6) + 1 + (1 - 1 / 4))
+    margin = (math.cos(math.radians(10)) - 1) / tau
+    assert values["arccon"] == pytest.approx(math.log(math.exp(margin) + 5) - margin, rel=1e-4)
+    # MoCHi on the circle: the mix of an anchor at 0° and a negative at 90° with β = 1/3 lies at atan(2)
+    s = math.cos(math.radians(90))
+    beta = 1 / 3
+    angle = (beta + (1 - beta) * s) / math.sqrt(beta**2 + (1 - beta) ** 2 + 2 * beta * (1 - beta) * s)
+    assert angle == pytest.approx(math.cos(math.atan(2)))
+
+
+def test_hardness_is_a_colder_softmax_of_the_negatives() -> None:
+    # its gradient on the negatives is softmax(s/τ') / τ, τ' = τ/(1+ατ), but for the positive's share
+    tau, alpha = 0.1, 9.0
+    z1, z2 = circle(0, 5, 60, 130), circle(3, 50, 80, 170).requires_grad_()
+    s = (z1 @ z2.T).detach().requires_grad_()
+    weights = (s / tau + alpha * s.detach()).masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf).softmax(dim=1)
+    colder = (s / (tau / (1 + alpha * tau))).masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf).softmax(dim=1)
+    assert torch.allclose(weights, colder)
+    out = losses.build("hardness", hardness=alpha, temperature=tau)(z1, z2)
+    assert_same(out.loss, oracle.hardness(z1, z2, alpha, tau), [z2])
+
+
+def test_the_published_prior_ends_the_gradient_where_positives_are_close() -> None:
+    z = [torch.eye(8, dtype=torch.float64) + 0.1 * part.detach() / 4 for part in batch(8, 8)]
+    z = [part.requires_grad_() for part in z]
+    simcse = gradient(losses.build("simcse", temperature=0.1)(*z).loss, z).norm()
+    assert gradient(losses.build("debiased", temperature=0.1)(*z).loss, z).norm() < 1e-2 * simcse
+    assert gradient(losses.build("debiased", temperature=0.1, prior=1e-6)(*z).loss, z).norm() > 0.5 * simcse
+
+
+def test_options_at_rest_change_nothing_and_relatives_compose() -> None:
+    z = batch(9, 6)
+    plain = losses.build("simcse")(*z).loss
+    assert float(losses.build("simcse", hardness=0.0, orthogonality=0.0)(*z).loss) == float(plain)
+    both = losses.build("pm-fixed", hardness=5.0)(*z).loss
+    assert float(both) > float(losses.build("pm-fixed")(*z).loss)
+    hnm = losses.build("hnm-no-replacement", hardness=2.0, k=4)(*z, negatives=batch(9, 6, seed=3)[0])
+    assert torch.isfinite(gradient(hnm.loss, z)).all() and "mix_hardness" in hnm.diagnostics
+
+
+@pytest.mark.parametrize("of", ["in-batch", "mined", "all"])
+def test_hardness_of_mined_negatives_is_sentence_transformers(of: str) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    mode = {"in-batch": "in_batch_negatives", "mined": "hard_negatives", "all": "all_negatives"}[of]
+    z = [part.detach() for seed in (0, 1) for part in batch(6, 5, seed=seed)][:3]
+    theirs = MultipleNegativesRankingLoss(
+        SentenceTransformer(modules=[torch.nn.Identity()]), scale=10.0, hardness_mode=mode, hardness_strength=3.0
+    ).compute_loss_from_embeddings(z, None)
+    ours = losses.build("hardness", hardness=3.0, hardness_of=of, temperature=0.1)(z[0], z[1], negatives=z[2]).loss
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"hardness": -1.0}, "0 or more"),
+        ({"denominator": "softmx"}, "one of 'softmax'"),
+        ({"prior": 1.0}, "below 1"),
+        ({"mixed_negative": 2.0}, r"\[0, 1\]"),
+        ({"anchor_mixes": -1}, "at least 0"),
+        ({"angular_margin": 90.0}, "below 90"),
+        ({"views": 3, "anchor_mixes": 2}, "leave anchor_mixes off"),
+    ],
+)
+def test_values_out_of_range_are_refused(options, text: str) -> None:
+    with pytest.raises(HncseError, match=text):
+        losses.build("simcse", **options)
