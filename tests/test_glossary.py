@@ -79,6 +79,8 @@ def test_signs_of_the_readme_have_an_entry():
 
 @pytest.mark.parametrize("module", TAUGHT)
 def test_code_names_the_notebook_that_teaches_it(module):
-    docstring = ast.get_docstring(ast.parse((NOTEBOOKS.parent / "hncse" / f"{module}.py").read_text(encoding="utf-8")))
+    package = NOTEBOOKS.parent / "hncse"
+    path = package / module / "__init__.py" if (package / module).is_dir() else package / f"{module}.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     linked = re.findall(r"notebooks/(\w+\.ipynb)", docstring)
     assert linked and all((NOTEBOOKS / notebook).is_file() for notebook in linked)

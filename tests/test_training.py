@@ -140,11 +140,11 @@ def test_edited_code_gives_another_run_and_says_so(module, again, monkeypatch, c
 
 
 def test_edited_losses_are_new_code(model, tmp_path):
-    """The whole way, in a copy of the package: edit losses.py, train, and see the new loss."""
+    """The whole way, in a copy of the package: edit the losses, train, and see the new loss."""
     package = Path(training.__file__).parents[1]
     shutil.copytree(package, tmp_path / "hncse", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(model, tmp_path / "tiny")
-    with (tmp_path / "hncse" / "losses.py").open("a") as file:
+    with (tmp_path / "hncse" / "losses" / "__init__.py").open("a") as file:
         file.write(
             "\n\n_forward = ContrastiveLoss.forward\n"
             "def _seven(self, *z, **more):\n"
