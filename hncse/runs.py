@@ -73,20 +73,23 @@ class Run:
 
     Attributes:
         path: The folder.
+        name: Its name.
+        encoder_path: Folder of the trained encoder.
+        checkpoints: Folder of what an interrupted run resumes from; gone when it is finished.
     """
 
     def __init__(self, path: str | Path) -> None:
         """Open a run folder; it need not exist yet. ``~`` is your home."""
         self.path = expand(path)
+        self.name, self.encoder_path, self.checkpoints = (
+            self.path.name,
+            self.path / "encoder",
+            self.path / "checkpoints",
+        )
 
     def __repr__(self) -> str:
         """Name and state."""
         return f"Run({str(self.path)!r}, {'finished' if self.finished else 'unfinished'})"
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.path.name
 
     @property
     def finished(self) -> bool:
@@ -115,16 +118,6 @@ class Run:
         given = {name: p[name] for name in ("temperature", "seed") if p.get(name) is not None}
         return resolve(p["loss"], **(given | p.get("loss_options", {})))
 
-    @property
-    def encoder_path(self) -> Path:
-        """Folder of the trained encoder."""
-        return self.path / "encoder"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of what an interrupted run resumes from; gone when it is finished."""
-        return self.path / "checkpoints"
-
     @contextlib.contextmanager
     def lock(self, wait: bool | float = True) -> Iterator[None]:
         """Own the folder while the block runs: nobody else trains into it or removes it.
@@ -152,10 +145,9 @@ class Run:
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                if wait is False:
-                    raise
-                sys.stderr.write(f"waiting for {self.owner()}, which works on {self.path}\n")
-                lock.acquire(timeout=-1 if wait is True else wait)
+                if wait is not False:
+                    sys.stderr.write(f"waiting for {self.owner()}, which works on {self.path}\n")
+                lock.acquire(timeout=-1 if wait is True else float(wait))
         except filelock.Timeout as error:
             raise RunBusyError(f"run {self.name!r} is in the hands of {self.owner()}: {self.path}") from error
         except OSError as error:
@@ -242,11 +234,9 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The logged steps, oldest first; a last line cut off by an interruption is left out."""
-        path = self.path / "history.jsonl"
-        if not path.is_file():
-            return []
-        lines = []
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        path, lines = self.path / "history.jsonl", []
+        texts = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        for text in texts:
             with contextlib.suppress(json.JSONDecodeError):
                 lines.append(json.loads(text))
         return [line for line in lines if isinstance(line, dict) and "step" in line]
@@ -284,16 +274,14 @@ def list_runs(folder: str | Path | None = None) -> list[Run]:
     folder = root() if folder is None else expand(folder)
     if not folder.is_dir():
         return []
-    whole = [Run(path) for path in folder.iterdir() if (path / "config.json").is_file() and _is_whole(Run(path))]
+    whole = []
+    for run in map(Run, folder.iterdir()):
+        try:
+            if run.has("config") and "parameters" in run.config:
+                whole.append(run)
+        except HncseError as error:
+            _warn_once(f"left out of the runs: {error}")
     return sorted(whole, key=lambda run: ((run.path / "config.json").stat().st_mtime, run.name))
-
-
-def _is_whole(run: Run) -> bool:
-    try:
-        return "parameters" in run.config
-    except HncseError as error:
-        _warn_once(f"left out of the runs: {error}")
-        return False
 
 
 @functools.cache
@@ -313,24 +301,11 @@ def find(name: str, folder: str | Path | None = None) -> Run:
         return runs[-1]
     for run in (Run(folder / name), Run(name)):
         with contextlib.suppress(OSError):  # a name longer than the system allows
-            if (run.path / "config.json").is_file() and "parameters" in run.config:
+            if run.has("config") and "parameters" in run.config:
                 return run
     if not runs:
         raise HncseError(f"no run {name!r}: {folder} holds no runs yet; `make train` makes one")
     raise unknown("run", name, [run.name for run in runs])
-
-
-def _lines(argument: str | None) -> Iterator[str]:
-    if argument is not None:
-        run = find(argument)
-        summary = run.path / "summary.md"
-        yield summary.read_text(encoding="utf-8") if summary.is_file() else f"{run}\n"
-        return
-    for run in list_runs():
-        parameters = run.config["parameters"]
-        state = "finished" if run.finished else "unfinished"
-        what = " ".join(f"{key}={parameters.get(key)}" for key in ("loss", "encoder", "corpus", "limit", "seed"))
-        yield f"{run.name:40} {state:10} {what}\n"
 
 
 @command
@@ -339,7 +314,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="hncse runs", description="List runs, or print one run's summary.")
     parser.add_argument("run", nargs="?", help="a run's name or folder, or 'latest'")
     options = parser.parse_args(arguments)
-    sys.stdout.writelines(_lines(options.run))
+    if options.run is not None:
+        run = find(options.run)
+        summary = run.path / "summary.md"
+        sys.stdout.write(summary.read_text(encoding="utf-8") if summary.is_file() else f"{run}\n")
+        return 0
+    for run in list_runs():
+        parameters, state = run.config["parameters"], "finished" if run.finished else "unfinished"
+        what = " ".join(f"{key}={parameters.get(key)}" for key in ("loss", "encoder", "corpus", "limit", "seed"))
+        sys.stdout.write(f"{run.name:40} {state:10} {what}\n")
     return 0
 
 

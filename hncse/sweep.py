@@ -232,6 +232,7 @@ def sweep(jobs: Sequence[Job], judging: Judging, executor: Callable[[], Executor
         An outcome for each job, as it comes. Those that others own are tried again as long as others of ours end.
     """
     waiting = list(jobs)
+    again: list[Outcome] = []
     while waiting:
         again = []
         for outcome in _round(waiting, judging, executor):
@@ -240,9 +241,9 @@ def sweep(jobs: Sequence[Job], judging: Judging, executor: Callable[[], Executor
             else:
                 yield outcome
         if len(again) == len(waiting):
-            yield from (dataclasses.replace(o, state=o.state.replace("killed", "failed")) for o in again)
-            return
+            break
         waiting = [outcome.job for outcome in again]
+    yield from (dataclasses.replace(o, state=o.state.replace("killed", "failed")) for o in again)
 
 
 def _round(jobs: list[Job], judging: Judging, executor: Callable[[], Executor] | None) -> Iterator[Outcome]:
@@ -453,11 +454,13 @@ def _print_tables(done: Sequence[Run], judging: Judging, csv: str | None) -> Non
         return
     frame, solver = results.from_runs(done), judging.solver
     sys.stdout.write(tables.probe(frame).to_markdown() + "\n")
-    made = {"": (tables.sts(frame, published="none"), tables.sts_table(frame, False))} if judging.test else {}
+    printable = {}
+    if judging.test:
+        printable[""] = tables.sts(frame, published="none"), tables.sts_table(frame, False)
     if judging.transfer:
         numbers = tables.transfer_table(frame, False, solver=solver)
-        made["-transfer"] = tables.transfer(frame, published="none", solver=solver), numbers
-    for suffix, (printed, numbers) in made.items():
+        printable["-transfer"] = tables.transfer(frame, published="none", solver=solver), numbers
+    for suffix, (printed, numbers) in printable.items():
         sys.stdout.write(printed.to_markdown() + "\n")
         if csv:
             path = Path(csv)

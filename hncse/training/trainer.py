@@ -362,6 +362,7 @@ def _finish(trainer: ContrastiveTrainer, watch: Watch) -> None:
     watch.encoder.head = None
     watch.encoder.save(run.encoder_path)
     device, sentences = trainer.args.device, steps * watch.config.batch_size * watch.config.accumulate
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
     run.write("result", {
         "steps": steps,
         "kept_step": best[0] if best else steps,
@@ -370,7 +371,7 @@ def _finish(trainer: ContrastiveTrainer, watch: Watch) -> None:
         "seconds": round(seconds, 1),
         "seconds_evaluating": round(watch.seconds, 1),
         "sentences_per_second": round(sentences / max(seconds - watch.seconds, 1e-9), 1),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})",
+        "device": hardware,
         "processes": trainer.args.world_size,
         "threads": torch.get_num_threads(),
         "precision": {"no": "fp32"}.get(trainer.accelerator.mixed_precision, trainer.accelerator.mixed_precision),
