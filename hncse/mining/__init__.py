@@ -75,7 +75,7 @@ class MinedCorpus:
     report: Report
     pool: Pool = field(repr=False)
     _near: Neighbours = field(repr=False)
-    _row: Integers = field(repr=False)  # (n,) the row of each anchor in `_near`
+    _each: Any = field(repr=False)  # what makes of `_near`'s rows one for each anchor
 
     def __len__(self) -> int:
         """Return the number of anchors."""
@@ -103,7 +103,7 @@ class MinedCorpus:
             threshold: What the guard ``calibrated`` removes at and above; without it, that guard is not looked at.
         """
         guards = guards if threshold is None else replace(guards, calibrated=0.0)
-        return (apply(guards, self._near, threshold) == KEPT)[self._row]
+        return (apply(guards, self._near, threshold) == KEPT)[self._each]
 
     def triplets(self, layout: str = "triplet", *, similarities: bool = True) -> Dataset:
         """Return the negatives as a table to train on.
@@ -273,9 +273,10 @@ def mine(
         "guards": ({} if answers is None else {"positive": True}) | guards.settings(),
         "calibrated_on": guards.calibrated_on, "calibration": str(calibration) if calibration else None,
     }  # fmt: skip
+    each: Any = row if len(references) < len(row) else slice(None)  # where no anchor repeats, nothing is copied
     return MinedCorpus(
-        given, answers, hard[row], hardness[row], positive, index[row], cosines[row], removed[row],
-        report(settings, len(row), near, removed, hardness), pool, near, row,
+        given, answers, hard[each], hardness[each], positive, index[each], cosines[each], removed[each],
+        report(settings, len(row), near, removed, hardness), pool, near, each,
     )  # fmt: skip
 
 
