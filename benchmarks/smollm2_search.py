@@ -2,6 +2,10 @@
 
     HNCSE_DATA=… python -m benchmarks.smollm2_search [SECONDS]
 
+With a GPU, all layers and the paper's schedule (untried here):
+
+    hncse train --encoder smollm2 --layers 30 --corpus wiki1m --limit None --learning-rate 3e-5 --precision bf16
+
 STS-B dev and the probe are read, no test split. ``steps`` 0 is the encoder before training. ``centred`` is the dev
 score after the mean vector of its sentences is subtracted.
 """
