@@ -1,0 +1,82 @@
+"""Which hard-negative losses are only a colder softmax: every preset's gradient beside SimCSE's at 33 temperatures.
+
+    python -m benchmarks.relatives            # about ten minutes of one core; writes hncse/data/results/relatives.csv
+
+Seven batches of 64 probe sentences, dropout on, the embedded encoder as it is, after a quarter of an epoch and after a
+whole one of SimCSE (docstrings, defaults). A row: the preset at τ, the SimCSE temperature whose gradient is nearest
+(``alike``, mean over batches, with its standard deviation), the cosine of the two gradients there, and the gradient's
+length in units of SimCSE's at the same τ (with Adam, a length says little).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from hncse import TrainingConfig, presets, train
+from hncse.data import probe
+from hncse.encoder import SentenceEncoder
+from hncse.evaluation import temperature
+from hncse.evaluation.defects import gradient
+from hncse.files import whole_file
+
+__all__ = ["COLUMNS", "TAUS", "main", "rows"]
+
+TAUS = (0.05, 0.1, 0.2)
+COLUMNS = ("stage", "preset", "tau", "alike", "alike_sd", "cosine", "length")
+_LEFT_OUT = ("simcse", "three-view")
+_OUTPUT = Path(__file__).resolve().parents[1] / "hncse" / "data" / "results" / "relatives.csv"
+
+
+def rows(encoder: SentenceEncoder, stage: str, taus: tuple[float, ...] = TAUS) -> list[dict[str, str]]:
+    """Compare every preset of two views with SimCSE.
+
+    Args:
+        encoder: Its two dropout views are compared.
+        stage: What to call it.
+        taus: Temperatures of the presets.
+
+    Returns:
+        A row a preset and τ, with `COLUMNS`.
+    """
+    sentences = [group.anchor for group in probe.load()]
+    views = temperature.batches(encoder, sentences)
+    out = []
+    for preset in presets.PRESETS:
+        if preset in _LEFT_OUT:
+            continue
+        for match in temperature.matches(views, preset, taus):
+            setting = {"temperature": match.temperature}
+            lengths = [
+                float(gradient(*pair, preset, setting)[1].norm() / gradient(*pair, "simcse", setting)[1].norm())
+                for pair in (tuple(z.double() for z in view) for view in views)
+            ]
+            numbers = (match.alike, match.spread, float(match.cosines.max()), float(np.mean(lengths)))
+            named = dict(zip(COLUMNS[3:], (f"{value:.4g}" for value in numbers), strict=True))
+            out.append({"stage": stage, "preset": preset, "tau": f"{match.temperature:g}"} | named)
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.relatives", description=__doc__)
+    parser.add_argument("--output", default=str(_OUTPUT), help="where the rows go")
+    options = parser.parse_args(arguments)
+    table = rows(SentenceEncoder.from_pretrained("kit", device="cpu"), "untrained")
+    for stage, epochs in (("a quarter of an epoch", 0.25), ("one epoch", 1.0)):
+        run = train(TrainingConfig(loss="simcse", corpus="docstrings", epochs=epochs, snapshots=0))
+        table += rows(run.load_encoder(), stage)
+    with whole_file(options.output) as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    csv.writer(sys.stdout).writerows(row.values() for row in table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
