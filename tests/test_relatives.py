@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -157,3 +160,18 @@ def test_hardness_of_mined_negatives_is_sentence_transformers(of: str) -> None:
 def test_values_out_of_range_are_refused(options, text: str) -> None:
     with pytest.raises(HncseError, match=text):
         losses.build("simcse", **options)
+
+
+def test_the_readmes_table_is_that_of_the_recorded_rows() -> None:
+    root = Path(__file__).resolve().parents[1]
+    with (root / "hncse" / "data" / "results" / "relatives.csv").open(encoding="utf-8") as file:
+        rows = {(row["stage"], row["preset"], row["tau"]): row for row in csv.DictReader(file)}
+    table = re.findall(
+        r"\| `(\S+)` \| (\S+), (\S+) \| (\S+), (\S+) \| (\S+) \|", (root / "README.md").read_text(encoding="utf-8")
+    )
+    assert {preset for preset, *_ in table} == {*RELATIVES, "hnm-no-replacement"}
+    for preset, *numbers in table:
+        first, last = (rows[stage, preset, "0.1"] for stage in ("untrained", "one epoch"))
+        recorded = [first["alike"], first["cosine"], last["alike"], last["cosine"]]
+        assert numbers[:4] == [f"{float(value):.2f}" for value in recorded], preset
+        assert numbers[4] == f"{float(first['length']):.2g}", preset
