@@ -107,15 +107,18 @@ def dropout_views(
         seed: Of the masks.
     """
     clouds = []
+    own = torch.eye(len(sentences), dtype=torch.bool)
     for probability in probabilities:
-        model = SentenceEncoder.from_pretrained(encoder, dropout=probability, device="cpu")
-        z = unit_views(model, sentences, n, seed)  # (n, S, d)
+        z = unit_views(_load(encoder, dropout=probability), sentences, n, seed)  # (n, S, d)
         cosine = z[0::2] @ z[1::2].transpose(1, 2)  # (n/2, S, S)
-        own = torch.eye(len(sentences), dtype=torch.bool)
         hardest = cosine.masked_fill(own, -torch.inf).amax(dim=2)  # (n/2, S)
         positive = cosine.diagonal(dim1=1, dim2=2)  # (n/2, S)
         clouds.append(DropoutViews(probability, z.numpy(), float(positive.mean()), float(hardest.mean())))
     return clouds
+
+
+def _load(encoder: str, dropout: float | None = None) -> SentenceEncoder:
+    return SentenceEncoder.from_pretrained(encoder, dropout=dropout, device="cpu")
 
 
 def flat(views: Sequence[Floats]) -> list[Floats]:
@@ -153,20 +156,15 @@ def objective(name: str, temperature: float = 0.05) -> Loss:
     Raises:
         HncseError: Another name (the nearest is given).
     """
-    if name not in OBJECTIVES:
+    simcse = losses.build("simcse", temperature=temperature)
+    known: dict[str, Loss] = {
+        "pull only": lambda z1, z2: (F.normalize(z1, dim=1) - F.normalize(z2, dim=1)).square().sum(dim=1).mean(),
+        "push only": lambda z1, _: torch.pdist(F.normalize(z1, dim=1)).square().mul(-2).exp().mean().log(),
+        "InfoNCE": lambda z1, z2: simcse(z1, z2).loss,
+    }
+    if name not in known:
         raise unknown("objective", name, OBJECTIVES)
-    if name == "InfoNCE":
-        simcse = losses.build("simcse", temperature=temperature)
-        return lambda z1, z2: simcse(z1, z2).loss
-    return _pull if name == "pull only" else _push
-
-
-def _pull(z1: Tensor, z2: Tensor) -> Tensor:
-    return (F.normalize(z1, dim=1) - F.normalize(z2, dim=1)).square().sum(dim=1).mean()
-
-
-def _push(z1: Tensor, z2: Tensor) -> Tensor:
-    return torch.pdist(F.normalize(z1, dim=1)).square().mul(-2).exp().mean().log()
+    return known[name]
 
 
 @dataclass
@@ -252,12 +250,7 @@ def train_briefly(
 
 
 def push_or_pull(
-    encoder: str,
-    name: str,
-    sentences: Sequence[str] | None = None,
-    *,
-    temperature: float = 0.1,
-    **settings: Any,
+    encoder: str, name: str, sentences: Sequence[str] | None = None, *, temperature: float = 0.1, **settings: Any
 ) -> Trace:
     """Train an encoder with one of `OBJECTIVES` and look at alignment and uniformity on the way.
 
@@ -271,29 +264,21 @@ def push_or_pull(
         temperature: Of "InfoNCE".
         **settings: Of `train_briefly`: steps, batch_size, learning_rate, seed, ….
     """
+    from hncse.data import corpora
     from hncse.evaluation.geometry import alignment, uniformity
-
-    loss = objective(name, temperature)
-    if sentences is None:
-        from hncse.data import corpora
-
-        sentences = corpora.load("docstrings", limit=1000).sentences
 
     def look(model: SentenceEncoder) -> dict[str, float]:
         anchors, paraphrases = _held_out(model)
         return {"alignment": alignment(anchors, paraphrases), "uniformity": uniformity(anchors)}
 
-    model = SentenceEncoder.from_pretrained(encoder, device="cpu")
-    return train_briefly(model, sentences, loss, look=look, **settings)
+    loss = objective(name, temperature)
+    if sentences is None:
+        sentences = corpora.load("docstrings", limit=1000).sentences
+    return train_briefly(_load(encoder), sentences, loss, look=look, **settings)
 
 
 def side_by_side(
-    encoder: str,
-    sentences: Sequence[str],
-    named: Mapping[str, Loss],
-    *,
-    looks: int = 2,
-    **settings: Any,
+    encoder: str, sentences: Sequence[str], named: Mapping[str, Loss], *, looks: int = 2, **settings: Any
 ) -> dict[str, Trace]:
     """Train the same encoder on the same batches with one loss after the other; the embedded probe judges each.
 
@@ -309,19 +294,17 @@ def side_by_side(
         What each training left; ``spearman`` (× 100) and ``close_first`` (% of hard negatives that the close paraphrase
         outranks) in `Trace.seen`.
     """
-    from hncse.data import probe as groups_of
+    from hncse.data.probe import load
     from hncse.evaluation import probe
 
-    groups = groups_of.load()[::5]
+    groups = load()[::5]
 
     def look(model: SentenceEncoder) -> dict[str, float]:
-        seen = probe.evaluate(model, groups=groups, bootstrap=0)
-        return {"spearman": seen["spearman"], "close_first": seen["triplet_accuracy"]["close"]["value"]}
+        scores = probe.evaluate(model, groups=groups, bootstrap=0)
+        return {"spearman": scores["spearman"], "close_first": scores["triplet_accuracy"]["close"]["value"]}
 
     return {
-        name: train_briefly(
-            SentenceEncoder.from_pretrained(encoder, device="cpu"), sentences, loss, look=look, looks=looks, **settings
-        )
+        name: train_briefly(_load(encoder), sentences, loss, look=look, looks=looks, **settings)
         for name, loss in named.items()
     }
 
@@ -333,14 +316,12 @@ def encoders(traces: Mapping[str, Trace]) -> dict[str, SentenceEncoder]:
 
 def spreads(models: Mapping[str, SentenceEncoder]) -> dict[str, tuple[Floats, Floats]]:
     """Cosines of random pairs of anchors, and of anchors with their close paraphrases, by encoder; held-out groups."""
-    found = {}
+    result = {}
     for name, model in models.items():
         anchors, paraphrases = (rows.astype(np.float64) for rows in _held_out(model))
-        own = (
-            (anchors * paraphrases).sum(axis=1) / np.linalg.norm(anchors, axis=1) / np.linalg.norm(paraphrases, axis=1)
-        )
-        found[name] = (random_pairs(anchors), own)
-    return found
+        near = (anchors * paraphrases).sum(axis=1) / np.linalg.norm(anchors, axis=1)
+        result[name] = random_pairs(anchors), near / np.linalg.norm(paraphrases, axis=1)
+    return result
 
 
 def _held_out(model: SentenceEncoder) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

