@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,20 +16,22 @@ if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
     from hncse.runs import Run
 
-__all__ = ["TIE", "check_resampling", "embed", "open_encoder"]
+__all__ = ["TIE", "check_resampling", "embed", "open_encoder", "unit_rows", "wins"]
 
 TIE = 1e-6  # float32 rounding; cosines closer than this say nothing about order
 _CELLS = 125_000_000  # counts of a bootstrap held at a time, 1 GB
 
+Floats = NDArray[np.float64]
+
 
 def embed(
-    encoder: Encoder, sentences: list[str], batch_size: int | None = None, *, cache: bool = True
+    encoder: Encoder, sentences: Sequence[str], batch_size: int | None = None, *, cache: bool = True
 ) -> NDArray[np.float32]:
-    """Embed distinct sentences for a score; a collapsed encoder has none.
+    """Embed sentences for a score; a collapsed encoder has none.
 
     Args:
-        encoder: Meets every sentence once, unless its embeddings of them are on disk (`hncse.data.embedding_cache`).
-        sentences: n of them.
+        encoder: Meets every distinct sentence once, unless its embeddings are on disk (`hncse.data.embedding_cache`).
+        sentences: n of them, repeats allowed.
         batch_size: Passed on to ``encode``; None leaves its default.
         cache: Whether embeddings may be read from and kept on disk.
 
@@ -45,6 +48,18 @@ def embed(
             f"all {len(rows)} embeddings are equal, so nothing can be told apart; has the training collapsed?"
         )
     return rows
+
+
+def unit_rows(embeddings: NDArray[np.floating]) -> Floats:
+    """Rows (n, d) scaled to length 1, float64; a row of zeros stays one."""
+    rows = np.asarray(embeddings, dtype=np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+
+
+def wins(positive: Floats, negative: Floats) -> Floats:
+    """1 where a positive is nearer than its negative, 0 where it is not, a half where they tie; all (n,)."""
+    gap = positive - negative
+    return np.where(np.abs(gap) <= TIE, 0.5, (gap > 0).astype(np.float64))
 
 
 def check_resampling(resamples: int, seed: int, units: int = 1) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,42 +27,24 @@ from torch import Tensor
 from hncse import demonstrations, losses
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
-from hncse.evaluation.geometry import normalised
+from hncse.evaluation.geometry import normalised, uniformity
 
 __all__ = [
-    "PRESETS",
-    "STRENGTHS",
-    "Comparison",
-    "compare",
-    "distinct_mixes",
-    "first_last",
-    "gradient",
-    "label_scores",
-    "last_batch",
-    "own_positive_among_hardest",
-    "raw_views",
-    "search_terms",
-    "shift",
-    "table",
-    "uniformities",
-]
+    "PRESETS", "STRENGTHS", "Comparison", "compare", "distinct_mixes", "first_last", "gradient", "label_scores",
+    "own_positive_among_hardest", "raw_views", "search_terms", "shift", "table",
+]  # fmt: skip
 
 #: How much of a common part the notebook's pictures give all vectors.
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 #: Presets that stand beside each other there.
 PRESETS = ("pm-intended", "pm-as-released", "hnm-as-released", "hnm-no-replacement")
+_BATCH = 64  # of the released code
 
 Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 
 def raw_views(encoder: SentenceEncoder, sentences: Sequence[str], seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Two dropout views (N, d) of a batch, not normalised, on the CPU, as the losses take them.
-
-    Args:
-        encoder: Left as it was; see `hncse.demonstrations.raw_views`.
-        sentences: The batch; cut to 32 tokens each, as in training.
-        seed: Of dropout.
+    """Two dropout views (N, d) of a batch as `hncse.demonstrations.raw_views` makes them, 32 tokens at most.
 
     Raises:
         HncseError: Fewer than two sentences.
@@ -81,8 +64,8 @@ def shift(z1: Tensor, z2: Tensor, strength: float) -> tuple[Tensor, Tensor]:
         strength: Length of the common part, in mean lengths of the rows; 0 changes nothing.
     """
     direction = F.normalize(torch.linspace(-1, 1, z1.shape[1]).cos(), dim=0)  # (d,)
-    shift = strength * z1.norm(dim=1).mean() * direction  # (d,)
-    return z1 + shift, z2 + shift
+    common = strength * z1.norm(dim=1).mean() * direction  # (d,)
+    return z1 + common, z2 + common
 
 
 @dataclass(frozen=True)
@@ -117,18 +100,18 @@ def compare(
         presets: Names of `hncse.presets.PRESETS`, of two views.
         options: Changes to all of them, such as temperature or band.
     """
-    plain = {name: value for name, value in (options or {}).items() if name in ("temperature", "band")}
+    options = dict(options or {})
+    plain = {name: value for name, value in options.items() if name in ("temperature", "band")}
     reference = gradient(z1, z2, "simcse", plain)[1]
-    found = []
+    rows = []
     for preset in presets:
-        out, pull = gradient(z1, z2, preset, dict(options or {}))
-        cosine = float(F.cosine_similarity(pull, reference, dim=0).clamp(-1, 1))
+        out, pull = gradient(z1, z2, preset, options)
+        angle = math.degrees(math.acos(float(F.cosine_similarity(pull, reference, dim=0).clamp(-1, 1))))
         d = {name: float(value) for name, value in out.diagnostics.items()}
         cases = (d["case_a"], d["case_b"], d["case_c"])
-        angle = math.degrees(math.acos(cosine))
         mixes = d.get("mix_angle", math.nan), d.get("mix_hardness", math.nan)
-        found.append(Comparison(preset, float(out.loss.detach()), cases, angle, *mixes))
-    return found
+        rows.append(Comparison(preset, float(out.loss.detach()), cases, angle, *mixes))
+    return rows
 
 
 def gradient(
@@ -162,37 +145,33 @@ def search_terms(z1: Tensor, z2: Tensor, temperature: float = 0.05, steps: int =
     Raises:
         HncseError: Fewer than two rows, a τ that is not above 0, or fewer than two angles.
     """
-    if len(z1) < 2 or not temperature > 0 or steps < 2:
+    n = len(z1)
+    if n < 2 or not temperature > 0 or steps < 2:
         raise HncseError(
-            f"{len(z1)} rows, temperature {temperature} and {steps} angles; the search needs two rows or more, a "
+            f"{n} rows, temperature {temperature} and {steps} angles; the search needs two rows or more, a "
             "temperature above 0 and two angles or more"
         )
     x1, x2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)  # (N, d)
-    n = len(x1)
     own = torch.eye(n, dtype=torch.bool)
     hardest = (x1 @ x2.T).masked_fill(own, -torch.inf).argmax(dim=1)  # (N,)
     angles = np.linspace(0, 90, steps)
-    rows: dict[str, list[float]] = {"gap": [], "rank": [], "loss": []}
+    rows = []
     for theta in np.radians(angles):
         mixed = F.normalize(math.cos(theta) * z2 + math.sin(theta) * z2[hardest], dim=1)  # (N, d)
         c = x1 @ mixed.T  # (N, N)
         positive = c.diagonal()  # (N,)
         negatives = (c.sum(dim=1) - positive) / (n - 1)  # (N,)
-        rows["gap"].append(float((positive - negatives).mean()) / temperature)
-        rows["rank"].append(1 + float(((c > positive[:, None]) & ~own).sum(dim=1).double().mean()))
-        rows["loss"].append(float(F.cross_entropy(c / temperature, torch.arange(n))))
-    return {"angle": angles} | {name: np.array(values) for name, values in rows.items()}
+        gap = float((positive - negatives).mean()) / temperature
+        rank = 1 + float(((c > positive[:, None]) & ~own).sum(dim=1).double().mean())
+        rows.append((gap, rank, float(F.cross_entropy(c / temperature, torch.arange(n)))))
+    return {"angle": angles} | dict(zip(("gap", "rank", "loss"), np.array(rows).T, strict=True))
 
 
 def own_positive_among_hardest(similarity: Tensor, k: int = 10) -> float:
-    """Defect 5: share of anchors whose own positive lands among "the k hardest negatives".
+    """Defect 5: share of anchors whose own positive lands among "the k hardest negatives" of a row (N, N).
 
     The positive is masked by a very low value and the k largest of the row are taken, as code does that takes k for
     granted. With k > N - 1 there are too few others, and the masked positive itself is the last of the k.
-
-    Args:
-        similarity: (N, N) cosines.
-        k: How many are taken.
 
     Raises:
         HncseError: k > N: the row has no k entries at all; or k below 1.
@@ -202,8 +181,7 @@ def own_positive_among_hardest(similarity: Tensor, k: int = 10) -> float:
         raise HncseError(f"k is {k}; at least one negative is taken")
     if k > n:
         raise HncseError(f"k is {k}, a row of {n} has no {k} largest entries: the released code crashes here")
-    masked = similarity.clone().fill_diagonal_(-torch.inf)
-    taken = masked.topk(k, dim=1).indices  # (N, k)
+    taken = similarity.clone().fill_diagonal_(-torch.inf).topk(k, dim=1).indices  # (N, k)
     return float((taken == torch.arange(n)[:, None]).any(dim=1).double().mean())
 
 
@@ -213,22 +191,10 @@ def distinct_mixes(k: int = 10, s: int = 40, anchors: int = 2000, seed: int = 0)
     Raises:
         HncseError: k below 2: there is no pair.
     """
-    pairs = k * (k - 1) // 2
-    if pairs < 1:
+    if k < 2:
         raise HncseError(f"k is {k}; a pair needs two negatives")
-    drawn = np.random.default_rng(seed).integers(pairs, size=(anchors, s))
-    return np.array([len(np.unique(row)) for row in drawn])
-
-
-def last_batch(rows: int = 1_000_001, batch_size: int = 64) -> int:
-    """Defect 8: rows of the last batch where it is not dropped; one row has no negative.
-
-    Raises:
-        HncseError: No rows, or an empty batch.
-    """
-    if rows < 1 or batch_size < 1:
-        raise HncseError(f"{rows} rows in batches of {batch_size}; both must be 1 or more")
-    return rows % batch_size or batch_size
+    drawn = np.sort(np.random.default_rng(seed).integers(k * (k - 1) // 2, size=(anchors, s)), axis=1)
+    return 1 + np.count_nonzero(np.diff(drawn, axis=1), axis=1)
 
 
 def first_last(encoder: SentenceEncoder) -> dict[str, float]:
@@ -238,43 +204,40 @@ def first_last(encoder: SentenceEncoder) -> dict[str, float]:
         ``hidden_states[0]`` (the embedding layer) and ``hidden_states[1]`` (the first layer), each averaged with the
         last.
     """
+    from hncse.data import probe as data
     from hncse.evaluation import probe
 
-    known: dict[int, Rows] = {}
-    return {
-        f"hidden_states[{first}]": float(probe.evaluate(_FirstLast(encoder, first, known), bootstrap=0)["spearman"])
-        for first in (0, 1)
-    }
+    sentences = list(dict.fromkeys(s.text for group in data.load() for s in group.sentences))
+    scores = {}
+    for first, rows in enumerate(_early_and_last(encoder, sentences)):
+        known = SimpleNamespace(encode=lambda _, rows=rows: rows)
+        scores[f"hidden_states[{first}]"] = float(probe.evaluate(known, bootstrap=0)["spearman"])
+    return scores
 
 
-def uniformities(embeddings: NDArray[np.floating]) -> tuple[float, float]:
-    """Defect 11: log mean exp(-d²), as released, and log mean exp(-2d²), as Wang and Isola define uniformity.
+@torch.no_grad()
+def _early_and_last(encoder: SentenceEncoder, sentences: Sequence[str]) -> NDArray[np.float32]:
+    """Mean-pooled average of hidden state 0, and of 1, with the last: (2, n, d)."""
+    training, parts = encoder.training, []
+    encoder.eval()
+    try:
+        for begin in range(0, len(sentences), 256):
+            ids = encoder.tokenize(sentences[begin : begin + 256])
+            batch = {name: tensor.to(encoder.device) for name, tensor in encoder.pad(ids).items()}
+            states = encoder.backbone(**batch, output_hidden_states=True).hidden_states
+            weight = batch["attention_mask"].unsqueeze(-1).to(states[0].dtype)  # (B, L, 1)
+            zero, one, last = ((states[i] * weight).sum(1) / weight.sum(1) for i in (0, 1, -1))  # (B, d)
+            parts.append(torch.stack([(zero + last) / 2, (one + last) / 2]).float().cpu())
+    finally:
+        encoder.train(training)
+    return torch.cat(parts, dim=1).numpy()
 
-    Args:
-        embeddings: (n, d), two rows or more; normalised here.
 
-    Raises:
-        HncseError: Fewer rows, or a row without direction.
-    """
-    x = torch.from_numpy(normalised(embeddings))
-    if len(x) < 2:
-        raise HncseError("uniformity is a mean over pairs of rows; there is one")
-    square = torch.pdist(x) ** 2  # (n(n-1)/2,)
-    return float((-square).exp().mean().log()), float((-2 * square).exp().mean().log())
-
-
-def label_scores(encoder: SentenceEncoder, per_batch: int = 64) -> dict[str, float]:
+def label_scores(encoder: SentenceEncoder) -> dict[str, float]:
     """Defect 11: Spearman × 100 on the probe with grades as they are, cut to whole numbers, and read a row late.
 
-    Args:
-        encoder: To score.
-        per_batch: Pairs a batch; from the second batch on, labels stand beside the pair before theirs.
-
-    Raises:
-        HncseError: An empty batch.
+    Read late, from the second batch of 64 pairs on, a label stands beside the pair before its own.
     """
-    if per_batch < 1:
-        raise HncseError(f"per_batch is {per_batch}; a batch holds a pair or more")
     from scipy import stats
 
     from hncse.data import probe
@@ -282,12 +245,12 @@ def label_scores(encoder: SentenceEncoder, per_batch: int = 64) -> dict[str, flo
     pairs = [(g.anchor, s.text, s.grade) for g in probe.load() for s in g.sentences if s.text != g.anchor]
     texts = list(dict.fromkeys(text for pair in pairs for text in pair[:2]))
     z = dict(zip(texts, normalised(encoder.encode(texts, show_progress=False)), strict=True))
-    cosine = np.array([float(z[a] @ z[b]) for a, b, _ in pairs])
     order = np.random.default_rng(0).permutation(len(pairs))
-    cosine, grade = cosine[order], np.array([score for *_, score in pairs])[order]
-    late = np.concatenate([grade[:per_batch], grade[per_batch - 1 : -1]])
-    read = {"as they are": grade, "cut to whole numbers": np.floor(grade), "a row late": late}
-    return {name: 100 * float(stats.spearmanr(cosine, labels)[0]) for name, labels in read.items()}
+    cosine = np.array([float(z[a] @ z[b]) for a, b, _ in pairs])[order]
+    grade = np.array([score for *_, score in pairs])[order]
+    late = np.concatenate([grade[:_BATCH], grade[_BATCH - 1 : -1]])
+    labels = {"as they are": grade, "cut to whole numbers": np.floor(grade), "a row late": late}
+    return {name: 100 * float(stats.spearmanr(cosine, read)[0]) for name, read in labels.items()}
 
 
 def table(
@@ -305,23 +268,23 @@ def table(
     """
     from hncse.evaluation import transfer
 
-    if len(sentences) < 64:
-        raise HncseError(f"there are {len(sentences)} sentences; the table needs a batch of 64")
-    z1, z2 = shift(*raw_views(encoder, sentences[:64]), strength=3.0)
-    options = {"temperature": temperature}
+    if len(sentences) < _BATCH:
+        raise HncseError(f"there are {len(sentences)} sentences; the table needs a batch of {_BATCH}")
+    batch, options = list(sentences[:_BATCH]), {"temperature": temperature}
+    z1, z2 = shift(*raw_views(encoder, batch), strength=3.0)
     meant, *_ = compare(z1, z2, ["pm-intended"], options)
     draws = [compare(z1, z2, ["pm-as-released"], options | {"seed": seed})[0] for seed in range(50)]
+    angles, drawn = [draw.mix_angle for draw in draws], [draw.loss for draw in draws]
     terms = search_terms(z1, z2, temperature)
     cosine = F.normalize(z1[:10], dim=1) @ F.normalize(z2[:10], dim=1).T
     mixes, layers, pairs = distinct_mixes(), first_last(encoder), label_scores(encoder)
-    once, twice = uniformities(encoder.encode(list(sentences[:64]), show_progress=False))
+    rows = encoder.encode(batch, show_progress=False)
     topics = transfer.evaluate_full(encoder, [transfer.topics()], "fast")["tasks"]["topics"]
-    angles, found = [d.mix_angle for d in draws], [d.loss for d in draws]
     return [
         ("1", "PM does not parse", "nothing runs", "no loss", "a loss"),
         ("2", "the search's best is not used", "loss, gradient", f"{min(angles):.0f}° to {max(angles):.0f}°, by "
          "chance", f"{meant.mix_angle:.0f}°, the best"),
-        ("3", "the search has no seed", "loss", f"{min(found):.2f} to {max(found):.2f} on one batch",
+        ("3", "the search has no seed", "loss", f"{min(drawn):.2f} to {max(drawn):.2f} on one batch",
          f"{meant.loss:.2f}, every time"),
         ("4", "two terms of different scale", "the search's choice", f"the gap, 0 to {1 / temperature:.0f}, moves by "
          f"{np.ptp(terms['gap']):.2f}; the rank, 1 to 64, by {np.ptp(terms['rank']):.2f}", "one scale"),
@@ -329,40 +292,15 @@ def table(
          "their own positive away; N < 10 crashes", "at most N - 1 negatives"),
         ("6", "pairs drawn with replacement", "loss", f"{mixes.mean():.1f} different mixes of 40", "40 of 40"),
         ("7", "768 and 64 are written into the code", "nothing runs", "other widths and batches crash", "any"),
-        ("8", "the last batch is kept", "nothing runs", f"1,000,001 rows: a last batch of {last_batch()}, a crash",
-         "dropped"),
+        ("8", "the last batch is kept", "nothing runs", "1,000,001 rows: a last batch of "
+         f"{1_000_001 % _BATCH}, a crash", "dropped"),
         ("9", "two meanings of the first layer", "score", f"probe {layers['hidden_states[0]']:.2f}",
          f"probe {layers['hidden_states[1]']:.2f}"),
         ("10", "dev accuracy printed as test", "score", f"topics {topics['dev']:.2f}", f"topics {topics['acc']:.2f}"),
-        ("11", "uniformity's exponent", "score", f"{once:.2f}", f"{twice:.2f}"),
+        ("11", "uniformity's exponent", "score", f"{uniformity(rows, 1.0):.2f}", f"{uniformity(rows):.2f}"),
         ("11", "labels cut to whole numbers", "score", f"probe {pairs['cut to whole numbers']:.2f}",
          f"probe {pairs['as they are']:.2f}"),
         ("11", "labels a row late from the second batch on", "score", f"probe {pairs['a row late']:.2f}",
          f"probe {pairs['as they are']:.2f}"),
         ("12", "no training entry, data or model released", "all figures", "none can be checked", "this kit"),
     ]  # fmt: skip
-
-
-class _FirstLast:
-    """Mean-pooled average of one early and the last hidden state; one pass over the sentences gives both kinds."""
-
-    def __init__(self, encoder: SentenceEncoder, first: int, known: dict[int, Rows]) -> None:
-        self._encoder, self._first, self._known, self.pooling = encoder, first, known, "mean"
-
-    def encode(self, sentences: list[str]) -> Rows:
-        if not self._known:
-            parts = [self._pooled(sentences[begin : begin + 256]) for begin in range(0, len(sentences), 256)]
-            self._known.update({first: np.concatenate([part[first] for part in parts]) for first in (0, 1)})
-        return self._known[self._first]
-
-    @torch.no_grad()
-    def _pooled(self, sentences: list[str]) -> list[Rows]:
-        model, training = self._encoder, self._encoder.training
-        batch = {name: tensor.to(model.device) for name, tensor in model.pad(model.tokenize(sentences)).items()}
-        try:
-            states = model.eval().backbone(**batch, output_hidden_states=True).hidden_states
-        finally:
-            model.train(training)
-        weight = batch["attention_mask"].unsqueeze(-1).to(states[0].dtype)  # (B, L, 1)
-        means = [(state * weight).sum(1) / weight.sum(1) for state in (states[0], states[1], states[-1])]  # (B, d)
-        return [((means[first] + means[2]) / 2).float().cpu().numpy() for first in (0, 1)]

@@ -35,14 +35,15 @@ def alignment(x: ArrayLike, y: ArrayLike) -> float:
     return float(np.mean(np.sum((first - second) ** 2, axis=1)))
 
 
-def uniformity(x: ArrayLike) -> float:
-    """How evenly embeddings fill the sphere: log mean exp(-2‖f(x) - f(y)‖²) (Wang & Isola 2020). Lower is more even.
+def uniformity(x: ArrayLike, t: float = 2.0) -> float:
+    """How evenly embeddings fill the sphere: log mean exp(-t‖f(x) - f(y)‖²) (Wang & Isola 2020). Lower is more even.
 
     The mean runs over all pairs of different rows. 0: all rows in one place; on a sphere of many dimensions, evenly
-    filled, it tends to -4. Computed in pieces, so that n rows never need an n × n table.
+    filled, it tends to -2t. Computed in pieces, so that n rows never need an n × n table.
 
     Args:
         x: (n, d) embeddings, two rows at least; they are L2-normalised here.
+        t: 2 in their paper; HNCSE's released code has 1.
 
     Raises:
         HncseError: Fewer than two rows, or a row without direction.
@@ -51,12 +52,10 @@ def uniformity(x: ArrayLike) -> float:
     n = len(rows)
     if n < 2:
         raise HncseError(f"uniformity is a mean over pairs of rows; there are {n}, two are needed")
-    step = max(1, _CHUNK // n)
-    total = 0.0
+    step, total = max(1, _CHUNK // n), 0.0
     for begin in range(0, n, step):
         cosine = rows[begin : begin + step] @ rows[begin:].T  # (step, n - begin) from the diagonal on
-        kept = np.triu(np.exp(4.0 * (cosine - 1.0)), k=1)  # exp(-2·(2 - 2cos)); each pair once
-        total += float(kept.sum())
+        total += float(np.triu(np.exp(2 * t * (cosine - 1.0)), k=1).sum())  # -t·(2 - 2cos); each pair once
     return float(np.log(total / (n * (n - 1) / 2)))
 
 

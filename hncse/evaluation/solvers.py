@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -84,8 +85,7 @@ def choices(task: TransferTask) -> list[Choice]:
     rows = np.arange(len(task.labels))
     train = rows[task.train]
     if task.test is None:
-        outer = [(train[a], train[b]) for a, b in _folds(task, train)]
-        return [Choice(_inner(task, kept), Fit(kept, None, held)) for kept, held in outer]
+        return [Choice(_inner(task, kept), Fit(kept, None, held)) for kept, held in _folds(task, train)]
     if task.dev is None:
         return [Choice(_inner(task, train), Fit(train, None, rows[task.test]))]
     dev = rows[task.dev]
@@ -93,7 +93,7 @@ def choices(task: TransferTask) -> list[Choice]:
 
 
 def _inner(task: TransferTask, rows: Rows) -> list[Fit]:
-    return [Fit(rows[a], rows[b], rows[b]) for a, b in _folds(task, rows)]
+    return [Fit(kept, held, held) for kept, held in _folds(task, rows)]
 
 
 def _folds(task: TransferTask, rows: Rows) -> Iterator[tuple[Rows, Rows]]:
@@ -104,7 +104,8 @@ def _folds(task: TransferTask, rows: Rows) -> Iterator[tuple[Rows, Rows]]:
     if len(classes) < 2 or counts.min() < FOLDS:
         have = ", ".join(f"{n} of class {c}" for c, n in zip(classes, counts, strict=True))
         raise HncseError(f"{task.name}: {FOLDS} folds need two classes with {FOLDS} rows each; there are {have}")
-    yield from StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(labels, labels)
+    for kept, held in StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(labels, labels):
+        yield rows[kept], rows[held]
 
 
 # --- senteval
@@ -139,26 +140,27 @@ def senteval_accuracies(
     Returns:
         (F, S) accuracies on each fit's ``score`` rows, from 0 to 1.
     """
-    x = torch.from_numpy(np.hstack([features, np.ones((len(features), 1), np.float32)])).to(device)  # (n, d+1): bias
-    y = torch.from_numpy(labels).to(device)
+    x, y = _tensors(features, labels, 1.0, device)
     out = np.zeros_like(strengths)
 
-    def run(places: list[int]) -> None:
-        group = _Group(x, y, classes, [fits[p] for p in places], strengths[places])
-        out[places] = group.train()
+    def train(places: list[int]) -> None:
+        out[places] = _Group(x, y, classes, [fits[place] for place in places], strengths[places]).train()
 
-    alike = list(_alike(fits))
-    if x.is_cuda:
-        for places in alike:
-            run(places)
-        return out
     threads = torch.get_num_threads()
     try:  # the products are small: a group to a core, not a product to all cores
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(run, alike))
+        with ThreadPoolExecutor(1 if x.is_cuda else threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(train, _alike(fits)))
     finally:
         torch.set_num_threads(threads)
     return out
+
+
+def _tensors(
+    features: NDArray[np.float32], labels: NDArray[np.int64], bias: float, device: torch.device | None
+) -> tuple[Tensor, Tensor]:
+    """Features with a last column for the bias, (n, d+1), and labels (n,)."""
+    x = np.hstack([features, np.full((len(features), 1), bias, np.float32)])
+    return torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
 
 
 def _alike(fits: list[Fit]) -> Iterator[list[int]]:
@@ -178,12 +180,11 @@ class _Group:
         self.x, self.y, self.classes = x, y, classes
         self.draw = np.random.RandomState(SEED)  # the generator behind np.random.seed
         train = np.stack([fit.train for fit in fits])  # (F, n')
-        if fits[0].dev is None:
+        devs = [fit.dev for fit in fits if fit.dev is not None]
+        if not devs:
             order = self.draw.permutation(train.shape[1])
             cut = int(HELD_OUT * train.shape[1])
             devs, train = list(train[:, order[:cut]]), train[:, order[cut:]]
-        else:
-            devs = [fit.dev for fit in fits if fit.dev is not None]
         self.rows = torch.from_numpy(train).to(x.device)
         self.devs = [torch.from_numpy(rows).to(x.device) for rows in devs]
         self.scores = [torch.from_numpy(fit.score).to(x.device) for fit in fits]
@@ -194,10 +195,10 @@ class _Group:
 
     def train(self) -> Floats:
         """Return (F, S) accuracies at each classifier's best look."""
-        fits, strengths = self.decay.shape[:2]
-        best, reported = np.full((fits, strengths), -1.0), np.zeros((fits, strengths))
-        fruitless, ended = np.zeros((fits, strengths), int), np.zeros((fits, strengths), bool)
-        active = np.arange(fits)
+        shape = tuple(self.decay.shape[:2])
+        best, reported = np.full(shape, -1.0), np.zeros(shape)
+        fruitless, ended = np.zeros(shape, int), np.zeros(shape, bool)
+        active = np.arange(shape[0])
         for _ in range(0, MAX_EPOCH + 1, EPOCHS_A_LOOK):
             for _ in range(EPOCHS_A_LOOK):
                 self._epoch()
@@ -209,12 +210,12 @@ class _Group:
                     reported[fit] = np.where(better, self._accuracy(place, self.scores[fit]), reported[fit])
                 ended[fit] |= ~better & (fruitless[fit] >= TENACITY)
                 fruitless[fit] += ~better
-            keep = ~ended[active].all(axis=1)
-            if not keep.all():
-                active = active[keep]
-                self._keep(torch.from_numpy(np.flatnonzero(keep)).to(self.x.device))
-            if not len(active):
+            still = ~ended[active].all(axis=1)
+            if not still.any():
                 break
+            if not still.all():
+                active = active[still]
+                self._keep(torch.from_numpy(np.flatnonzero(still)).to(self.x.device))
         return reported
 
     def _epoch(self) -> None:
@@ -224,16 +225,14 @@ class _Group:
 
     def _update(self, rows: Tensor) -> None:
         """Take one step of Adam on a batch of each fit, rows (F, B)."""
-        fits, batch = rows.shape
         flat = rows.flatten()
-        x = torch.index_select(self.x, 0, flat, out=self.room[: len(flat)]).view(fits, batch, -1)  # (F, B, d+1)
-        gradient = self._gradient(x, self.y[flat].view(fits, 1, batch))  # (F, S, C, d+1)
+        x = torch.index_select(self.x, 0, flat, out=self.room[: len(flat)]).view(*rows.shape, -1)  # (F, B, d+1)
+        gradient = self._gradient(x, self.y[flat].view(len(rows), 1, -1))  # (F, S, C, d+1)
         gradient.addcmul_(self.w, self.decay)
         self.step += 1
         self.m.lerp_(gradient, 1 - _BETAS[0])
         self.v.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        scale = (1 - _BETAS[1] ** self.step) ** 0.5
-        below = torch.sqrt(self.v).div_(scale).add_(_EPS)
+        below = torch.sqrt(self.v).div_((1 - _BETAS[1] ** self.step) ** 0.5).add_(_EPS)
         self.w.addcdiv_(self.m, below, value=-_RATE / (1 - _BETAS[0] ** self.step))
 
     def _gradient(self, x: Tensor, y: Tensor) -> Tensor:
@@ -255,8 +254,8 @@ class _Group:
         return right.double().cpu().numpy() / len(rows)
 
     def _keep(self, places: Tensor) -> None:
-        self.rows, self.decay = self.rows[places], self.decay[places]
-        self.w, self.m, self.v = self.w[places], self.m[places], self.v[places]
+        for name in ("rows", "decay", "w", "m", "v"):
+            setattr(self, name, getattr(self, name)[places])
 
 
 def _start(width: int, classes: int) -> Tensor:
@@ -286,26 +285,23 @@ def fast_accuracies(
     device: torch.device | None = None,
 ) -> Floats:
     """Solve every fit with every strength; arguments and result as `senteval_accuracies`."""
-    x = torch.from_numpy(np.hstack([features, np.full((len(features), 1), BIAS, np.float32)])).to(device)  # (n, D)
+    x, y = _tensors(features, labels, BIAS, device)  # (n, D), (n,)
     x, spectrum = _rotated(x)
-    y = torch.from_numpy(labels).to(x.device)
-    out = np.zeros(strengths.size)
-    flat = strengths.ravel()
-    owner = np.arange(strengths.size) // strengths.shape[1]  # problem → fit
-    logits = 1 if classes == 2 else classes
-    for places in np.array_split(np.arange(flat.size), max(1, -(-flat.size * logits * len(x) // _CELLS))):
-        weight = torch.zeros((len(places), len(x)), device=x.device)  # (P, n)
-        for p, place in enumerate(places):
-            rows = fits[owner[place]].train
-            weight[p, torch.from_numpy(rows).to(x.device)] = 1 / len(rows)
-        strength = torch.from_numpy(flat[places]).float().to(x.device)
-        w = solve(x, y, classes, weight, strength, spectrum)
-        for p, place in enumerate(places):
-            rows = torch.from_numpy(fits[owner[place]].score).to(x.device)
-            z = x[rows] @ w[p].mT  # (B, K)
+    problems = [(fit, strength) for fit, row in zip(fits, strengths, strict=True) for strength in row]
+    cells = len(problems) * (1 if classes == 2 else classes) * len(x)
+    out: list[float] = []
+    for part in np.array_split(np.arange(len(problems)), max(1, -(-cells // _CELLS))):
+        batch = [problems[place] for place in part]
+        weight = torch.zeros((len(batch), len(x)), device=x.device)  # (P, n)
+        for row, (fit, _) in zip(weight, batch, strict=True):
+            row[torch.from_numpy(fit.train).to(x.device)] = 1 / len(fit.train)
+        strength = torch.tensor([strength for _, strength in batch], dtype=torch.float64).float().to(x.device)
+        for w, (fit, _) in zip(solve(x, y, classes, weight, strength, spectrum), batch, strict=True):
+            rows = torch.from_numpy(fit.score).to(x.device)
+            z = x[rows] @ w.mT  # (B, K)
             said = (z[:, 0] > 0).long() if classes == 2 else z.argmax(1)
-            out[place] = (said == y[rows]).double().mean().item()
-    return out.reshape(strengths.shape)
+            out.append((said == y[rows]).double().mean().item())
+    return np.array(out).reshape(strengths.shape)
 
 
 def _rotated(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -329,34 +325,47 @@ def solve(x: Tensor, y: Tensor, classes: int, weight: Tensor, strength: Tensor, 
     Returns:
         (P, K, D) weights; K is C, or 1 for two classes.
     """
-    objective = _Objective(x, y, classes, weight, strength)
-    k = objective.k
-    bound = 0.25 if k == 1 else 0.5  # on the Hessian of the cross-entropy in the logits
-    inverse = 1 / (bound * spectrum[None] + objective.ridge[:, None])  # (P, D)
-    return _lbfgs(objective, inverse[:, None].expand(-1, k, -1))
+    problems = _Problems(x, y, classes, weight, strength)
+    bound = 0.25 if classes == 2 else 0.5  # on the Hessian of the cross-entropy in the logits
+    inverse = 1 / (bound * spectrum[None] + problems.ridge[:, None])  # (P, D): the first inverse Hessian's diagonal
+    inverse = inverse[:, None].expand(-1, problems.k, -1)
+    solution = torch.zeros(inverse.shape, device=x.device)
+    state = problems.state(solution.clone(), problems.logits(solution))
+    active = torch.arange(len(solution), device=x.device)
+    pairs: list[tuple[Tensor, ...]] = []  # (Δw, Δg), oldest first
+    for _ in range(MAX_STEPS):
+        w, _, _, g = state
+        gap = g.square().sum((1, 2)) / (2 * problems.ridge)  # (P',)
+        still = (gap > TOLERANCE).nonzero()[:, 0]
+        if len(still) < len(active):
+            solution[active] = w
+            problems.keep(still)
+            (active, inverse), state, *pairs = (
+                tuple(tensor[still] for tensor in group) for group in ((active, inverse), state, *pairs)
+            )
+            w, _, _, g = state
+        if not len(active):
+            return solution
+        direction = -_times_inverse_hessian(g, pairs, inverse)
+        state = problems.step(state, direction, (g * direction).sum((1, 2)))
+        pairs = [*pairs, (state[0] - w, state[3] - g)][-_MEMORY:]
+    solution[active] = state[0]
+    return solution
 
 
-@dataclass
-class _State:
-    """Where the P' problems still being solved stand: w, its logits, loss and gradient."""
-
-    w: Tensor  # (P', K, D)
-    z: Tensor  # (P', K, n)
-    f: Tensor  # (P',) float64
-    g: Tensor  # (P', K, D)
+State = tuple[
+    Tensor, ...
+]  # of P' problems: w (P', K, D), its logits (P', K, n), loss (P',) float64, gradient (P', K, D)
 
 
-class _Objective:
+class _Problems:
     """Mean cross-entropies and ridges of P problems; ``keep`` leaves out those that are done."""
 
     def __init__(self, x: Tensor, y: Tensor, classes: int, weight: Tensor, strength: Tensor) -> None:
         self.x, self.weight = x, weight
         self.k = 1 if classes == 2 else classes
         self.ridge = strength / 2 if self.k == 1 else strength  # (P,)
-        if self.k == 1:
-            self.target = y.float()[None]  # (1, n)
-        else:
-            self.target = torch.nn.functional.one_hot(y, classes).float().mT.contiguous()  # (C, n)
+        self.target = y.float()[None] if self.k == 1 else F.one_hot(y, classes).float().mT.contiguous()  # (K, n)
 
     def keep(self, places: Tensor) -> None:
         self.weight, self.ridge = self.weight[places], self.ridge[places]
@@ -367,7 +376,7 @@ class _Objective:
     def loss(self, w: Tensor, z: Tensor) -> Tensor:
         """(P,) float64."""
         if self.k == 1:
-            cost = torch.nn.functional.softplus(z[:, 0])
+            cost = F.softplus(z[:, 0])
             cost -= self.target * z[:, 0]  # (P, n)
         else:
             cost = z.logsumexp(1) - (self.target * z).sum(1)
@@ -380,36 +389,24 @@ class _Objective:
         error *= self.weight[:, None]
         return (error.flatten(0, 1) @ self.x).view_as(w) + self.ridge[:, None, None] * w
 
-    def at(self, w: Tensor, z: Tensor) -> _State:
-        return _State(w, z, self.loss(w, z), self.gradient(w, z))
+    def state(self, w: Tensor, z: Tensor) -> State:
+        return w, z, self.loss(w, z), self.gradient(w, z)
+
+    def step(self, state: State, direction: Tensor, slope: Tensor) -> State:
+        """Go along a direction, each problem as far as Armijo's rule lets it, halving its step until then."""
+        along = self.logits(direction)  # logits are linear in w: looking further along costs no product
+        size = torch.ones_like(slope)
+        for _ in range(30):
+            w = state[0] + size[:, None, None] * direction
+            z = state[1] + size[:, None, None] * along
+            enough = self.loss(w, z) <= state[2] + _SLOPE * size * slope + 1e-9  # rounding of the loss
+            if enough.all():
+                break
+            size = torch.where(enough, size, size / 2)
+        return self.state(w, z)
 
 
-def _lbfgs(objective: _Objective, inverse: Tensor) -> Tensor:
-    """Minimise from zero; ``inverse`` (P, K, D) is the first inverse Hessian's diagonal."""
-    solution = torch.zeros(inverse.shape, device=inverse.device)
-    state = objective.at(solution.clone(), objective.logits(solution))
-    active = torch.arange(len(solution), device=inverse.device)
-    pairs: list[tuple[Tensor, Tensor]] = []  # (Δw, Δg), oldest first
-    for _ in range(MAX_STEPS):
-        gap = state.g.square().sum((1, 2)) / (2 * objective.ridge)  # (P',)
-        still = (gap > TOLERANCE).nonzero()[:, 0]
-        if len(still) < len(active):
-            solution[active] = state.w
-            active, inverse = active[still], inverse[still]
-            pairs = [(s[still], u[still]) for s, u in pairs]
-            objective.keep(still)
-            state = _State(state.w[still], state.z[still], state.f[still], state.g[still])
-        if not len(active):
-            return solution
-        direction = -_times_inverse_hessian(state.g, pairs, inverse)
-        after = _step(objective, state, direction, (state.g * direction).sum((1, 2)))
-        pairs = [*pairs, (after.w - state.w, after.g - state.g)][-_MEMORY:]
-        state = after
-    solution[active] = state.w
-    return solution
-
-
-def _times_inverse_hessian(g: Tensor, pairs: list[tuple[Tensor, Tensor]], inverse: Tensor) -> Tensor:
+def _times_inverse_hessian(g: Tensor, pairs: list[tuple[Tensor, ...]], inverse: Tensor) -> Tensor:
     """L-BFGS's two loops, for all problems at once; a pair without curvature counts for nothing."""
     q, trail = g.clone(), []
     for s, u in reversed(pairs):
@@ -427,17 +424,3 @@ def _times_inverse_hessian(g: Tensor, pairs: list[tuple[Tensor, Tensor]], invers
     for (s, u), (a, rho) in zip(pairs, reversed(trail), strict=True):
         q += s * (a - rho * (u * q).sum((1, 2), keepdim=True))
     return q
-
-
-def _step(objective: _Objective, state: _State, direction: Tensor, slope: Tensor) -> _State:
-    """Go along a direction, each problem as far as Armijo's rule lets it, halving its step until then."""
-    along = objective.logits(direction)  # logits are linear in w: looking further along costs no product
-    size = torch.ones_like(slope)
-    for _ in range(30):
-        w = state.w + size[:, None, None] * direction
-        z = state.z + size[:, None, None] * along
-        enough = objective.loss(w, z) <= state.f + _SLOPE * size * slope + 1e-9  # rounding of the loss
-        if enough.all():
-            break
-        size = torch.where(enough, size, size / 2)
-    return objective.at(w, z)

@@ -7,7 +7,7 @@ A verdict is "better" or "worse" where the t-test's p, corrected by Holm over al
 alpha, and "not told apart" otherwise: that is no proof of equality. An interval is of one method alone, so one that
 leaves out 0 may still be "not told apart" after Holm. How far two runs of one method differ by luck: `luck`,
 `best_of`; seeds for an effect: `seeds_needed`, `power`. The doubt within one run, over sentence pairs, is in its
-sts.json (`hncse.evaluation.sts.bootstrap_interval`).
+sts.json (`hncse.evaluation.sts.evaluate_full`).
 
 Student's t assumes scores that are normal over seeds. Beside it stands the bootstrap-t
 (`hncse.evaluation.resampling.bootstrap_t`), which does not, from six seeds on.

@@ -95,16 +95,16 @@ def matches(
     if not views or not len(candidates):
         raise HncseError(f"{len(views)} batches and {len(candidates)} candidates compare nothing; give some of both")
     tried = np.asarray(candidates, dtype=np.float64)  # (C,)
-    beside = [np.stack([_direction(z, baseline, t) for t in tried]) for z in views]  # B times (C, 2·N·d)
-    found = []
+    baselines = [np.stack([_direction(pair, baseline, t) for t in tried]) for pair in views]  # B times (C, 2·N·d)
+    results = []
     for temperature in temperatures:
         cosines = np.stack(
-            [rows @ _direction(z, preset, temperature) for z, rows in zip(views, beside, strict=True)]
+            [rows @ _direction(pair, preset, temperature) for pair, rows in zip(views, baselines, strict=True)]
         )  # (B, C)
         best = tried[cosines.argmax(axis=1)]  # (B,)
         spread = float(best.std(ddof=1)) if len(best) > 1 else float("nan")
-        found.append(Match(preset, temperature, tried, cosines.mean(axis=0), float(best.mean()), spread))
-    return found
+        results.append(Match(preset, temperature, tried, cosines.mean(axis=0), float(best.mean()), spread))
+    return results
 
 
 def _direction(pair: tuple[Tensor, Tensor], preset: str, temperature: float) -> NDArray[np.float64]:

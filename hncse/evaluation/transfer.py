@@ -17,7 +17,6 @@ in notebooks/06_transfer_table.ipynb.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,24 +27,15 @@ from numpy.typing import NDArray
 from hncse.data import senteval
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError, unknown
-from hncse.evaluation import Encoder, embed
+from hncse.evaluation import Encoder, embed, terminal
 from hncse.evaluation.results import SOLVERS
 
 if TYPE_CHECKING:
     import torch
 
-    from hncse.evaluation.solvers import Choice, Fit
+    from hncse.evaluation.solvers import Fit
 
-__all__ = [
-    "SOLVERS",
-    "STRENGTHS",
-    "classify",
-    "evaluate",
-    "evaluate_full",
-    "features",
-    "table",
-    "topics",
-]
+__all__ = ["SOLVERS", "STRENGTHS", "classify", "evaluate", "evaluate_full", "features", "table", "topics"]
 
 #: l2 strengths tried. ``fast`` first divides features by the root of their mean variance, ``senteval`` does not.
 STRENGTHS = {"fast": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), "senteval": (1e-5, 1e-4, 1e-3, 1e-2)}
@@ -98,41 +88,30 @@ def evaluate_full(
     on_task: Callable[[str], None] | None = None,
     allow_other_files: bool | None = None,
 ) -> dict[str, Any]:
-    """Score an encoder with everything a table or a report may need.
+    """Score an encoder with everything a table or a report may need; arguments and errors as in `evaluate`.
 
-    Args:
-        encoder: As in `evaluate`.
-        tasks: As in `evaluate`.
-        solver: As in `evaluate`.
-        batch_size: As in `evaluate`.
-        cache: Whether embeddings are read from and kept on disk.
-        device: Where the solver computes; None takes the CPU.
-        on_task: Told each task's name before its classifiers are trained.
-        allow_other_files: As in `evaluate`; ``files`` of the result says what they were.
+    Besides, ``cache`` says whether embeddings are read from and kept on disk, ``device`` where the solver computes
+    (None: the CPU), and ``on_task`` is told each task's name before its classifiers are trained.
 
     Returns:
         JSON-able: ``tasks`` (task → what `classify` returns), ``avg`` and ``avg_dev`` (None unless the seven tasks are
         there), ``avg_interval``, ``solver``, ``split``, ``pooling`` (None where the encoder does not say), ``folds``,
         ``seed``, ``files`` (``known release``, or ``other`` with files or tasks of another origin), ``sentences``
         (distinct ones, each encoded once), ``seconds`` (``encode``, ``solve``).
-
-    Raises:
-        HncseError: As in `evaluate`.
     """
     from hncse.evaluation import solvers
 
     _check_solver(solver)
     loaded = _loaded(tasks, allow_other_files)
     began = time.perf_counter()
-    index: dict[str, int] = {}
-    places = [np.array([index.setdefault(s, len(index)) for s in task.sentences]) for task in loaded]
-    z = embed(encoder, list(index), batch_size, cache=cache)  # (N, d)
+    texts = [sentence for task in loaded for sentence in task.sentences]
+    z = embed(encoder, texts, batch_size, cache=cache)  # (n, d)
     encoded = time.perf_counter()
     results = {}
-    for task, place in zip(loaded, places, strict=True):
+    for task, rows in zip(loaded, np.split(z, np.cumsum([len(task.sentences) for task in loaded[:-1]])), strict=True):
         if on_task is not None:
             on_task(task.name)
-        results[task.name] = classify(features(task, z[place]), task, solver, device=device)
+        results[task.name] = classify(features(task, rows), task, solver, device=device)
     seven = set(results) == set(TRANSFER_TASKS)
     return {
         "split": "test",
@@ -146,7 +125,7 @@ def evaluate_full(
         "avg_interval": _average_interval(results) if seven else None,
         "avg_dev": _mean(results, "dev") if seven else None,
         "files": senteval.together(task.release for task in loaded),
-        "sentences": len(index),
+        "sentences": len(set(texts)),
         "seconds": {"encode": round(encoded - began, 2), "solve": round(time.perf_counter() - encoded, 2)},
     }
 
@@ -178,9 +157,7 @@ def classify(
     Args:
         x: (n, D) features, float32, as `features` makes them.
         task: Its labels and protocol.
-        solver: ``"senteval"``, or ``"fast"`` for choosing among encoders; its scores (higher by 0.8 on average, by
-            2 on TREC) never stand beside published ones. Tasks of your own with a few hundred rows want ``"fast"``:
-            SentEval's schedule stops after some dozen small steps there.
+        solver: As in `evaluate`.
         device: Where to compute; None takes the CPU.
 
     Returns:
@@ -201,23 +178,26 @@ def classify(
     _check(x, task)
     began = time.perf_counter()
     plan = solvers.choices(task)
-    strengths = np.array(STRENGTHS[solver])
     if solver == "fast":
         x = _scaled(x, task.train)
+    solve = solvers.fast_accuracies if solver == "fast" else solvers.senteval_accuracies
+    on = torch.device(device) if device is not None else None
 
-    def train(fits: list[Fit], each: Floats) -> Floats:  # each: (F, S)
-        solve = solvers.fast_accuracies if solver == "fast" else solvers.senteval_accuracies
-        on = torch.device(device) if device is not None else None
-        return solve(x, task.labels, task.classes, fits, each, on)
+    def train(fits: list[Fit], each: Floats) -> Floats:
+        return 100 * solve(x, task.labels, task.classes, fits, each, on)
 
-    chosen, dev = _search(plan, strengths, train)
-    tested = 100 * train([choice.final for choice in plan], strengths[chosen][:, None])[:, 0]
+    strengths = np.array(STRENGTHS[solver])
+    searched = [fit for choice in plan for fit in choice.search]
+    seen = train(searched, np.tile(strengths, (len(searched), 1)))  # (F, S)
+    means = np.round(seen.reshape(len(plan), -1, len(strengths)).mean(axis=1), 2)  # SentEval compares rounded means
+    chosen = means.argmax(axis=1)  # (len(plan),)
+    tested = train([choice.final for choice in plan], strengths[chosen][:, None])[:, 0]
     acc = round(float(np.mean(np.round(tested, 2))), 2)
     rows = np.concatenate([choice.final.score for choice in plan])
     return {
         "acc": acc,
         "interval": _wilson(acc, len(rows)),
-        "dev": dev,
+        "dev": round(float(means.max(axis=1).mean()), 2),
         "strengths": [STRENGTHS[solver][place] for place in chosen],
         "protocol": solvers.protocol(task),
         "rows": len(rows),
@@ -238,10 +218,10 @@ def topics() -> TransferTask:
     from hncse.data import probe
 
     groups = probe.load()
-    parts = [[g for i, g in enumerate(groups) if i % 5 in kept] for kept in ((0, 1, 2), (3, 4))]
-    rows = [group for part in parts for group in part]
+    learned = [group for i, group in enumerate(groups) if i % 5 < 3]
+    rows = learned + [group for i, group in enumerate(groups) if i % 5 >= 3]
     labels = np.array([probe.TOPICS.index(group.topic) for group in rows], dtype=np.int64)
-    train, test = slice(0, len(parts[0])), slice(len(parts[0]), len(rows))
+    train, test = slice(0, len(learned)), slice(len(learned), len(rows))
     return TransferTask("topics", [group.anchor for group in rows], None, labels, train, None, test)
 
 
@@ -258,33 +238,20 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
     )
     if result.get("files") == senteval.OTHER and set(tasks) <= set(TRANSFER_TASKS):
         yield "the benchmark files are not the known release's: no number here stands beside a published one"
-    columns = [*tasks, *(["avg"] if result["avg"] is not None else [])]
-    rows: dict[str, list[str]] = {
-        "test": [f"{entry['acc']:.2f}" for entry in tasks.values()],
-        "": [_span(entry["interval"]) for entry in tasks.values()],
-        "majority": [f"{entry['majority']:.2f}" for entry in tasks.values()],
-        "dev": [f"{entry['dev']:.2f}" for entry in tasks.values()],
-    }
+    columns = dict(tasks)
     if result["avg"] is not None:
-        rows["test"].append(f"{result['avg']:.2f}")
-        rows[""].append(_span(result["avg_interval"]))
-        rows["majority"].append(f"{_mean(tasks, 'majority'):.2f}")
-        rows["dev"].append(f"{result['avg_dev']:.2f}")
+        columns["avg"] = {
+            "acc": result["avg"], "interval": result["avg_interval"], "dev": result["avg_dev"],
+            "majority": _mean(tasks, "majority"),
+        }  # fmt: skip
     yield f"{'':9}" + "".join(f"{column:>14}" for column in columns)
-    for head, cells in rows.items():
+    for head, key in (("test", "acc"), ("", "interval"), ("majority", "majority"), ("dev", "dev")):
+        cells = [terminal.span(entry[key]) if key == "interval" else f"{entry[key]:.2f}" for entry in columns.values()]
         yield f"{head:9}" + "".join(f"{cell:>14}" for cell in cells)
     yield "dev chose the regularisation: it is no result (notebook 06); majority names the commonest class always"
     for task, entry in tasks.items():
         if entry["empty"]:
             yield f"{task}: {entry['empty']} empty lines count as sentences, as in SentEval"
-
-
-def _search(plan: list[Choice], strengths: Floats, train: Callable[[list[Fit], Floats], Floats]) -> tuple[Any, float]:
-    """Choose each final fit's strength: places (len(plan),), and the mean of the accuracies that chose, ×100."""
-    fits = [fit for choice in plan for fit in choice.search]
-    seen = 100 * train(fits, np.tile(strengths, (len(fits), 1)))  # (F, S)
-    means = np.round(seen.reshape(len(plan), -1, len(strengths)).mean(axis=1), 2)  # SentEval compares rounded means
-    return means.argmax(axis=1), round(float(means.max(axis=1).mean()), 2)
 
 
 def _scaled(x: Rows, train: slice) -> Rows:
@@ -307,8 +274,7 @@ def _loaded(tasks: Sequence[str | TransferTask] | None, others: bool | None) -> 
         except HncseError as error:
             absent = senteval.missing_files(senteval.downstream(), missing)[0]
             raise HncseError(f"{', '.join(missing)} cannot be read: there is no {absent}, and {error}") from error
-    read = functools.partial(senteval.load_task, allow_other_files=others)
-    return [read(task) if isinstance(task, str) else task for task in chosen]
+    return [senteval.load_task(task, allow_other_files=others) if isinstance(task, str) else task for task in chosen]
 
 
 def _check_solver(solver: str) -> None:
@@ -347,7 +313,3 @@ def _average_interval(results: dict[str, Any]) -> list[float]:
     spread = sum(p * (1 - p) / n for p, n in shares) ** 0.5 / len(shares)
     average = _mean(results, "acc")
     return [round(average - 196 * spread, 2), round(average + 196 * spread, 2)]
-
-
-def _span(span: list[float]) -> str:
-    return f"[{span[0]:.1f}, {span[1]:.1f}]"

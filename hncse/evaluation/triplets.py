@@ -17,9 +17,7 @@ into a run.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hncse import data
 from hncse.data.probe import jaccard
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import TIE, Encoder, check_resampling, embed, open_encoder
+from hncse.evaluation import Encoder, check_resampling, embed, open_encoder, terminal, unit_rows, wins
 from hncse.evaluation.resampling import draw_groups, rate
 
 __all__ = ["TRIPLET_SETS", "Triplet", "evaluate", "folder", "load_triplets", "table", "triplets_present"]
@@ -45,6 +42,7 @@ _SOURCES = {
     "cad-nli": "github.com/acmi-lab/counterfactually-augmented-data, NLI/all_combined/{train,dev,test}.tsv",
     "sugarcrepe": "github.com/RAIVNLab/sugar-crepe, data/*.json",
 }
+_MOST_CLUSTERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,7 @@ def load_triplets(name: str, split: str = "test") -> list[Triplet]:
         HncseError: Unknown set or split; a file that is missing or not what its name says.
     """
     files = _files(name, split)
-    found = _counterfactual(files[0]) if name == "cad-nli" else _captions(files)
-    triplets = list(dict.fromkeys(found))
+    triplets = list(dict.fromkeys(_counterfactual(files[0]) if name == "cad-nli" else _captions(files)))
     if not triplets:
         raise HncseError(f"{files[0].parent} holds no triplet: its files are cut or other ones ({_SOURCES[name]})")
     return triplets
@@ -128,42 +125,32 @@ def evaluate(
     Raises:
         HncseError: No files of any set, unknown sets, settings of the bootstrap that cannot be, broken embeddings.
     """
-    check_resampling(bootstrap, seed, 10_000)
+    check_resampling(bootstrap, seed, _MOST_CLUSTERS)
     if triplets is not None:
         loaded = {"own": list(triplets)}
     else:
         names = [name for name in TRIPLET_SETS if triplets_present(name)] if sets is None else list(sets)
         loaded = {name: load_triplets(name) for name in names or TRIPLET_SETS[:1]}  # none there: its error says how
-    scores = {name: _score(encoder, found, bootstrap, seed) for name, found in loaded.items()}
     about = {"resamples": bootstrap, "seed": seed, "level": 0.95, "over": "clusters of triplets"}
+    scores = {name: _score(encoder, each, bootstrap, seed) for name, each in loaded.items()}
     return {"sets": scores, "pooling": getattr(encoder, "pooling", None), "bootstrap": about}
 
 
 def _score(encoder: Encoder, triplets: list[Triplet], bootstrap: int, seed: int) -> dict[str, Any]:
     if not triplets:
         raise HncseError("there are no triplets to evaluate on")
-    place: dict[str, int] = {}
-    index = np.array(
-        [[place.setdefault(s, len(place)) for s in (t.anchor, t.positive, t.negative)] for t in triplets]
-    )  # (T, 3)
-    z = embed(encoder, list(place)).astype(np.float64)
-    z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    anchor, positive, negative = (z[index[:, c]] for c in range(3))  # (T, d) each
-    wins = _wins(np.einsum("td,td->t", anchor, positive), np.einsum("td,td->t", anchor, negative))
-    overlap = [[jaccard(t.anchor, t.positive), jaccard(t.anchor, t.negative)] for t in triplets]
+    z = unit_rows(embed(encoder, [text for t in triplets for text in (t.anchor, t.positive, t.negative)]))
+    anchor, positive, negative = np.moveaxis(z.reshape(len(triplets), 3, -1), 1, 0)  # (T, d) each
+    hits = wins(np.einsum("td,td->t", anchor, positive), np.einsum("td,td->t", anchor, negative))
+    overlap = np.array([[jaccard(t.anchor, t.positive), jaccard(t.anchor, t.negative)] for t in triplets])
     _, cluster = np.unique([t.cluster for t in triplets], return_inverse=True)
     counts = draw_groups(int(cluster.max()) + 1, bootstrap, seed)  # (B, clusters)
     kinds = np.array([t.kind for t in triplets])
     return {
-        "accuracy": rate(wins, cluster, counts),
-        "kinds": {str(k): rate(wins[kinds == k], cluster[kinds == k], counts) for k in np.unique(kinds)},
-        "word_overlap": 100 * float(_wins(*np.array(overlap).T).mean()),
+        "accuracy": rate(hits, cluster, counts),
+        "kinds": {str(k): rate(hits[kinds == k], cluster[kinds == k], counts) for k in np.unique(kinds)},
+        "word_overlap": 100 * float(wins(*overlap.T).mean()),
     }
-
-
-def _wins(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:
-    gap = positive - negative
-    return np.where(np.abs(gap) <= TIE, 0.5, (gap > 0).astype(np.float64))
 
 
 def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
@@ -174,9 +161,7 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
     for each, scores in result["sets"].items():
         yield f"\n{each}, test (word overlap alone: {scores['word_overlap']:.1f})"
         for kind, entry in ({"all": scores["accuracy"]} | scores["kinds"]).items():
-            span = entry["interval"]
-            shown = f"{entry['value']:.1f}" + (f" [{span[0]:.1f}, {span[1]:.1f}]" if span else "")
-            yield f"  {kind:28}{entry['n']:6,}{shown:>20}"
+            yield f"  {kind:28}{entry['n']:6,}{terminal.percent(entry['value'], entry['interval']):>20}"
 
 
 def _files(name: str, split: str) -> list[Path]:
@@ -201,31 +186,30 @@ def _read(path: Path) -> str:
 
 def _counterfactual(path: Path) -> Iterator[Triplet]:
     """Pair, for every premise, an entailed hypothesis with each other one; and the same the other way round."""
-    by_side: tuple[dict[str, dict[str, list[str]]], ...] = (defaultdict(dict), defaultdict(dict))
+    sides: dict[str, dict[str, dict[str, list[str]]]]  # what was edited → the text kept → label → texts beside it
+    sides = {"hypothesis": defaultdict(dict), "premise": defaultdict(dict)}
     for number, line in enumerate(_read(path).rstrip("\n").split("\n")[1:], 2):
         cells = line.split("\t")
         if len(cells) != 3 or cells[2] not in _LABELS:
             raise HncseError(
                 f"{path}, line {number}: {line[:60]!r}; it must be premise, hypothesis and one of {', '.join(_LABELS)}"
             )
-        for own, other, side in ((cells[0], cells[1], by_side[0]), (cells[1], cells[0], by_side[1])):
-            side[own].setdefault(cells[2], []).append(other)
-    cluster = 0
-    for edited, side in zip(("hypothesis", "premise"), by_side, strict=True):
-        for anchor, others in side.items():
-            cluster += 1
-            for label in ("neutral", "contradiction"):
-                for positive in others.get("entailment", ()):
-                    for negative in others.get(label, ()):
-                        yield Triplet(anchor, positive, negative, f"{edited} to {label}", cluster)
+        premise, hypothesis, label = cells
+        sides["hypothesis"][premise].setdefault(label, []).append(hypothesis)
+        sides["premise"][hypothesis].setdefault(label, []).append(premise)
+    texts = [(edited, anchor, others) for edited, side in sides.items() for anchor, others in side.items()]
+    for cluster, (edited, anchor, others) in enumerate(texts, 1):
+        for label in ("neutral", "contradiction"):
+            for positive in others.get("entailment", ()):
+                for negative in others.get(label, ()):
+                    yield Triplet(anchor, positive, negative, f"{edited} to {label}", cluster)
 
 
 def _captions(files: list[Path]) -> Iterator[Triplet]:
     images: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(dict)  # image → caption → (kind, edit)
     for path in files:
         try:
-            entries = json.loads(_read(path)).values()
-            for entry in entries:
+            for entry in json.loads(_read(path)).values():
                 caption = " ".join(entry["caption"].split())
                 edit = (path.stem, " ".join(entry["negative_caption"].split()))
                 images[entry["filename"]].setdefault(caption, []).append(edit)
@@ -234,37 +218,24 @@ def _captions(files: list[Path]) -> Iterator[Triplet]:
                 f"{path} is not SugarCrepe's: {error!r}; its entries have filename, caption and negative_caption"
             ) from error
     for cluster, captions in enumerate(images.values()):
-        known = list(captions)
-        for caption, edits in captions.items():
-            others = [other for other in known if other != caption]
-            for kind, negative in edits:
-                if others:  # the next caption of the image, so that every caption serves as anchor
-                    anchor = others[known.index(caption) % len(others)]
-                    yield Triplet(anchor, caption, negative, kind, cluster)
+        if len(captions) > 1:  # the next caption of the image, so that every caption serves as anchor
+            known = list(captions)
+            for i, (caption, edits) in enumerate(captions.items()):
+                others = known[:i] + known[i + 1 :]
+                anchor = others[i % len(others)]
+                yield from (Triplet(anchor, caption, negative, kind, cluster) for kind, negative in edits)
 
 
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="hncse triplets", description="Score on counterfactual NLI and SugarCrepe captions."
-    )
-    parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
+    parser = terminal.parser("triplets", "Score on counterfactual NLI and SugarCrepe captions.", resamples=2000)
     parser.add_argument("--sets", nargs="+", metavar="SET", help=f"some of {' '.join(TRIPLET_SETS)}; default: all here")
-    parser.add_argument("--bootstrap", type=int, default=2000, help="resamples behind each interval (default 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the resampling")
     options = parser.parse_args(arguments)
-    check_resampling(options.bootstrap, options.seed, 10_000)
+    check_resampling(options.bootstrap, options.seed, _MOST_CLUSTERS)
     for name in options.sets or ():
         triplets_present(name)  # a typo is an error before anything is loaded
     encoder, run = open_encoder(options.encoder, options.pooling)
     result = evaluate(encoder, options.sets, bootstrap=options.bootstrap, seed=options.seed)
-    if run is not None and options.pooling is None and options.sets is None:
-        run.write("triplets", result)
-    sys.stdout.writelines(line + "\n" for line in table(result, run.name if run else options.encoder))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    lines = table(result, run.name if run else options.encoder)
+    return terminal.deliver("triplets", result, lines, options, run if options.sets is None else None)

@@ -74,54 +74,36 @@ def test_forty_draws_hold_26_7_different_pairs() -> None:
     assert found.mean() == pytest.approx(45 * (1 - (44 / 45) ** 40), abs=0.1) and found.max() <= 40
 
 
-def test_a_million_and_one_rows_leave_one() -> None:
-    assert defects.last_batch() == 1 and defects.last_batch(128) == 64
-
-
 def test_first_last_means_two_things() -> None:
-    encoder = tiny.encoder("mean", layers=3)
-    texts = tiny.sentences(6)
-    made = {first: defects._FirstLast(encoder, first, {}).encode(texts) for first in (0, 1)}
+    encoder, texts = tiny.encoder("mean", layers=3), tiny.sentences(6)
+    embedding, first = defects._early_and_last(encoder, texts)
     encoder.pooling = "first_last"
-    np.testing.assert_allclose(made[1], encoder.encode(texts), atol=1e-6)
-    assert np.abs(made[0] - made[1]).max() > 1e-3
+    np.testing.assert_allclose(first, encoder.encode(texts), atol=1e-6)
+    assert np.abs(embedding - first).max() > 1e-3
 
 
-def test_uniformity_has_another_exponent() -> None:
-    x = np.random.default_rng(0).normal(size=(30, 8))
-    once, twice = defects.uniformities(x)
-    assert twice == pytest.approx(geometry.uniformity(x)) and twice < once < 0
-
-
-def test_the_table_holds_all_twelve(kit) -> None:
-    rows = defects.table(kit, [group.anchor for group in probe.load()][:64])
+def test_the_table_holds_all_twelve_and_leaves_the_caller_alone(kit) -> None:
+    anchors = [group.anchor for group in probe.load()]
+    kit.train()
+    with random_state.unchanged():
+        rows = defects.table(kit, anchors)
+        temperature.matches(temperature.batches(kit, anchors[:64]), "hnm-no-replacement", [0.2], candidates=(0.1,))
+    assert kit.training
+    kit.eval()
     assert list(dict.fromkeys(row[0] for row in rows)) == [str(i) for i in range(1, 13)]
     assert all(len(row) == 5 and all(row) for row in rows)
-    late = next(row for row in rows if "row late" in row[1])
-    assert abs(float(late[3].split()[1])) < 10 < float(late[4].split()[1])  # nothing is left of the correlation
+    changes = {row[1]: row[3:] for row in rows}
+    late, meant = changes["labels a row late from the second batch on"]
+    assert abs(float(late.split()[1])) < 10 < float(meant.split()[1])  # nothing is left of the correlation
+    assert changes["the last batch is kept"][0] == "1,000,001 rows: a last batch of 1, a crash"
+    uniformity = geometry.uniformity(kit.encode(anchors[:64], show_progress=False))
+    assert changes["uniformity's exponent"][1] == f"{uniformity:.2f}"
 
 
-def test_the_callers_random_state_and_the_encoders_mode_are_untouched(kit) -> None:
-    texts = [group.anchor for group in probe.load()][:64]
-    z1, z2 = views()
-    small = tiny.encoder(layers=3)
-    for mode in (True, False):
-        kit.train(mode), small.train(mode)
-        with random_state.unchanged():
-            defects.raw_views(kit, texts[:4], seed=3)
-            defects.first_last(small)
-            defects.compare(z1, z2, defects.PRESETS)
-            defects.search_terms(z1, z2)
-            defects.distinct_mixes()
-            defects.label_scores(kit)
-            defects.uniformities(z1.numpy())
-            temperature.matches(temperature.batches(kit, texts), "hnm-no-replacement", [0.2], candidates=(0.1, 0.2))
-        assert kit.training is small.training is mode
-    kit.eval()
-
-
-def test_the_mode_is_put_back_when_the_encoder_fails(monkeypatch) -> None:
+def test_views_are_repeated_exactly_and_the_mode_is_put_back(monkeypatch) -> None:
     encoder = tiny.encoder().eval()
+    first, second = (defects.raw_views(encoder, tiny.sentences(4), seed=3) for _ in range(2))
+    assert torch.equal(first[0], second[0]) and not torch.equal(first[0], first[1]) and not encoder.training
     monkeypatch.setattr(type(encoder), "views", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         defects.raw_views(encoder, tiny.sentences(4))
@@ -129,27 +111,16 @@ def test_the_mode_is_put_back_when_the_encoder_fails(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "call",
+    ("call", "says"),
     [
-        lambda: defects.raw_views(tiny.encoder(), []),
-        lambda: defects.raw_views(tiny.encoder(), ["one"]),
-        lambda: defects.search_terms(*(z[:1] for z in views())),
-        lambda: defects.search_terms(*views(), temperature=0.0),
-        lambda: defects.own_positive_among_hardest(torch.eye(3), 0),
-        lambda: defects.distinct_mixes(k=1),
-        lambda: defects.last_batch(10, 0),
-        lambda: defects.uniformities(np.ones((1, 3))),
-        lambda: defects.uniformities(np.full((4, 3), np.nan)),
-        lambda: defects.label_scores(tiny.encoder(), per_batch=0),
-        lambda: defects.table(tiny.encoder(), ["one", "two"]),
+        (lambda: defects.raw_views(tiny.encoder(), ["one"]), "a batch of 1 sentences"),
+        (lambda: defects.search_terms(*(z[:1] for z in views())), "1 rows"),
+        (lambda: defects.search_terms(*views(), temperature=0.0), "temperature 0.0"),
+        (lambda: defects.own_positive_among_hardest(torch.eye(3), 0), "k is 0"),
+        (lambda: defects.distinct_mixes(k=1), "k is 1"),
+        (lambda: defects.table(tiny.encoder(), ["one", "two"]), "there are 2 sentences"),
     ],
 )
-def test_what_has_no_answer_is_said(call) -> None:
-    with pytest.raises(HncseError):
+def test_what_has_no_answer_is_said(call, says) -> None:
+    with pytest.raises(HncseError, match=says):
         call()
-
-
-def test_views_are_repeated_exactly_and_the_mode_is_put_back() -> None:
-    encoder = tiny.encoder().eval()
-    first, second = (defects.raw_views(encoder, tiny.sentences(4), seed=3) for _ in range(2))
-    assert torch.equal(first[0], second[0]) and not torch.equal(first[0], first[1]) and not encoder.training

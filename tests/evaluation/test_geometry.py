@@ -13,39 +13,27 @@ def on_circle(*degrees):
     return np.array([[cos(d * pi / 180), sin(d * pi / 180)] for d in degrees])
 
 
-def unit(row):
-    length = sum(v * v for v in row) ** 0.5
-    return [v / length for v in row]
-
-
 def squared(a, b):
-    return sum((u - v) ** 2 for u, v in zip(unit(a), unit(b), strict=True))
-
-
-def test_alignment_is_the_plain_loop():
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(7, 5)), rng.normal(size=(7, 5))
-    plain = sum(squared(a, b) for a, b in zip(x, y, strict=True)) / 7
-    assert geometry.alignment(x, y) == pytest.approx(plain, abs=1e-12)
-
-
-def test_alignment_by_eye():
-    assert geometry.alignment(on_circle(0, 90), on_circle(0, 90)) == 0
-    assert geometry.alignment(on_circle(0), on_circle(180)) == pytest.approx(4)
-    assert geometry.alignment(on_circle(0), on_circle(90)) == pytest.approx(2)
-    assert geometry.alignment(10 * on_circle(0), 0.1 * on_circle(60)) == pytest.approx(1), "length does not count"
+    length = [sum(v * v for v in row) ** 0.5 for row in (a, b)]
+    return sum((u / length[0] - v / length[1]) ** 2 for u, v in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize("chunk", [1 << 22, 24, 1])
-def test_uniformity_is_the_plain_loop_in_any_number_of_pieces(monkeypatch, chunk):
+def test_equal_to_plain_loops_in_any_number_of_pieces(monkeypatch, chunk):
     monkeypatch.setattr(geometry, "_CHUNK", chunk)
-    x = np.random.default_rng(1).normal(size=(11, 3))
+    x, y = np.random.default_rng(1).normal(size=(2, 11, 3))
+    assert geometry.alignment(x, y) == pytest.approx(sum(map(squared, x, y)) / 11, abs=1e-12)
     pairs = [(a, b) for i, a in enumerate(x) for b in x[i + 1 :]]
-    plain = log(sum(exp(-2 * squared(a, b)) for a, b in pairs) / len(pairs))
-    assert geometry.uniformity(x) == pytest.approx(plain, abs=1e-12)
+    for t in (1, 2):
+        plain = log(sum(exp(-t * squared(a, b)) for a, b in pairs) / len(pairs))
+        assert geometry.uniformity(x, t) == pytest.approx(plain, abs=1e-12)
+    assert geometry.uniformity(x) == geometry.uniformity(x, 2)
 
 
-def test_uniformity_by_eye():
+def test_by_eye():
+    assert geometry.alignment(on_circle(0, 90), on_circle(0, 90)) == 0
+    assert geometry.alignment(on_circle(0), on_circle(180)) == pytest.approx(4)
+    assert geometry.alignment(10 * on_circle(0), 0.1 * on_circle(60)) == pytest.approx(1), "length does not count"
     assert geometry.uniformity(np.ones((5, 3))) == pytest.approx(0)
     assert geometry.uniformity(on_circle(0, 180)) == pytest.approx(-8)
     assert geometry.uniformity(on_circle(0, 120, 240)) < geometry.uniformity(on_circle(0, 10, 20))
@@ -54,9 +42,9 @@ def test_uniformity_by_eye():
 
 
 def test_lead_is_the_margin_and_its_sign_the_side():
-    seen = geometry.lead(on_circle(0)[0], on_circle(30)[0], 3 * on_circle(10, -30, 90))
-    assert seen == pytest.approx([cos(pi / 6) - cos(pi / 18), 0, cos(pi / 6)])
-    assert seen[0] < 0 < seen[2]
+    lead = geometry.lead(on_circle(0)[0], on_circle(30)[0], 3 * on_circle(10, -30, 90))
+    assert lead == pytest.approx([cos(pi / 6) - cos(pi / 18), 0, cos(pi / 6)])
+    assert geometry.angle([0.5, 1 + 1e-9]) == pytest.approx([60, 0])
 
 
 @pytest.mark.parametrize(
