@@ -97,7 +97,7 @@ def test_one_run_without_a_score_costs_its_seed_and_nothing_else(tmp_path) -> No
     ]  # fmt: skip
     runs[-1].write("result", runs[-1].result | {"stsb_dev": None})
     found = differences.effects(results.from_runs(runs), measures=("sts", "stsb-dev")).set_index("measure")
-    assert found.loc["sts", "difference"].n == (3, 3) and found.loc["stsb-dev", "difference"].n == (2, 2)
+    assert found["test"].to_dict() == {"sts": "paired t over 3 seeds", "stsb-dev": "paired t over 2 seeds"}
 
 
 def test_ablations_draw_points_and_their_baseline() -> None:

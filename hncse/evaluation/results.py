@@ -4,7 +4,8 @@
     frame[frame["measure"] == "sts"].groupby("method")["value"].mean()
 
 Everything that is printed, tested or drawn begins here. What a run is called, and what it is compared with, is decided
-once: ``method`` (loss and options), ``group`` (everything but the seed), ``training`` (everything but loss and seed).
+once, in columns: ``method`` (loss and options), ``group`` (everything but the seed), ``training`` (everything but loss
+and seed), ``family`` (the methods whose verdicts Holm corrects together: today those of one training).
 The CSV is wide, a row a run, with every parameter; weights, histories and snapshots stay in the run folders.
 """
 
@@ -59,28 +60,27 @@ IGNORED = ("seed", "name", "output", "log_every", "snapshots", "length_groups")
 #: Scores compare where these columns are equal: the encoder that training began with, and the sentences it saw.
 SCOPE = ["encoder", "sentences", "corpus", "weights", "data"]
 
+_LOSS = ("loss", "loss_options")
 _OF_TRANSFER = (*TRANSFER, "transfer")
 _SHARES = ("overall", "close", "far", "both")
 _WHOLE = ("steps", "kept_step")
-_MEASURED = (
-    *_WHOLE, "seconds", "sentences_per_second", "stsb-dev", *STS, "sts", *_OF_TRANSFER,
-    "probe", *(f"probe-{name}" for name in _SHARES),
-    *(f"case_{case}_{when}" for case in "abc" for when in ("first", "mean", "last")),
-)  # fmt: skip
-_LEADING = ("loss", "loss_options", "encoder", "corpus", "limit", "seed")  # parameters with a column of their own
+_TIMES = ("seconds", "sentences_per_second")
+_CASES = tuple(f"case_{case}_{moment}" for case in "abc" for moment in ("first", "mean", "last"))
+_PROBE = ("probe", *(f"probe-{name}" for name in _SHARES))
+_MEASURED = (*_WHOLE, *_TIMES, "stsb-dev", *STS, "sts", *_OF_TRANSFER, *_PROBE, *_CASES)
+_LEADING = (*_LOSS, "encoder", "corpus", "limit", "seed")  # parameters with a column of their own
 _RENAMED = {"corpus": "source", "stsb-dev": "stsb_dev"}  # in the frame: in the CSV
 #: The CSV's columns, in order.
 COLUMNS = (
     "kind", "run", *_LEADING, "parameters", "pooling", "source", "sentences", "data", "weights", "selection", "key",
-    *_WHOLE, "seconds", "sentences_per_second", "device", "precision", "stsb_dev", *STS, "sts", *_OF_TRANSFER,
-    "transfer_solver", "probe", *(f"probe-{name}" for name in _SHARES), "probe_version", *_MEASURED[-9:], "hncse",
-    "torch",
+    *_WHOLE, *_TIMES, "device", "precision", "stsb_dev", *STS, "sts", *_OF_TRANSFER, "transfer_solver", *_PROBE,
+    "probe_version", *_CASES, "hncse", "torch",
 )  # fmt: skip
 _NEEDED = ("kind", "run", "loss", "encoder", "seed")
 _FACTS = (
     "kind", "run", "method", "loss", "options", "encoder", "pooling", "corpus", "sentences", "seed", "selection",
-    "weights", "data", "key", "group", "training", "parameters", "device", "precision", "probe_version", "hncse",
-    "torch",
+    "weights", "data", "key", "group", "training", "family", "parameters", "device", "precision", "probe_version",
+    "hncse", "torch",
 )  # fmt: skip
 
 
@@ -118,8 +118,8 @@ def from_runs(runs: Iterable[Run] | None = None) -> pd.DataFrame:
         The tidy table: a row for each run (``kind`` "trained") or encoder before training ("untrained", one for each
         pooling) and measure. ``value`` holds the number, ``measure`` its name (`MEASURES`, steps, seconds, cases;
         from folders also ``probe-close:negation`` and its like), ``solver`` whose transfer result it is, else "".
-        ``parameters`` is a dictionary; ``options`` are those of the loss, in words; ``group`` and ``training`` are
-        keys to join and group by.
+        ``parameters`` is a dictionary; ``options`` are those of the loss, in words; ``group``, ``training`` and
+        ``family`` are keys to join and group by.
     """
     untrained: dict[tuple[str, str], dict[str, Any]] = {}
     trained = []
@@ -127,13 +127,14 @@ def from_runs(runs: Iterable[Run] | None = None) -> pd.DataFrame:
         if not run.finished:
             continue
         config = run.config
-        trained.append(_trained(run, config))
+        weights = config["encoder_fingerprint"][:16]
+        trained.append(_trained(run, config) | {"weights": weights})
         before = run.read("baseline")["poolings"] if run.has("baseline") else {}
         for pooling, files in before.items():
-            facts = {"kind": "untrained", "encoder": config["parameters"]["encoder"], "pooling": pooling}
-            facts["weights"] = config["encoder_fingerprint"][:16]
-            known = untrained.setdefault((facts["weights"], pooling), facts | {"values": {}})
-            known.setdefault("probe_version", files.get("probe", {}).get("fingerprint"))
+            known = untrained.setdefault((weights, pooling), {
+                "kind": "untrained", "encoder": config["parameters"]["encoder"], "pooling": pooling, "values": {},
+                "weights": weights, "probe_version": files.get("probe", {}).get("fingerprint"),
+            })  # fmt: skip
             known["values"] = _values(files) | known["values"]  # of two runs the first one's
     return _tidy([*untrained.values(), *trained])
 
@@ -161,18 +162,16 @@ def from_csv(path: str | Path) -> pd.DataFrame:
         )
     if strange := [name for name in wide if name not in COLUMNS]:
         warnings.warn(f"{path}: columns this version does not know are left out: {', '.join(strange)}", stacklevel=2)
-    rows = [dict.fromkeys(COLUMNS, "") | row for row in wide.to_dict("records")]
-    return _tidy([_record(row, f"{path}, row {place}") for place, row in enumerate(rows, 2)])
+    wide = wide.reindex(columns=list(COLUMNS), fill_value="")
+    return _tidy([_record(row, f"{path}, row {number}") for number, row in enumerate(wide.to_dict("records"), 2)])
 
 
 def _trained(run: Run, config: dict[str, Any]) -> dict[str, Any]:
+    """Facts and values of a run folder."""
     files = {name: run.read(name) for name in ("result", "sts", "probe") if run.has(name)}
     result, history = files["result"], run.history
-    values = {(name, ""): result[name] for name in _MEASURED[:4] if result.get(name) is not None}
-    dev = [line["stsb_dev"] for line in history if line.get("stsb_dev") is not None]
-    if result.get("stsb_dev") is not None:
-        dev.append(result["stsb_dev"])  # the kept step's counts, else the last
-    values |= {("stsb-dev", ""): dev[-1]} if dev else {}
+    dev = [line["stsb_dev"] for line in [*history, result] if line.get("stsb_dev") is not None]  # kept step, else last
+    values = {name: result.get(name) for name in (*_WHOLE, *_TIMES)} | {"stsb-dev": dev[-1] if dev else None}
     values |= _cases(history)
     return {
         "kind": "trained",
@@ -182,14 +181,13 @@ def _trained(run: Run, config: dict[str, Any]) -> dict[str, Any]:
         "corpus": config["data"]["source"],
         "sentences": config["data"]["sentences"],
         "data": config["data"]["fingerprint"][:16],
-        "weights": config["encoder_fingerprint"][:16],
         "selection": config["selection"],
         "key": config.get("key", ""),
         "device": result.get("device"),
         "precision": result.get("precision"),
         "probe_version": files.get("probe", {}).get("fingerprint"),
         **{name: config.get("versions", {}).get(name) for name in ("hncse", "torch")},
-        "values": values | _values(files | transfer_results(run)),
+        "values": {(name, ""): value for name, value in values.items()} | _values(files | transfer_results(run)),
     }
 
 
@@ -204,7 +202,7 @@ def transfer_solver(result: Mapping[str, Any]) -> str:
     return str(result.get("solver", "fast"))
 
 
-def _values(files: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], float]:
+def _values(files: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], float | None]:
     """(measure, solver) → value, of the contents of sts.json, probe.json and transfer files."""
     values: dict[tuple[str, str], float | None] = {}
     for name, result in files.items():
@@ -220,14 +218,14 @@ def _values(files: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], flo
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _cases(history: Sequence[dict[str, Any]]) -> dict[tuple[str, str], float]:
+def _cases(history: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Shares of anchors in each case: in the first logged steps, over all, in the last."""
-    values: dict[tuple[str, str], float] = {}
-    for case in "abc":
-        shares = [line[f"case_{case}"] for line in history if line.get(f"case_{case}") is not None]
+    values: dict[str, float] = {}
+    for case in ("case_a", "case_b", "case_c"):
+        shares = [line[case] for line in history if line.get(case) is not None]
         if shares:
-            of_case = {"first": shares[0], "mean": sum(shares) / len(shares), "last": shares[-1]}
-            values |= {(f"case_{case}_{when}", ""): value for when, value in of_case.items()}
+            mean = sum(shares) / len(shares)
+            values |= {f"{case}_first": shares[0], f"{case}_mean": mean, f"{case}_last": shares[-1]}
     return values
 
 
@@ -237,57 +235,58 @@ def _record(row: dict[str, str], place: str) -> dict[str, Any]:
         raise HncseError(f"{place}: kind is {row['kind']!r}; it must be trained or untrained")
     values = {}
     for name in _MEASURED:
-        if text := row[_RENAMED.get(name, name)]:
-            solver = (row["transfer_solver"] or "fast") if name in _OF_TRANSFER else ""
-            values[name, solver] = _number(text, f"{place}, {name}")
-    facts: dict[str, Any] = {name: row[_RENAMED.get(name, name)] for name in _FACTS if _RENAMED.get(name, name) in row}
+        solver = (row["transfer_solver"] or "fast") if name in _OF_TRANSFER else ""
+        values[name, solver] = _number(row[_RENAMED.get(name, name)], f"{place}, {name}")
+    facts: dict[str, Any] = {name: row.get(_RENAMED.get(name, name)) for name in _FACTS}
     if row["kind"] == "trained":
         try:
-            given = json.loads(row["parameters"] or "{}") | {"loss_options": json.loads(row["loss_options"] or "{}")}
-            given |= {name: json.loads(row[name] or "null") for name in ("limit", "seed")}
+            parameters = json.loads(row["parameters"] or "{}")
+            parameters |= {"loss_options": json.loads(row["loss_options"] or "{}")}
+            parameters |= {name: json.loads(row[name] or "null") for name in ("limit", "seed")}
         except json.JSONDecodeError as error:
             raise HncseError(f"{place}: parameters, options, limit or seed are damaged: {error}") from error
-        facts["parameters"] = given | {name: row[name] for name in ("loss", "encoder", "corpus")}
-        facts["sentences"] = int(_number(row["sentences"] or "0", f"{place}, sentences"))
+        facts["parameters"] = parameters | {name: row[name] for name in ("loss", "encoder", "corpus")}
+        facts["sentences"] = int(_number(row["sentences"], f"{place}, sentences") or 0)
     return facts | {"values": values}
 
 
-def _number(text: str, place: str) -> float:
+def _number(text: str, place: str) -> float | None:
     try:
-        return float(text)
+        return float(text) if text else None
     except ValueError:
         raise HncseError(f"{place}: {text!r} is no number") from None
 
 
 def _tidy(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row for each record and value; what rows are called, and what they are alike to, is decided here."""
     import pandas as pd
 
     rows = []
     for record in records:
-        facts = dict.fromkeys(_FACTS) | {name: value for name, value in record.items() if name in _FACTS}
-        facts |= _identity(facts)
+        facts = {name: record.get(name) for name in _FACTS}
+        facts |= _names_of_untrained(facts) if facts["kind"] == "untrained" else _names_of_trained(facts)
         for (measure, solver), value in record["values"].items():
-            rows.append({**facts, "solver": solver, "measure": measure, "value": float(value)})
+            if value is not None:
+                rows.append({**facts, "solver": solver, "measure": measure, "value": float(value)})
     frame = pd.DataFrame(rows, columns=[*_FACTS, "solver", "measure", "value"])
     return frame.astype({"value": float, "seed": "Int64", "sentences": "Int64"})
 
 
-def _identity(facts: dict[str, Any]) -> dict[str, Any]:
-    """Names and keys of a row: what it is, and what it is alike to."""
-    if facts["kind"] == "untrained":
-        key = _key([facts["weights"], facts["pooling"]])
-        names = {"run": "", "method": "untrained", "loss": "", "options": "", "parameters": {}}
-        return names | {"group": key, "training": key, "seed": None, "sentences": None}
+def _names_of_untrained(facts: dict[str, Any]) -> dict[str, Any]:
+    names = dict.fromkeys(("group", "training", "family"), _key([facts["weights"], facts["pooling"]]))
+    empty: dict[str, Any] = {"run": "", "loss": "", "options": "", "seed": None, "sentences": None, "parameters": {}}
+    return names | empty | {"method": "untrained"}
+
+
+def _names_of_trained(facts: dict[str, Any]) -> dict[str, Any]:
     parameters = defaults() | facts["parameters"]  # a parameter younger than the run had its default's effect
     shared = {name: value for name, value in parameters.items() if name not in IGNORED}
+    training = {name: value for name, value in shared.items() if name not in _LOSS}
     place = [facts["data"], facts["weights"], facts["selection"]]
-    training = {name: value for name, value in shared.items() if name not in ("loss", "loss_options")}
-    options = ", ".join(f"{name}={value}" for name, value in parameters["loss_options"].items())
-    return {
-        "method": method_name(parameters), "loss": parameters["loss"], "options": options, "parameters": parameters,
-        "encoder": parameters["encoder"], "seed": parameters["seed"], "group": _key([shared, *place]),
-        "training": _key([training, *place]),
-    }  # fmt: skip
+    group, alike = _key([shared, *place]), _key([training, *place])
+    names = {"group": group, "training": alike, "family": alike, "method": method_name(parameters)}
+    names["options"] = _options(parameters["loss_options"])
+    return names | {name: parameters[name] for name in ("loss", "encoder", "seed")} | {"parameters": parameters}
 
 
 @functools.cache
@@ -308,8 +307,12 @@ def _key(content: Any) -> str:
 
 def method_name(parameters: Mapping[str, Any]) -> str:
     """Name of what was trained: the preset and the options that change it."""
-    options = ", ".join(f"{name}={value}" for name, value in parameters["loss_options"].items())
+    options = _options(parameters["loss_options"])
     return f"{parameters['loss']} ({options})" if options else parameters["loss"]
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
 
 
 def measure_name(measure: str, solver: str = "") -> str:
@@ -334,15 +337,12 @@ def select(frame: pd.DataFrame, measure: str, solver: str = "senteval") -> pd.Da
         raise unknown("solver", solver, SOLVERS)
     rows = frame[(frame["kind"] == "trained") & (frame["measure"] == measure)]
     rows = rows[rows["solver"] == (solver if measure in _OF_TRANSFER else "")]
-    last = rows.drop_duplicates(["group", "seed"], keep="last").set_index(["group", "seed"])
-    first = rows.drop_duplicates(["group", "seed"]).set_index(["group", "seed"])
-    return last.loc[first.index].reset_index()  # in the order in which seeds came first
+    return rows.drop_duplicates(["group", "seed"], keep="last")
 
 
 def best_solver(frame: pd.DataFrame) -> str:
     """SentEval's solver where any run has its results, or nobody has any; else the other."""
-    known = set(frame["solver"])
-    return next((solver for solver in SOLVERS if solver in known), "senteval")
+    return "fast" if "senteval" not in set(frame["solver"]) and "fast" in set(frame["solver"]) else "senteval"
 
 
 def tell_apart(rows: pd.DataFrame, shown: Sequence[str]) -> pd.Series:
@@ -362,24 +362,22 @@ def tell_apart(rows: pd.DataFrame, shown: Sequence[str]) -> pd.Series:
         if len(alike) > 1:
             differing = _differing(list(alike["parameters"]), IGNORED)
             for place, row in alike.iterrows():
-                named = [f", {name}={row['parameters'][name]}" for name in differing if name in row["parameters"]]
-                added[place] = "".join(named) or f", data {row['data'][:6]}, {row['selection']}"
+                named = _setting(row["parameters"], differing)
+                added[place] = named or f", data {row['data'][:6]}, {row['selection']}"
     return added
 
 
 def named(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with a column ``name``: the method, and what tells groups of one method apart where there are several."""
-    groups = rows.drop_duplicates("group")
-    names = dict(zip(groups["group"], groups["method"] + tell_apart(groups, ["method"]), strict=True))
-    return rows.assign(name=rows["group"].map(names))
+    groups = rows.drop_duplicates("group").set_index("group")
+    return rows.assign(name=rows["group"].map(groups["method"] + tell_apart(groups, ["method"])))
 
 
 def usual(frame: pd.DataFrame) -> dict[str, Any]:
     """The commonest value of each training parameter in which the runs of a table differ."""
-    runs = frame[frame["kind"] == "trained"].drop_duplicates(["group", "seed"])
-    parameters = list(runs["parameters"])
+    parameters = frame[frame["kind"] == "trained"].drop_duplicates(["group", "seed"])["parameters"].tolist()
     common = {}
-    for name in _differing(parameters, (*IGNORED, "loss", "loss_options", "encoder", "corpus", "limit")):
+    for name in _differing(parameters, (*IGNORED, *_LOSS, "encoder", "corpus", "limit")):
         values = [one.get(name) for one in parameters]
         common[name] = max(values, key=values.count)
     return common
@@ -391,7 +389,7 @@ def uncommon(parameters: Mapping[str, Any], common: Mapping[str, Any]) -> str:
     Where more than two parameters vary over the table, only those that are not as `usual`.
     """
     names = [name for name in common if len(common) < 3 or parameters.get(name) != common[name]]
-    return "".join(f", {name}={parameters[name]}" for name in names if name in parameters)
+    return _setting(parameters, names)
 
 
 def trainings(frame: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
@@ -402,31 +400,31 @@ def trainings(frame: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
     """
     parts = {}
     for words, scope in scopes(frame).items():
-        groups = [part for _, part in scope.groupby("training", sort=False)]
-        settings = [part["parameters"].iloc[0] | {"selection": part["selection"].iloc[0]} for part in groups]
-        differing = _differing(settings, (*IGNORED, "loss", "loss_options"))
-        for part, setting in zip(groups, settings, strict=True):
-            extra = ", ".join(f"{name}={setting.get(name)}" for name in differing)
-            parts[part["training"].iloc[0]] = f"{words}, {extra}" if extra else words, part
+        groups = dict(list(scope.groupby("training", sort=False)))
+        settings = [part["parameters"].iloc[0] | {"selection": part["selection"].iloc[0]} for part in groups.values()]
+        differing = _differing(settings, (*IGNORED, *_LOSS))
+        for (key, part), setting in zip(groups.items(), settings, strict=True):
+            parts[str(key)] = words + _setting(dict.fromkeys(differing) | setting, differing), part
     return parts
 
 
 def scopes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Part trained runs by `SCOPE`, what makes their scores comparable: words → rows, in their order."""
-    trained = frame[frame["kind"] == "trained"]
-    found = []
-    for (encoder, sentences, corpus, weights, data), part in trained.groupby(SCOPE, sort=False):
-        found.append((f"{encoder} on {sentences:,} sentences from {corpus}", weights, data, part))
-    words = [text for text, *_ in found]
-    return {
-        text if words.count(text) == 1 else f"{text} (encoder {weights[:6]}, data {data[:6]})": part
-        for text, weights, data, part in found
-    }
+    parts = [part for _, part in frame[frame["kind"] == "trained"].groupby(SCOPE, sort=False)]
+    firsts = [part.iloc[0] for part in parts]
+    words = [f"{row['encoder']} on {row['sentences']:,} sentences from {row['corpus']}" for row in firsts]
+    keys = [f" (encoder {row['weights'][:6]}, data {row['data'][:6]})" for row in firsts]
+    names = [text if words.count(text) == 1 else text + key for text, key in zip(words, keys, strict=True)]
+    return dict(zip(names, parts, strict=True))
 
 
 def _differing(parameters: Sequence[Mapping[str, Any]], ignored: Sequence[str]) -> list[str]:
     names = dict.fromkeys(name for one in parameters for name in one if name not in ignored)
     return [name for name in names if any(one.get(name) != parameters[0].get(name) for one in parameters)]
+
+
+def _setting(parameters: Mapping[str, Any], names: Sequence[str]) -> str:
+    return "".join(f", {name}={parameters[name]}" for name in names if name in parameters)
 
 
 # The CSV
@@ -459,7 +457,7 @@ def to_csv(frame: pd.DataFrame) -> str:
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     if row["kind"] == "untrained":
         return 0, row["weights"], row["pooling"]
-    return 1, *(str(row.get(name, "")) for name in ("encoder", "corpus", "limit", "loss", "loss_options")), row["seed"]
+    return 1, *(str(row.get(name, "")) for name in ("encoder", "corpus", "limit", *_LOSS)), row["seed"]
 
 
 def _rounded(measure: str, value: float) -> str:

@@ -3,7 +3,7 @@
     table = against(results.recorded("sweep"), "sts", "simcse")     # a row a method, numbers and a verdict
     print(to_markdown(table))
 
-A verdict is "better" or "worse" where the t-test's p, corrected by Holm over all methods of one training, is at most
+A verdict is "better" or "worse" where the t-test's p, corrected by Holm over all methods of one family, is at most
 alpha, and "not told apart" otherwise: that is no proof of equality. An interval is of one method alone, so one that
 leaves out 0 may still be "not told apart" after Holm. How far two runs of one method differ by luck: `luck`,
 `best_of`; seeds for an effect: `seeds_needed`, `power`. The doubt within one run, over sentence pairs, is in its
@@ -12,14 +12,15 @@ sts.json (`hncse.evaluation.sts.evaluate_full`).
 Student's t assumes scores that are normal over seeds. Beside it stands the bootstrap-t
 (`hncse.evaluation.resampling.bootstrap_t`), which does not, from six seeds on.
 
-``hncse statistics --baseline simcse`` prints the verdicts for the runs there are, each training
-for itself (``--across``: all trainings of one encoder and corpus together); ``--seeds-needed EFFECT --sd SD`` counts
-seeds. Taught in notebooks/07_is_it_real.ipynb.
+``hncse statistics --baseline simcse`` prints the verdicts for the runs there are, each training for itself
+(``--across``: all trainings of one encoder and corpus together); ``--seeds-needed EFFECT --sd SD`` counts seeds. Taught
+in notebooks/07_is_it_real.ipynb.
 """
 
 from __future__ import annotations
 
 import argparse
+import bisect
 import json
 import math
 import sys
@@ -34,7 +35,7 @@ from numpy.typing import NDArray
 from hncse.data.text import Markup, markdown, table
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import results
-from hncse.evaluation.resampling import NOTHING, bootstrap_t
+from hncse.evaluation.resampling import bootstrap_t
 from hncse.presets import OPTION_NAMES, resolve
 from hncse.runs import find
 
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "FEWEST", "POWER", "Difference", "Summary", "against", "best_of", "best_of_normal", "compare", "curves",
-    "difference", "half_width", "holm", "luck", "luck_normal", "power", "seeds_needed", "sentence", "summarise",
-    "t_interval", "to_markdown", "tuned",
+    "FEWEST", "POWER", "Difference", "against", "best_of", "best_of_normal", "compare", "curves", "difference",
+    "half_width", "holm", "luck", "luck_normal", "means", "power", "seeds_needed", "sentence", "t_interval",
+    "to_markdown", "tuned",
 ]  # fmt: skip
 
 POWER = 0.8  # the share of studies that should see an effect that is there
@@ -55,62 +56,35 @@ _MANY = 1000  # seeds; beyond it a sentence says "more than"
 _MOST = 10_000_000  # seeds; more is an answer nobody can use
 _CELLS = 20_000_000  # float64 that `luck` may hold: 160 MB
 
-Floats = NDArray[np.float64]
-Interval = tuple[float, float]
-
 
 # Means and differences
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Scores of one method over seeds.
-
-    Attributes:
-        n: Seeds.
-        mean: In points.
-        sd: Standard deviation (n - 1); NaN for one seed.
-        interval: Student's t; None for one seed.
-        bootstrap: Bootstrap-t; None for fewer than six seeds, or where too many are equal.
-    """
-
-    n: int
-    mean: float
-    sd: float
-    interval: Interval | None
-    bootstrap: Interval | None
-
-
-@dataclass(frozen=True)
 class Difference:
-    """A method's mean minus the baseline's.
+    """A method's mean minus the baseline's; NaN where something is not known.
 
     Attributes:
         value: In points.
-        sd: Over seeds: of the differences if paired, else the root of the two variances' mean; NaN where unknown.
-        interval: Student's t (Welch's if not paired); None where there is no test.
-        bootstrap: Bootstrap-t; None for fewer than six seeds, or where too many are equal.
-        p: Two-sided, from t; NaN where there is no test.
-        p_bootstrap: Two-sided, from the bootstrap-t; NaN where there is none.
+        low: End of Student's t interval (Welch's if not paired); NaN where there is no test.
+        high: The other end.
+        bootstrap_low: End of the bootstrap-t interval; NaN for fewer than six seeds, or where too many are equal.
+        bootstrap_high: The other end.
+        p: Two-sided, from t.
+        sd_difference: Over seeds: of the differences if paired, else the root of the two variances' mean.
         paired: Whether seeds stand against themselves.
-        n: Seeds used of the method and of the baseline; the same if paired.
+        test: The test and its seeds in words.
     """
 
     value: float
-    sd: float
-    interval: Interval | None
-    bootstrap: Interval | None
-    p: float
-    p_bootstrap: float
-    paired: bool
-    n: tuple[int, int]
-
-    @property
-    def test(self) -> str:
-        """The test in words."""
-        if self.paired:
-            return f"paired t over {self.n[0]} seed{'' if self.n[0] == 1 else 's'}"
-        return f"Welch's t, seeds not the same: {self.n[0]} against {self.n[1]}"
+    low: float = math.nan
+    high: float = math.nan
+    bootstrap_low: float = math.nan
+    bootstrap_high: float = math.nan
+    p: float = math.nan
+    sd_difference: float = math.nan
+    paired: bool = True
+    test: str = ""
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
@@ -131,24 +105,26 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     return mean, float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(np.std(values, ddof=1)) / n**0.5
 
 
-def summarise(scores: Sequence[float], *, alpha: float = 0.05, resamples: int = RESAMPLES, seed: int = 0) -> Summary:
-    """Summarise the scores of one method.
+def means(scores: pd.DataFrame, by: str = "group", level: float = 0.95) -> pd.DataFrame:
+    """Mean over seeds of each method.
 
     Args:
-        scores: (n,) one a seed.
-        alpha: One minus the intervals' coverage.
-        resamples: Behind the bootstrap interval; 0 leaves it None.
-        seed: Of the resampling.
+        scores: Columns ``by`` and ``value``, a row a run.
+        by: Column that names methods.
+        level: Coverage of the interval.
 
-    Raises:
-        HncseError: No scores, some not finite, an impossible alpha or number of resamples.
+    Returns:
+        A row for each value of ``by``, which is the index, in order of appearance: ``n`` seeds, ``mean``, ``sd`` (n -
+        1; NaN for one seed), ``half`` of the t-interval's width (NaN for one seed).
     """
-    values = _checked(scores, alpha, resamples)
-    mean, half = t_interval(list(values), 1 - alpha)
-    if len(values) < 2:
-        return Summary(1, mean, math.nan, None, None)
-    bootstrap, _ = _bootstrap([values], alpha, resamples, seed)
-    return Summary(len(values), mean, float(values.std(ddof=1)), (mean - half, mean + half), bootstrap)
+    import pandas as pd
+
+    parts = {name: values.tolist() for name, values in scores.groupby(by, sort=False)["value"]}
+    rows = [
+        (len(values), *t_interval(values, level), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
+        for values in parts.values()
+    ]
+    return pd.DataFrame(rows, pd.Index(parts, dtype=object, name=by), ["n", "mean", "half", "sd"])
 
 
 def difference(
@@ -181,7 +157,8 @@ def difference(
     """
     from scipy import stats
 
-    a, b = (_checked(list(scores.values()), alpha, resamples) for scores in (method, baseline))
+    _check(alpha=alpha, resamples=resamples)
+    a, b = (_scores(list(scores.values()), 1, "a mean") for scores in (method, baseline))
     common = sorted(method.keys() & baseline.keys())
     if paired is None:
         paired = len(common) == min(len(a), len(b))
@@ -189,26 +166,36 @@ def difference(
         raise HncseError(f"paired, but seeds {sorted(method)} and {sorted(baseline)} have none in common")
     if paired:
         a, b = np.array([method[s] for s in common]), np.array([baseline[s] for s in common])
-    n, value = (len(a), len(b)), float((a - b).mean() if paired else a.mean() - b.mean())
-    if min(n) < 2:
-        return Difference(value, math.nan, None, None, math.nan, math.nan, paired, n)
+    value = float((a - b).mean() if paired else a.mean() - b.mean())
+    many = f"paired t over {len(a)} seed{'' if len(a) == 1 else 's'}"
+    about: dict[str, Any] = {
+        "paired": paired, "test": many if paired else f"Welch's t, seeds not the same: {len(a)} against {len(b)}"
+    }  # fmt: skip
+    if min(len(a), len(b)) < 2:
+        return Difference(value, **about)
     if paired and np.abs(a - b).max() <= SAME:
-        return Difference(0.0, 0.0, None, None, 1.0, math.nan, paired, n)
+        return Difference(0.0, p=1.0, sd_difference=0.0, **about)
     arms = [a - b] if paired else [a, b]
     sd = math.sqrt(float(np.mean([arm.var(ddof=1) for arm in arms])))
-    if sd <= NOTHING * float(np.abs(a).max()):  # t would be infinite
-        return Difference(value, 0.0, None, None, math.nan, math.nan, paired, n)
+    if sd <= 1e-9 * float(np.abs(a).max()):  # t would be infinite
+        return Difference(value, sd_difference=0.0, **about)
     test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
     low, high = test.confidence_interval(1 - alpha)
-    bootstrap, p_bootstrap = _bootstrap(arms, alpha, resamples, seed)
-    return Difference(value, sd, (float(low), float(high)), bootstrap, float(test.pvalue), p_bootstrap, paired, n)
+    ends: Any = math.nan, math.nan
+    if resamples and all(len(arm) >= FEWEST and np.ptp(arm) > 0 for arm in arms):
+        ends = bootstrap_t(arms, alpha, resamples, seed)
+        ends = ends if np.isfinite(ends).all() else (math.nan, math.nan)
+    return Difference(
+        value, float(low), float(high), float(ends[0]), float(ends[1]), float(test.pvalue), sd, **about
+    )  # fmt: skip
 
 
 def holm(p: Sequence[float]) -> list[float]:
     """Correct p-values so that among true null hypotheses any is rejected at alpha with a chance of alpha at most.
 
     Holm 1979: the smallest is multiplied by their number m, the next by m - 1, and none falls below one before it.
-    Five lines here, for the import of statsmodels' ``multipletests`` takes seconds; a test holds them equal.
+    Five lines here, for statsmodels' ``multipletests`` collects garbage at every call, a quarter of a second; a test
+    holds them equal.
 
     Args:
         p: NaN, where nothing was tested, stays NaN and does not count.
@@ -224,26 +211,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def _bootstrap(arms: Sequence[Floats], alpha: float, resamples: int, seed: int) -> tuple[Interval | None, float]:
-    if not resamples or any(len(arm) < FEWEST or np.ptp(arm) == 0 for arm in arms):
-        return None, math.nan
-    low, high, p = (float(x) for x in bootstrap_t(arms, alpha, resamples, seed))
-    return ((low, high), p) if math.isfinite(low) and math.isfinite(high) else (None, math.nan)
-
-
-def _checked(scores: Sequence[float], alpha: float, resamples: int) -> Floats:
-    values = np.asarray(scores, dtype=np.float64)
-    if not len(values):
-        raise HncseError("no scores were given; a mean takes at least one")
-    if not np.isfinite(values).all():
-        raise HncseError(f"scores {values.tolist()} are not all finite; has a training diverged?")
-    if not 0 < alpha < 1:
-        raise HncseError(f"alpha is {alpha}; it must lie between 0 and 1, such as 0.05")
-    if resamples < 0:
-        raise HncseError(f"resamples is {resamples}; it must be 0 (no bootstrap) or a number such as {RESAMPLES:,}")
-    return values
-
-
 # Whole tables
 
 
@@ -252,6 +219,7 @@ def compare(
     baseline: str | None,
     *,
     by: str = "method",
+    family: str | None = None,
     paired: bool | None = None,
     alpha: float = 0.05,
     resamples: int = RESAMPLES,
@@ -263,42 +231,56 @@ def compare(
         scores: Columns ``by``, ``seed`` and ``value`` (higher is better), a row a run.
         baseline: One of the values of ``by``; None where there is none: then nothing is tested, and each row says so.
         by: Column that names methods.
+        family: Column that says which methods Holm corrects together; None: all of the table.
         paired: As in `difference`, for all methods; None decides for each.
-        alpha: Chance, over the whole table, of a verdict "better" or "worse" where no method differs.
+        alpha: Chance, over a family, of a verdict "better" or "worse" where no method differs.
         resamples: Behind the bootstrap intervals; 0 leaves them out.
         seed: Of the resampling.
 
     Returns:
         A row for each method, the baseline first, then the others by their means, lowest first: ``by``, ``baseline``,
-        ``summary`` (`Summary`), ``difference`` (`Difference`, None where there is nothing to compare), its ``value``,
-        ``low``, ``high``, ``p``, ``p_holm``; ``tests`` (methods over which Holm corrects), ``alpha``, ``verdict``
-        ("baseline", "better", "worse", "not told apart", "not tested") and ``gap``: why there is no test, else "".
+        the columns of `means`, the fields of `Difference` (NaN where there is nothing to compare), ``p_holm``,
+        ``tests`` (methods over which Holm corrects), ``alpha``, ``verdict`` ("baseline", "better", "worse", "not told
+        apart", "not tested") and ``gap``: why there is no test, else "".
 
     Raises:
         HncseError: An unknown baseline, or as in `difference`.
     """
     import pandas as pd
 
+    _check(alpha=alpha, resamples=resamples)
+    _scores(scores["value"].tolist(), 0, "a table")
     arms = {name: dict(zip(part["seed"], part["value"], strict=True)) for name, part in scores.groupby(by, sort=False)}
     if baseline is not None and baseline not in arms:
         raise unknown("baseline", baseline, arms)
-    settings: dict[str, Any] = {"alpha": alpha, "resamples": resamples, "seed": seed}
-    summaries = {name: summarise(list(arm.values()), **settings) for name, arm in arms.items()}
-    others = sorted((name for name in arms if name != baseline), key=lambda name: summaries[name].mean)
-    names = others if baseline is None else [baseline, *others]
-    rows = []
-    for name in names:
-        alone = baseline is None or name == baseline
-        d = None if alone else difference(arms[name], arms[baseline], paired=paired, **settings)
-        low, high = d.interval if d is not None and d.interval is not None else (math.nan, math.nan)
-        row = {by: name, "baseline": baseline, "summary": summaries[name], "difference": d, "low": low, "high": high}
-        rows.append(row | {"value": math.nan if d is None else d.value, "p": math.nan if d is None else d.p})
-    made = pd.DataFrame(rows)
-    made["p_holm"] = holm(made["p"].tolist())
-    made["tests"], made["alpha"] = int(made["p"].notna().sum()), alpha
-    made["verdict"] = [_verdict(row, row[by]) for _, row in made.iterrows()]
-    made["gap"] = [_gap(row) for _, row in made.iterrows()]
-    return made
+    settings: dict[str, Any] = {"paired": paired, "alpha": alpha, "resamples": resamples, "seed": seed}
+    others = [name for name in arms if baseline not in (None, name)]
+    differences = {name: asdict(difference(arms[name], arms[str(baseline)], **settings)) for name in others}
+    columns = list(Difference.__dataclass_fields__)
+    rows = means(scores, by, 1 - alpha).join(pd.DataFrame.from_dict(differences, orient="index", columns=columns))
+    rows = rows.sort_values("mean", kind="stable")
+    rows = rows.sort_index(key=lambda names: names != baseline, kind="stable")  # the baseline first
+    families = "" if family is None else rows.index.map(scores.groupby(by)[family].first())
+    p = rows.assign(family=families).groupby("family")["p"]
+    rows = rows.assign(p_holm=p.transform(lambda each: holm(each.tolist())), tests=p.transform("count"), alpha=alpha)
+    return _verdicts(rows.rename_axis(by).reset_index().assign(baseline=baseline))
+
+
+def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    own = rows.iloc[:, 0] == rows["baseline"]
+    verdicts = {
+        "baseline": own, "not tested": rows["p_holm"].isna(), "not told apart": rows["p_holm"] > rows["alpha"],
+        "better": rows["value"] > 0,
+    }  # fmt: skip
+    gaps = {
+        "": own | rows["low"].notna(), "no baseline": rows["value"].isna(),
+        "the same score with every seed": (rows["sd_difference"] == 0) & (rows["p"] == 1),
+        "no spread over seeds to test with": rows["sd_difference"] == 0,
+    }  # fmt: skip
+    return rows.assign(
+        verdict=np.select(list(verdicts.values()), list(verdicts), "worse"),
+        gap=np.select(list(gaps.values()), list(gaps), "a test takes two seeds of both"),
+    )
 
 
 def against(
@@ -314,23 +296,20 @@ def against(
         **settings: Passed on to `compare`.
 
     Returns:
-        As `compare`, with ``group`` as index, and ``method``, ``training``. A method without such a baseline has no
-        difference; its ``gap`` says so.
+        As `compare`, with ``group`` as index, and ``method``, ``training``, ``family``. A method without such a
+        baseline has no difference; its ``gap`` says so.
     """
     import pandas as pd
 
+    scores = results.select(frame, measure, solver)
     parts = []
-    for training, part in results.select(frame, measure, solver).groupby("training", sort=False):
-        base = part.loc[part["method"] == baseline, "group"]
-        compared = compare(part, base.iloc[0] if len(base) else None, by="group", **settings)
-        methods = dict(zip(part["group"], part["method"], strict=True))
-        compared["method"], compared["training"] = compared["group"].map(methods), training
-        if not len(base):
-            compared["gap"] = f"no {baseline} trained alike"
-        parts.append(compared.assign(baseline=baseline))
-    columns = ["group", "method", "training", "baseline", "summary", "difference", "value", "low", "high", "p",
-               "p_holm", "tests", "alpha", "verdict", "gap"]  # fmt: skip
-    return (pd.concat(parts) if parts else pd.DataFrame(columns=columns))[columns].set_index("group")
+    for _, part in scores.groupby("training", sort=False):
+        base = part.loc[part["method"] == baseline, "group"].tolist()
+        compared = compare(part, base[0] if base else None, by="group", family="family", **settings)
+        parts.append(compared if base else compared.assign(gap=f"no {baseline} trained alike"))
+    names = scores.drop_duplicates("group").set_index("group")[["method", "training", "family"]]
+    table = pd.concat(parts) if parts else compare(scores, None, by="group")
+    return table.assign(baseline=baseline).join(names, on="group").set_index("group")
 
 
 def tuned(frame: pd.DataFrame, by: str = "stsb-dev") -> list[str]:
@@ -345,9 +324,9 @@ def tuned(frame: pd.DataFrame, by: str = "stsb-dev") -> list[str]:
     Returns:
         Keys of the chosen groups, in the order of their losses.
     """
-    means = results.select(frame, by).groupby(["loss", "group"], sort=False)["value"].mean().reset_index()
-    best = means.groupby("loss", sort=False)["value"].idxmax()
-    return means.loc[best, "group"].tolist()
+    average = results.select(frame, by).groupby(["loss", "group"], sort=False)["value"].mean().reset_index()
+    best = average.groupby("loss", sort=False)["value"].idxmax()
+    return average.loc[best, "group"].tolist()
 
 
 def curves(frame: pd.DataFrame, measure: str = "stsb-dev", *, baseline: str = "simcse") -> pd.DataFrame:
@@ -367,81 +346,59 @@ def curves(frame: pd.DataFrame, measure: str = "stsb-dev", *, baseline: str = "s
     """
     import pandas as pd
 
-    scored = [
-        (_setting(part["parameters"].iloc[0]), part["value"].tolist())
-        for _, part in results.select(frame, measure).groupby("group", sort=False)
-    ]
-    beside = [(values, scores) for values, scores in scored if values["loss"] == baseline]
-    rows, defaults = [], results.defaults()
-    for method in dict.fromkeys(values["loss"] for values, _ in scored if values["loss"] != baseline):
-        own = [(values, scores) for values, scores in scored if values["loss"] == method]
-        preset = asdict(resolve(method))
-        centre = _centre([values for values, _ in own], preset)
+    scores = results.select(frame, measure)
+    groups = scores.drop_duplicates("group")
+    settings = pd.DataFrame(map(_setting, groups["parameters"]), index=groups["group"], dtype=object)
+    average, rows = means(scores), []
+    for method in dict.fromkeys(groups["loss"]):
+        preset = _plain(asdict(resolve(method)))
+        alike = settings[settings["loss"] == method] if method != baseline else settings[:0]
+        centre = {name: _commonest(preset.get(name), values.tolist()) for name, values in alike.items() if len(alike)}
+        unlike = alike.ne(pd.Series(centre, dtype=object))
         for option in centre:
-            line = [(values, scores) for values, scores in own if _alike(values, centre, option)]
-            for values, scores in sorted(line, key=lambda point: _by_value(point[0][option])) if len(line) > 1 else ():
-                value, (mean, half) = values[option], t_interval(scores)
-                wanted = centre | ({} if option in _OF_LOSS else {option: value})
-                alike: list[float] = next((other for v, other in beside if _alike(v, wanted, *_OF_LOSS)), [])
-                mean_beside, half_beside = t_interval(alike) if alike else (math.nan, math.nan)
+            line = alike.loc[~unlike.drop(columns=option).any(axis=1), option]
+            if len(line) < 2:
+                continue
+            defaults = preset if option in _OF_LOSS else _plain(results.defaults())
+            for group, value in sorted(line.items(), key=lambda point: _by_value(point[1])):
+                beside = settings[settings["loss"] == baseline].drop(columns=_OF_LOSS)
+                trained = pd.Series({**centre, option: value}, dtype=object)[beside.columns]
+                other = average.reindex(beside.index[beside.eq(trained).all(axis=1)][:1])
+                mean, half, n = other[["mean", "half", "n"]].iloc[0] if len(other) else (math.nan, math.nan, 0)
                 rows.append({
-                    "method": method, "option": option, "value": value, "seeds": len(scores), "mean": mean,
-                    "half": half, "default": value == (preset if option in _OF_LOSS else defaults).get(option),
-                    "centre": values == centre, "baseline_mean": mean_beside, "baseline_half": half_beside,
-                    "baseline_seeds": len(alike),
+                    "method": method, "option": option, "value": value, "seeds": average.loc[group, "n"],
+                    "mean": average.loc[group, "mean"], "half": average.loc[group, "half"],
+                    "default": value == defaults.get(option), "centre": not unlike.loc[group].any(),
+                    "baseline_mean": mean, "baseline_half": half, "baseline_seeds": int(n),
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-_OF_LOSS = ("loss", *(name for name in OPTION_NAMES if name not in ("temperature", "seed")))
+_OF_LOSS = ["loss", *(name for name in OPTION_NAMES if name not in ("temperature", "seed"))]
 
 
 def _setting(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that a run may differ in, hashable: training parameters, and all options of its loss."""
+    """Everything that a run may differ in: training parameters, and all options of its loss."""
     options = asdict(resolve(parameters["loss"], **parameters["loss_options"]))
     hidden = (*results.IGNORED, "loss_options", "limit")
     values = {name: value for name, value in parameters.items() if name not in hidden}
-    values |= {name: options[name] for name in _OF_LOSS[1:]}
-    return {name: json.dumps(value) if isinstance(value, (list, dict)) else value for name, value in values.items()}
+    return _plain(values | {name: options[name] for name in _OF_LOSS[1:]})
 
 
-def _centre(settings: Sequence[dict[str, Any]], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """The commonest value of each option, the preset's own where there are ties."""
-    centre = {}
-    for name in settings[0]:
-        values = [setting[name] for setting in settings]
-        centre[name] = max(dict.fromkeys([preset.get(name), *values]), key=values.count)
-    return centre
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and words as they are, all else as JSON or, of None, its name: comparable and hashable."""
+    texts = {name: json.dumps(value) for name, value in values.items() if isinstance(value, (list, dict))}
+    return {name: "None" if value is None else value for name, value in values.items()} | texts
 
 
-def _alike(values: Mapping[str, Any], centre: Mapping[str, Any], *but: str) -> bool:
-    return all(values[name] == centre[name] for name in values if name not in but)
+def _commonest(first: Any, values: Sequence[Any]) -> Any:
+    """The value that occurs most often; ``first`` where there are ties."""
+    return max(dict.fromkeys([first, *values]), key=values.count)
 
 
 def _by_value(value: Any) -> tuple[bool, float, str]:
     number = isinstance(value, (int, float))
     return not number, float(value) if number else 0.0, str(value)
-
-
-def _verdict(row: pd.Series, name: object) -> str:
-    if row["difference"] is None:
-        return "baseline" if name == row["baseline"] else "not tested"
-    if math.isnan(row["p_holm"]):
-        return "not tested"
-    if row["p_holm"] > row["alpha"]:
-        return "not told apart"
-    return "better" if row["value"] > 0 else "worse"
-
-
-def _gap(row: pd.Series) -> str:
-    d = row["difference"]
-    if row["verdict"] == "baseline" or (d is not None and d.interval is not None):
-        return ""
-    if d is None:
-        return "no baseline"
-    if d.sd == 0:
-        return "the same score with every seed" if d.p == 1 else "no spread over seeds to test with"
-    return "a test takes two seeds of both"
 
 
 # How large luck is: exact for normal scores (power) and for lists of scores (every way of drawing counts once)
@@ -498,22 +455,22 @@ def seeds_needed(effect: float, sd: float, *, alpha: float = 0.05, target: float
         raise HncseError("the effect is 0: no number of seeds shows it; name the smallest difference that matters")
     if not alpha < target < 1:
         raise HncseError(f"the power wanted is {target}; it must lie between alpha, {alpha}, and 1, such as {POWER}")
-    low, high = 1, 2  # power(low) < target
-    while power(effect, sd, high, alpha=alpha, paired=paired) < target:
+
+    def enough(n: int) -> bool:
+        return power(effect, sd, n, alpha=alpha, paired=paired) >= target
+
+    high = 2
+    while not enough(high):
         if high == _MOST:
             raise HncseError(f"an effect of {effect:g} at sd {sd:g} takes more than {_MOST:,} seeds; name a larger one")
-        low, high = high, min(2 * high, _MOST)
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = power(effect, sd, middle, alpha=alpha, paired=paired) >= target
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+        high = min(2 * high, _MOST)
+    counts = range(max(2, high // 2), high + 1)
+    return counts[bisect.bisect_left(counts, True, key=enough)]
 
 
 def half_width(sd: float, n: int, level: float = 0.95) -> float:
     """Half the width of the interval of a difference between two means of n seeds each, the sd being known (normal)."""
-    _check(0.0, sd, 1 - level)
-    _check_count("n", n)
+    _check(0.0, sd, 1 - level, n=n)
     from scipy import stats
 
     return float(stats.norm.isf((1 - level) / 2)) * sd * math.sqrt(2 / n)
@@ -537,7 +494,7 @@ def luck(scores: Sequence[float], difference: float, k: int = 1, *, decimals: in
     Raises:
         HncseError: Too few scores, some not finite, or too many ways to count.
     """
-    _check_count("k", k)
+    _check(k=k)
     values = _scores(scores, 2 * k, f"to compare means of {k}")
     if not difference >= 0:
         raise HncseError(f"the difference is {difference}; it must be 0 or more points, such as 1.0")
@@ -552,21 +509,16 @@ def luck(scores: Sequence[float], difference: float, k: int = 1, *, decimals: in
     ways = np.zeros((k + 1, k + 1, size))  # [a, b, difference + reach]
     ways[0, 0, reach] = 1
     for u in units:
-        for a in range(k, -1, -1):  # downwards: each run is taken once
-            for b in range(k, -1, -1):
-                if a:
-                    ways[a, b, u:] += ways[a - 1, b, : size - u]
-                if b:
-                    ways[a, b, : size - u] += ways[a, b - 1, u:]
-    apart = np.abs(np.arange(size) - reach)  # (size,)
-    enough = apart >= difference * k * 10**decimals - 1e-6
+        before = ways.copy()
+        ways[1:, :, u:] += before[:-1, :, : size - u]
+        ways[:, 1:, : size - u] += before[:, :-1, u:]
+    enough = np.abs(np.arange(size) - reach) >= difference * k * 10**decimals - 1e-6  # (size,)
     return float(ways[k, k, enough].sum() / ways[k, k].sum())
 
 
 def luck_normal(sd: float, difference: float, k: int = 1) -> float:
     """Return `luck` of normal scores with this standard deviation."""
-    _check(difference, sd)
-    _check_count("k", k)
+    _check(difference, sd, k=k)
     from scipy import stats
 
     return 2 * float(stats.norm.sf(abs(difference) / (sd * math.sqrt(2 / k))))
@@ -584,23 +536,21 @@ def best_of(scores: Sequence[float], k: int) -> float:
     Raises:
         HncseError: Too few scores, or some not finite.
     """
-    _check_count("k", k)
+    _check(k=k)
     values = np.sort(_scores(scores, k, f"to take the best of {k}"))
     from scipy.special import comb
 
-    n = len(values)
-    highest = comb(np.arange(n), k - 1) / comb(n, k)  # (n,) share of sets whose highest is the i-th
+    highest = comb(np.arange(len(values)), k - 1) / comb(len(values), k)  # (n,) share of sets whose highest is the i-th
     return float(highest @ values - values.mean())
 
 
 def best_of_normal(sd: float, k: int) -> float:
     """Return `best_of` of normal scores with this standard deviation: sd · E[largest of k standard normals]."""
-    _check(0.0, sd)
-    _check_count("k", k)
-    from scipy import integrate, special
+    _check(0.0, sd, k=k)
+    from scipy import integrate, stats
 
     def density(x: float) -> float:
-        return x * k * math.exp(-x * x / 2) / math.sqrt(2 * math.pi) * float(special.ndtr(x)) ** (k - 1)
+        return x * k * float(stats.norm.pdf(x) * stats.norm.cdf(x) ** (k - 1))
 
     return sd * float(integrate.quad(density, -12, 12, limit=200)[0])
 
@@ -614,18 +564,18 @@ def _scores(scores: Sequence[float], least: int, purpose: str) -> NDArray[np.flo
     return values
 
 
-def _check(effect: float, sd: float, alpha: float = 0.05) -> None:
+def _check(effect: float = 0.0, sd: float = 1.0, alpha: float = 0.05, resamples: int = 0, **counts: int) -> None:
     if not math.isfinite(effect):
         raise HncseError(f"the effect is {effect}; it must be a number of points, such as 1.0")
     if not (sd > 0 and math.isfinite(sd)):
         raise HncseError(f"sd is {sd}; it must be positive, such as 0.84 (SimCSE on BERT-base)")
     if not 0 < alpha < 1:
         raise HncseError(f"alpha is {alpha}; it must lie between 0 and 1, such as 0.05")
-
-
-def _check_count(name: str, count: int) -> None:
-    if count < 1:
-        raise HncseError(f"{name} is {count}; it must be 1 run or more")
+    if resamples < 0:
+        raise HncseError(f"resamples is {resamples}; it must be 0 (no bootstrap) or a number such as {RESAMPLES:,}")
+    for name, count in counts.items():
+        if count < 1:
+            raise HncseError(f"{name} is {count}; it must be 1 run or more")
 
 
 # In words
@@ -637,24 +587,24 @@ def sentence(row: pd.Series, effect: float | None = None, target: float = POWER)
     Args:
         row: From `compare` or `against`.
         effect: Where not told apart, say as well how many seeds a difference of this size takes. No such number is
-            given for the difference that was found: power at an observed effect says nothing that p does not.
+            given for the difference that was observed: power at an observed effect says nothing that p does not.
         target: Power those seeds should have.
     """
-    d, baseline = row["difference"], row["baseline"]
-    if row["verdict"] == "baseline":
-        return f"the baseline, {_mean(row['summary'])} over {row['summary'].n} seeds"
-    if d is None:
+    verdict, baseline = row["verdict"], row["baseline"]
+    if verdict == "baseline":
+        return f"the baseline, {_mean(row)} over {row['n']} seeds"
+    if math.isnan(row["value"]):
         return f"not tested: {row['gap']}"
-    if row["verdict"] == "not tested":
-        return f"not tested against {baseline}: {d.value:+.2f}, {d.test}; {row['gap']}"
+    if verdict == "not tested":
+        return f"not tested against {baseline}: {row['value']:+.2f}, {row['test']}; {row['gap']}"
     if row["gap"]:
-        return f"not told apart from {baseline}: {row['gap']}, {d.test}"
-    link = "from" if row["verdict"] == "not told apart" else "than"
-    text = f"{row['verdict']} {link} {baseline}: {d.value:+.2f} {_span(d.interval)}, {d.test}, {_p_words(row)}"
-    if row["verdict"] == "not told apart" and effect:
-        n = _seeds_for(row, effect, target)
-        count = f"more than {_MANY:,}" if n is None else f"about {n}"
-        text += f"; a true difference of {abs(effect):.2f} takes {count} seeds each to see ({100 * target:g} % power)"
+        return f"not told apart from {baseline}: {row['gap']}, {row['test']}"
+    link = "from" if verdict == "not told apart" else "than"
+    span = _span(row["low"], row["high"])
+    text = f"{verdict} {link} {baseline}: {row['value']:+.2f} {span}, {row['test']}, {_p_words(row)}"
+    if verdict == "not told apart" and effect:
+        seeds = _seeds_words(row, effect, target)
+        text += f"; a true difference of {abs(effect):.2f} takes {seeds} seeds each to see ({100 * target:g} % power)"
     return text
 
 
@@ -674,63 +624,57 @@ def to_markdown(
     level = f"{100 * (1 - first['alpha']):g} %"
     head = ["method", "verdict", "test", "seeds", "mean", "sd"]
     head += ["difference", f"{level} t", f"{level} bootstrap", "p", "p Holm"]
-    body = [
-        [row[by], row["verdict"], _test(row), str(row["summary"].n), _mean(row["summary"]), *_numbers(row)]
-        for row in rows
-    ]
     tested = f"{first['tests']} tested method{'' if first['tests'] == 1 else 's'}"
     caption = (
         f"{markdown(about)}{'. ' if about else ''}Mean ± half the {level} t-interval over seeds; differences from "
         f"{markdown(first['baseline'])} with {level} intervals (t; bootstrap-t, from {FEWEST} seeds on), two-sided p, "
         f"and p after Holm's correction over {tested}, on which verdicts rest (alpha {first['alpha']:g})."
     )
-    said = [row for row in rows if row["verdict"] != "baseline"]
-    words = "\n".join(f"- **{markdown(row[by])}**: {sentence(row, effect, target)}." for row in said)
-    return "\n\n".join([caption, table(head, body, left=3), *([words] if words else [])]) + "\n"
+    words = [
+        f"- **{markdown(row[by])}**: {sentence(row, effect, target)}." for row in rows if row["verdict"] != "baseline"
+    ]
+    parts = [caption, table(head, [[row[by], *_cells(row)] for row in rows], left=3), "\n".join(words)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _seeds_for(row: pd.Series, effect: float, target: float) -> int | None:
-    """Seeds in each arm, or pairs, that see an effect at Holm's hardest step; None for more than a thousand."""
-    d, alpha = row["difference"], row["alpha"] / max(1, row["tests"])
-    if power(effect, d.sd, _MANY, alpha=alpha, paired=d.paired) < target:
-        return None
-    return seeds_needed(effect, d.sd, alpha=alpha, target=target, paired=d.paired)
+def _cells(row: pd.Series) -> list[str]:
+    """Of one method, all columns of a table of verdicts but its name."""
+    untested = row["verdict"] in ("baseline", "not tested")
+    test = "" if untested else "paired" if row["paired"] else "Welch"
+    sd, value = ("" if math.isnan(row[name]) else row[name] for name in ("sd", "value"))
+    return [
+        row["verdict"], test, str(row["n"]), _mean(row), sd and f"{sd:.2f}", value if value == "" else f"{value:+.2f}",
+        _span(row["low"], row["high"]), _span(row["bootstrap_low"], row["bootstrap_high"]), _p(row["p"]),
+        _p(row["p_holm"]),
+    ]  # fmt: skip
+
+
+def _seeds_words(row: pd.Series, effect: float, target: float) -> str:
+    """Seeds in each arm, or pairs, that see an effect at Holm's hardest step."""
+    settings: dict[str, Any] = {"alpha": row["alpha"] / max(1, row["tests"]), "paired": bool(row["paired"])}
+    if power(effect, row["sd_difference"], _MANY, **settings) < target:
+        return f"more than {_MANY:,}"
+    return f"about {seeds_needed(effect, row['sd_difference'], target=target, **settings)}"
 
 
 def _p_words(row: pd.Series) -> str:
     if row["tests"] == 1:
         return f"p {_p(row['p'])}"
-    text = f"p {_p(row['p_holm'])} after Holm over {row['tests']} methods"
+    corrected = f"{_p(row['p_holm'])} after Holm over {row['tests']} methods"
     only_alone = row["p"] <= row["alpha"] < row["p_holm"]
-    return f"p {_p(row['p'])} alone but {text[2:]}" if only_alone else text
+    return f"p {_p(row['p'])} alone but {corrected}" if only_alone else f"p {corrected}"
 
 
-def _test(row: pd.Series) -> str:
-    if row["verdict"] in ("baseline", "not tested"):
-        return ""
-    return "paired" if row["difference"].paired else "Welch"
-
-
-def _numbers(row: pd.Series) -> list[str]:
-    d, sd = row["difference"], row["summary"].sd
-    cells = ["" if math.isnan(sd) else f"{sd:.2f}"]
-    if d is None:
-        return [*cells, *[""] * 5]
-    return [*cells, f"{d.value:+.2f}", _span(d.interval), _span(d.bootstrap), _p(row["p"]), _p(row["p_holm"])]
-
-
-def _mean(summary: Summary) -> str:
-    if summary.interval is None:
-        return f"{summary.mean:.2f}"
-    return f"{summary.mean:.2f} ± {summary.interval[1] - summary.mean:.2f}"
+def _mean(row: pd.Series) -> str:
+    return f"{row['mean']:.2f}" + ("" if math.isnan(row["half"]) else f" ± {row['half']:.2f}")
 
 
 def _p(p: float) -> str:
     return Markup("" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}")
 
 
-def _span(interval: Interval | None) -> str:
-    return "" if interval is None else f"[{interval[0]:+.2f}, {interval[1]:+.2f}]"
+def _span(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"[{low:+.2f}, {high:+.2f}]"
 
 
 # The command line
@@ -769,15 +713,18 @@ def _verdict_texts(options: argparse.Namespace) -> Iterator[str]:
         )
     trained_alike = dict(results.trainings(scored).values()) if not options.across else results.scopes(scored)
     parts = {setting: results.named(part) for setting, part in trained_alike.items()}
-    if not any(options.baseline in set(part["name"]) for part in parts.values()):
-        raise unknown("baseline", options.baseline, {name for part in parts.values() for name in part["name"]})
+    names = list(dict.fromkeys(name for part in parts.values() for name in part["name"]))
+    if options.baseline not in names:
+        raise unknown("baseline", options.baseline, names)
     for setting, part in parts.items():
         _check_probe(part, measure)
         if options.baseline not in set(part["name"]):
-            names = ", ".join(dict.fromkeys(part["name"]))
-            yield f"{setting}: no run of {options.baseline}; only {names}.\n"
+            yield f"{setting}: no run of {options.baseline}; only {', '.join(dict.fromkeys(part['name']))}.\n"
             continue
-        compared = compare(part, options.baseline, by="name", alpha=options.alpha, resamples=options.resamples)
+        family = None if options.across else "family"
+        compared = compare(
+            part, options.baseline, by="name", family=family, alpha=options.alpha, resamples=options.resamples
+        )
         about = f"{setting}; {results.measure_name(measure, solver)}"
         yield to_markdown(compared, about, by="name", effect=options.effect, target=options.power)
 
@@ -792,7 +739,9 @@ def _check_probe(scored: pd.DataFrame, measure: str) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="hncse statistics",
         description="Compare methods with a baseline over seeds, or count the seeds that an effect takes.",
@@ -814,13 +763,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds-needed", type=float, metavar="EFFECT", help="count the seeds for this difference")
     add("--sd", type=float, help="with --seeds-needed: standard deviation over seeds")
     add("--paired", action="store_true", help="with --seeds-needed: SD is that of paired differences")
-    return parser
-
-
-@command
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser.parse_args(arguments)
     texts = _verdict_texts(options) if options.seeds_needed is None else _seed_lines(options)
     sys.stdout.write("\n".join(texts).rstrip("\n") + "\n")
     return 0

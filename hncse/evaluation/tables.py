@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +36,9 @@ __all__ = [
     "landmarks", "markdown", "probe", "sts", "sts_table", "transfer", "transfer_table", "tuned", "verdict", "verdicts",
 ]  # fmt: skip
 
-_SHOWN = ("kind", "method", "encoder", "pooling", "corpus", "sentences")
+_FACTS = ["method", "encoder", "pooling", "corpus", "sentences"]
 #: Columns of `sts_table`; "half" is half the width of the 95 % interval of avg, "source" a publication.
-COLUMNS = (*_SHOWN, "seeds", *STS, "avg", "half", "source", "group", "loss", "options", "setting")
+COLUMNS = ("kind", *_FACTS, "seeds", *STS, "avg", "half", "source", "group", "loss", "options", "setting")
 #: Published rows that most papers compare with, by their beginnings; all others are in literature/sts.csv.
 LANDMARKS = (
     "GloVe avg", "BERT-flow", "ConSERT", "SimCSE (unsup)", "DCLR", "MixCSE", "ArcCSE", "DiffCSE (unsup)",
@@ -83,11 +83,11 @@ class Table:
         titles = dict.fromkeys(row["block"] for row in self.rows)
         return {title: [row for row in self.rows if row["block"] == title] for title in titles}
 
-    def cells(self, row: dict[str, Any], escape: Callable[[object], str], note: str) -> list[str]:
+    def cells(self, row: Mapping[str, Any], escape: Callable[[object], str], note: str) -> list[str]:
         """A row's printed cells, escaped, a dash where there is none; ``note`` takes the number of the row's note."""
-        cells = [escape(row[name] or _MISSING) for name in self.head[1:]]
+        first, *others = self.head
         mark = note.format(row["note"]) if row.get("note") else ""
-        return [escape(row[self.head[0]]) + mark, *cells]
+        return [escape(row[first]) + mark, *(escape(row[name] or _MISSING) for name in others)]
 
     def to_markdown(self) -> str:
         """Write the table as Markdown, a table for each block."""
@@ -127,15 +127,13 @@ class Table:
         head = "".join(f'<th scope="col">{html(name)}</th>' for name in self.head)
         lines = [f'<table id="{self.name}">', f"<caption>{html(self.caption)}</caption>"]
         lines += [f"<thead><tr>{head}</tr></thead>"]
+        number = ' style="text-align:right"'
         for title, rows in self.blocks.items():
             lines += ["<tbody>", f'<tr><th colspan="{len(self.head)}" scope="rowgroup">{html(title)}</th></tr>']
             for row in rows:
                 first, *others = self.cells(row, html, "<sup>{}</sup>")
-                cells = f'<th scope="row">{first}</th>'
-                for column, cell in enumerate(others, 1):
-                    align = "" if column < self.text else ' style="text-align:right"'
-                    cells += f"<td{align}>{cell}</td>"
-                lines.append(f"<tr>{cells}</tr>")
+                cells = [f"<td{'' if i < self.text else number}>{cell}</td>" for i, cell in enumerate(others, 1)]
+                lines.append(f'<tr><th scope="row">{first}</th>{"".join(cells)}</tr>')
             lines.append("</tbody>")
         lines.append("</table>")
         if self.notes:
@@ -218,53 +216,23 @@ def _scores(
     if encoder is not None:
         frame = frame[frame["encoder"] == encoder]
     rows = frame[(frame["solver"] == solver) & frame["measure"].isin([*tasks, name])]
-    made = [*_ours(rows, name, tasks, solver), *_untrained(rows, name, tasks)]
-    made += _published(backbone, name) if published else []
-    facts = [column for column in COLUMNS if column not in STS]
-    return pd.DataFrame(made, columns=[*facts[:7], *tasks, *facts[7:]])
-
-
-def _ours(rows: pd.DataFrame, name: str, tasks: Sequence[str], solver: str) -> list[dict[str, Any]]:
-    whole = results.select(rows, name, solver or "senteval")  # runs with an average, so with all tasks
-    rows = rows[rows["group"].isin(whole["group"])]
-    groups = whole.drop_duplicates("group").assign(kind="ours")
-    settings = results.tell_apart(groups, _SHOWN)
-    means = {task: _means(rows, task, solver) for task in tasks}
-    made = []
-    for (_, group), setting in zip(groups.iterrows(), settings, strict=True):
-        average, half = statistics.t_interval(whole.loc[whole["group"] == group["group"], "value"].tolist())
-        row = {column: group[column] for column in (*_SHOWN, "group", "loss", "options")}
-        row |= {task: means[task].get(group["group"], float("nan")) for task in tasks}
-        row |= {"avg": average, "half": half, "seeds": int((whole["group"] == group["group"]).sum())}
-        made.append(row | {"method": group["method"] + setting, "setting": setting})
-    return sorted(made, key=lambda row: (row["encoder"], row["avg"], row["method"]))
-
-
-def _means(rows: pd.DataFrame, measure: str, solver: str) -> dict[str, float]:
-    if measure not in set(rows["measure"]):
-        return {}
-    selected = results.select(rows, measure, solver or "senteval")
-    return {group: statistics.t_interval(part["value"].tolist())[0] for group, part in selected.groupby("group")}
-
-
-def _untrained(rows: pd.DataFrame, name: str, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    average = _means(rows, name, solver or "senteval")  # of runs that have all tasks
+    ours = _groups(rows[rows["group"].isin(average.index)], _FACTS).assign(kind="ours")
+    ours = ours.assign(seeds=average["n"], avg=average["mean"], half=average["half"])
+    ours = ours.assign(**{task: _means(rows, task, solver or "senteval")["mean"] for task in tasks})
     before = rows[rows["kind"] == "untrained"]
-    made = []
-    for (encoder, pooling), part in before.groupby(["encoder", "pooling"]):
-        scores = dict(zip(part["measure"], part["value"], strict=True))
-        if name in scores:
-            row = {"kind": "untrained", "method": "untrained", "encoder": encoder, "pooling": pooling}
-            made.append(row | {task: scores.get(task) for task in tasks} | {"avg": scores[name]})
-    return made
-
-
-def _published(backbone: str | None, name: str) -> list[dict[str, Any]]:
-    table = literature.load(name).rename(columns={"backbone": "encoder"})
-    table = table[~table["method"].str.startswith(_DEV_SET)]
-    if backbone is not None:
-        table = table[table["encoder"] == backbone]
-    table = table.sort_values(["encoder", "avg"], kind="stable")
-    return [{"kind": "published"} | row for row in table.to_dict("records")]
+    untrained = before.pivot_table("value", ["encoder", "pooling"], "measure", aggfunc="last").reindex(
+        columns=[*tasks, name]
+    )
+    untrained = untrained.rename(columns={name: "avg"}).dropna(subset="avg").reset_index()
+    parts = [ours.sort_values(["encoder", "avg", "method"]), untrained.assign(kind="untrained", method="untrained")]
+    if published:
+        known = literature.load(name).rename(columns={"backbone": "encoder"}).assign(kind="published")
+        known = known[~known["method"].str.startswith(_DEV_SET)].sort_values(["encoder", "avg"], kind="stable")
+        parts.append(known if backbone is None else known[known["encoder"] == backbone])
+    facts = [column for column in COLUMNS if column not in STS]
+    records = [row for part in parts for row in part.to_dict("records")]
+    return pd.DataFrame(records, columns=[*facts[:7], *tasks, *facts[7:]])
 
 
 def sts(
@@ -280,7 +248,7 @@ def sts(
     """
     table = sts_table(frame, published != "none", backbone=backbone)
     text = 'STS, test split, Spearman × 100 of cosine similarity, "all" aggregation; avg: mean of the seven tasks.'
-    return _printed("sts", text, table, _found(frame, "sts", baseline), baseline, published)
+    return _printed("sts", text, table, _verdicts(frame, "sts", baseline), baseline, published)
 
 
 def transfer(
@@ -305,36 +273,31 @@ def transfer(
     )
     if allowed != published:
         text += f" Published rows are of SentEval's solver and do not stand beside results of {solver}."
-    found = _found(frame, "transfer", baseline, solver)
-    return _printed("transfer", text, table, found, baseline, allowed)
+    said = _verdicts(frame, "transfer", baseline, solver)
+    return _printed("transfer", text, table, said, baseline, allowed)
 
 
-def _printed(
-    name: str, text: str, table: pd.DataFrame, found: pd.DataFrame, baseline: str, published: str
-) -> Table:  # fmt: skip
+def _printed(name: str, text: str, table: pd.DataFrame, said: pd.Series, baseline: str, published: str) -> Table:
     if published == "landmarks":
         table = landmarks(table)
     tasks = [column for column in table.columns if column in (*STS, *TRANSFER)]
-    notes: dict[str, int] = {}
-    rows = []
-    for _, row in table.iterrows():
-        cells = {"method": row["method"], "backbone": row["encoder"]}
-        cells |= {column: "" if _gap(row[column]) else str(row[column]) for column in ("pooling", "corpus")}
-        cells |= {column: _count(row[column]) for column in ("sentences", "seeds")}
-        cells |= {task: _score(row[task]) for task in tasks} | {"avg": _interval(row["avg"], row["half"])}
-        if row["kind"] == "published":
-            cells["note"] = notes.setdefault(row["source"], len(notes) + 1)
-        about = {column: "" if _gap(row[column]) else row[column] for column in ("loss", "options", "setting")}
-        rows.append({**cells, **about, _against(baseline): verdict(found, row["group"]), "block": _TITLES[row["kind"]]})
-    ours = table[table["kind"] == "ours"]
-    caption = f"{text} {_seeds_caption(ours)} {_verdict_caption(baseline, 'avg')} A dash: not given."
-    return Table(name, caption, [*_HEAD, *tasks, "avg", _against(baseline)], rows, 4, list(notes))
+    sources = list(table["source"].dropna().unique())
+    numbers = {source: i for i, source in enumerate(sources, 1)}
+    cells = table[["method", "pooling", "corpus", "loss", "options", "setting"]].fillna("").assign(
+        backbone=table["encoder"], block=table["kind"].map(_TITLES), sentences=table["sentences"].map(_count),
+        seeds=table["seeds"].map(_count), note=[numbers.get(source, 0) for source in table["source"]],
+        avg=[_interval(*pair) for pair in zip(table["avg"], table["half"], strict=True)],
+        **{task: table[task].map(_interval) for task in tasks},
+        **{_against(baseline): table["group"].map(said).fillna("")},
+    )  # fmt: skip
+    seeds = sorted({int(n) for n in table.loc[table["kind"] == "ours", "seeds"]})
+    caption = f"{text} {_seeds_caption(seeds)} {_verdict_caption(baseline, 'avg')} A dash: not given."
+    return Table(name, caption, [*_HEAD, *tasks, "avg", _against(baseline)], cells.to_dict("records"), 4, sources)
 
 
-def _seeds_caption(ours: pd.DataFrame) -> str:
-    if not len(ours):
+def _seeds_caption(seeds: Sequence[int]) -> str:
+    if not seeds:
         return "No run of ours has such scores yet."
-    seeds = sorted({int(n) for n in ours["seeds"]})
     text = f"Ours: mean over seeds ({' or '.join(map(str, seeds))})"
     if seeds[-1] > 1:
         text += ", avg ± half the 95 % t-interval over seeds"
@@ -359,31 +322,25 @@ def probe(frame: pd.DataFrame, baseline: str = "simcse", phenomenon: str | None 
     """
     if phenomenon is not None and phenomenon not in data_probe.PHENOMENA:
         raise unknown("phenomenon", phenomenon, data_probe.PHENOMENA)
-    frame = frame[frame["probe_version"] == data_probe.fingerprint(data_probe.load())]
+    embedded = data_probe.load()
+    frame = frame[frame["probe_version"] == data_probe.fingerprint(embedded)]
     suffix = "" if phenomenon is None else f":{phenomenon}"
     measures = {name: measure + suffix for name, measure in PROBE.items() if not suffix or name != "spearman"}
-    values = {name: _by_group(frame, measure) for name, measure in measures.items()}
-    chosen = frame[(frame["kind"] == "trained") & frame["group"].isin(values["close"])]
-    groups = chosen.drop_duplicates("group")
-    settings = results.tell_apart(groups, ["method", "encoder", "pooling", "sentences"])
-    found = _found(frame, "probe", baseline)
-    ours, before = [], {}
-    for (_, group), setting in zip(groups.iterrows(), settings, strict=True):
-        same = frame[(frame["kind"] == "untrained") & (frame["weights"] == group["weights"])]
-        for _, raw in same[same["pooling"] == group["pooling"]].drop_duplicates("group").iterrows():
-            facts = {"method": "before training", "backbone": group["encoder"], "pooling": group["pooling"]}
-            before[raw["group"]] = facts | {"sentences": "", "seeds": "", "key": raw["group"], "verdict": ""}
-        facts = {"method": group["method"] + setting, "backbone": group["encoder"], "pooling": group["pooling"]}
-        facts |= {"sentences": _count(group["sentences"]), "seeds": _count(len(values["close"][group["group"]]))}
-        about = {"key": group["group"], "verdict": verdict(found, group["group"]), "block": _TITLES["ours"]}
-        ours.append(facts | about | {"loss": group["loss"], "options": group["options"], "setting": setting})
-    ours.sort(key=lambda row: (statistics.t_interval(values["close"][row["key"]])[0], row["method"]))
-    rows = [*ours, *({**row, "block": _TITLES["untrained"]} for row in before.values())]
-    for row in rows:
-        row |= {name: _mean(known.get(row["key"], []), digits=1) for name, known in values.items()}
-        row[_against(baseline)] = row.pop("verdict")
+    close = _means(frame, measures["close"])
+    ours = _groups(frame[frame["group"].isin(close.index)], ["method", "encoder", "pooling", "sentences"])
+    raw = frame[frame["kind"] == "untrained"].drop_duplicates("group")[["group", "weights", "pooling"]]
+    before = ours.drop_duplicates(["weights", "pooling"])[["weights", "pooling", "backbone"]].merge(raw)
+    before = before.assign(method="before training", sentences="", seeds="", block=_TITLES["untrained"])
+    ours = ours.assign(mean=close["mean"], seeds=close["n"]).sort_values(["mean", "method"])
+    said = _verdicts(frame, "probe", baseline)
+    rows = [*_records(ours), *before.to_dict("records")]
+    for name, measure in measures.items():
+        cells = _cells(frame, measure, digits=1)
+        rows = [
+            row | {name: cells.get(row["group"], ""), _against(baseline): said.get(row["group"], "")} for row in rows
+        ]
     caption = (
-        f"Probe, {len(data_probe.load())} groups: Spearman × 100 with the grades; % of hard negatives outranked by the "
+        f"Probe, {len(embedded)} groups: Spearman × 100 with the grades; % of hard negatives outranked by the "
         "close, the far, either, both paraphrases (50 is chance for the first three); mean over seeds ± half the 95 % "
         f"t-interval. {_verdict_caption(baseline, 'Spearman')}"
     )
@@ -396,22 +353,15 @@ def probe(frame: pd.DataFrame, baseline: str = "simcse", phenomenon: str | None 
 
 def dev(frame: pd.DataFrame, baseline: str = "simcse") -> Table:
     """STS-B dev, by which weights are chosen, and the cases of training's anchors; no test split is read for it."""
-    measures = {"STS-B dev": "stsb-dev", "probe": "probe"}
-    values = {name: _by_group(frame, measure) for name, measure in measures.items()}
-    found = {name: _found(frame, measure, baseline) for name, measure in measures.items()}
-    shares = _case_shares(frame, ["mean"])
     common = results.usual(frame)
-    rows = []
-    for _, part in results.trainings(frame).values():
-        setting = results.uncommon(part["parameters"].iloc[0], common)
-        for key, group in part.groupby("group", sort=False):
-            if key not in values["STS-B dev"]:
-                continue
-            row = _about(group, setting) | shares(key, 1)
-            for name, against in (("STS-B dev", "dev"), ("probe", "probe")):
-                row[name] = _mean(values[name].get(key, []), of=group["seed"].nunique())
-                row[f"{against} {_against(baseline)}"] = verdict(found[name], key)
-            rows.append(row)
+    groups = _groups(frame, common)
+    order = dict.fromkeys(group for _, part in results.trainings(frame).values() for group in part["group"])
+    known = set(_means(frame, "stsb-dev").index)
+    groups = groups.loc[[group for group in order if group in known]]
+    groups = groups.assign(**_shares(frame, ["mean"], 1))
+    for name, measure, short in (("STS-B dev", "stsb-dev", "dev"), ("probe", "probe", "probe")):
+        groups[name] = _cells(frame, measure, of=groups["seeds"])
+        groups[f"{short} {_against(baseline)}"] = _verdicts(frame, measure, baseline)
     caption = (
         "STS-B dev, Spearman × 100 of the weights that were kept because they score best there, and the probe's "
         "Spearman × 100 of the same weights: good for choosing, dev is too high for reporting; mean over seeds ± "
@@ -421,12 +371,13 @@ def dev(frame: pd.DataFrame, baseline: str = "simcse") -> Table:
     if len(common) > 2:
         caption += f" Where not named: {', '.join(f'{name}={value}' for name, value in common.items())}."
     head = [*_HEAD, "A", "B", "C", "STS-B dev", f"dev {_against(baseline)}", "probe", f"probe {_against(baseline)}"]
-    return Table("dev", caption, head, rows, text=4)
+    return Table("dev", caption, head, _records(groups), text=4)
 
 
 def tuned(frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None = None) -> Table:
     """Each loss in the setting that STS-B dev prefers, then read on test; empty where no loss has two settings."""
     solver = solver or results.best_solver(frame)
+    measures = {"STS-B dev": "stsb-dev", "STS": "sts", "transfer": "transfer", "probe": "probe"}
     rows = []
     for part in results.scopes(frame).values():
         chosen = statistics.tuned(part)
@@ -434,19 +385,14 @@ def tuned(frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None =
         losses = set(best["loss"])
         if part["group"].nunique() == len(losses) or baseline not in losses:
             continue
-        common = results.usual(part)
-        for key in chosen:
-            group = best[best["group"] == key]
-            rows.append(_about(group, results.uncommon(group["parameters"].iloc[0], common)) | {"key": key})
-        for name, measure in (("STS-B dev", "stsb-dev"), ("STS", "sts"), ("transfer", "transfer"), ("probe", "probe")):
+        groups = _groups(best, results.usual(part)).loc[chosen]
+        for name, measure in measures.items():
             scores = results.select(best, measure, solver)
             known = baseline if baseline in set(scores["loss"]) else None
-            found = (
-                statistics.compare(scores, known, by="loss", resamples=0).set_index("loss") if len(scores) else scores
-            )
-            for row in rows[-len(chosen) :]:
-                values = scores.loc[scores["group"] == row["key"], "value"].tolist()
-                row |= {name: _mean(values), f"{name} {_against(baseline)}": verdict(found, row["loss"])}
+            compared = statistics.compare(scores, known, by="loss", resamples=0).set_index("loss")
+            groups[name] = _cells(best, measure, solver)
+            groups[f"{name} {_against(baseline)}"] = [verdict(compared, loss) for loss in groups["loss"]]
+        rows += _records(groups)
     caption = (
         "Each method in that one of its trainings which scores best on STS-B dev (mean over seeds), then read on test: "
         f"{MEASURES['sts']}; {results.measure_name('transfer', solver)}; {MEASURES['probe']}. Against {baseline}, "
@@ -460,60 +406,55 @@ def tuned(frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None =
 
 def cases(frame: pd.DataFrame) -> Table:
     """How training's anchors were spread over the cases: the first logged steps, all of training, the last ones."""
-    moments = ("first", "mean", "last")
-    shares = _case_shares(frame, moments)
-    groups = frame[frame["kind"] == "trained"].drop_duplicates("group")
-    settings = results.tell_apart(groups, ["method", "encoder", "sentences"])
-    seeds = frame.groupby("group")["seed"].nunique()
-    rows = []
-    for (_, group), setting in zip(groups.iterrows(), settings, strict=True):
-        about = {"method": group["method"] + setting, "backbone": group["encoder"], "block": _TITLES["ours"]}
-        about |= {"sentences": _count(group["sentences"]), "seeds": _count(seeds[group["group"]])}
-        about |= {"loss": group["loss"], "options": group["options"], "setting": setting}
-        rows.append(about | shares(group["group"], 2))
+    moments = ["first", "mean", "last"]
+    groups = _groups(frame, ["method", "encoder", "sentences"]).assign(**_shares(frame, moments, 2))
     head = ["method", "backbone", "sentences", "seeds", *(f"{case} {moment}" for moment in moments for case in "ABC")]
     caption = "% of anchors in each case: at the first logged step, over all of training, at the last; mean over seeds."
-    return Table("cases", caption, head, rows, text=2)
+    return Table("cases", caption, head, _records(groups), text=2)
 
 
 def ablation(frame: pd.DataFrame, measure: str = "stsb-dev", baseline: str = "simcse") -> Table:
     """What one option does to a score: `hncse.evaluation.statistics.curves`, a row a point."""
-    rows = []
-    for _, point in statistics.curves(frame, measure, baseline=baseline).iterrows():
-        value = f"{point['value']}{' (default)' if point['default'] else ''}"
-        half = "" if _gap(point["half"]) else f"{point['half']:.2f}"
-        beside = "" if _gap(point["baseline_mean"]) else f"{point['baseline_mean']:.2f}"
-        about = {"method": point["method"], "option": point["option"], "value": value, "seeds": str(point["seeds"])}
-        about |= {"mean": f"{point['mean']:.2f}", "± 95 %": half, "baseline alike": beside}
-        rows.append(about | {"block": _TITLES["ours"]})
+    rows = [
+        {
+            "method": point["method"],
+            "option": point["option"],
+            "value": f"{point['value']}{' (default)' if point['default'] else ''}",
+            "seeds": str(point["seeds"]),
+            "mean": _interval(point["mean"]),
+            "± 95 %": _interval(point["half"]),
+            "baseline alike": _interval(point["baseline_mean"]),
+            "block": _TITLES["ours"],
+        }
+        for point in statistics.curves(frame, measure, baseline=baseline).to_dict("records")
+    ]
     caption = (
         f"{MEASURES[measure]}; one option changed, the others as most runs of the method have them; mean over seeds ± "
         f"half the 95 % t-interval, and {baseline} trained alike. (default): the preset's own value."
     )
-    return Table(
-        "ablation", caption, ["method", "option", "value", "seeds", "mean", "± 95 %", "baseline alike"], rows, 2
-    )
+    head = ["method", "option", "value", "seeds", "mean", "± 95 %", "baseline alike"]
+    return Table("ablation", caption, head, rows, 2)
 
 
 # Verdicts, and what cells hold
 
 
-def verdict(found: pd.DataFrame, key: object) -> str:
+def verdict(compared: pd.DataFrame, key: object) -> str:
     """A verdict in a cell: difference, interval, and what follows after Holm's correction; or why there is none.
 
     Args:
-        found: From `hncse.evaluation.statistics.against` or ``compare``, indexed by what ``key`` names.
+        compared: From `hncse.evaluation.statistics.against` or ``compare``, indexed by what ``key`` names.
         key: Of the row; "" comes back for a row that was not compared at all.
     """
-    if _gap(key) or key not in found.index:
+    if key not in compared.index:
         return ""
-    row = found.loc[key]
+    row = compared.loc[key]
     if row["verdict"] == "baseline":
         return "baseline"
-    if row["difference"] is None:
+    if _gap(row["value"]):
         return row["gap"]
     if row["gap"]:
-        same = row["difference"].sd == 0
+        same = row["sd_difference"] == 0
         return f"{row['value']:+.2f}, {'the same with every seed' if same else 'not tested'}"
     return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}], {row['verdict']}"
 
@@ -534,10 +475,9 @@ def verdicts(
     for words, part in results.trainings(frame).values():
         for measure in measures:
             scores = results.named(results.select(part, measure, solver))
-            names = set(scores["name"])
-            if baseline in names and len(names) > 1:
+            if baseline in set(scores["name"]) != {baseline}:
                 about = f"{words}; {results.measure_name(measure, solver)}"
-                compared = statistics.compare(scores, baseline, by="name")
+                compared = statistics.compare(scores, baseline, by="name", family="family")
                 parts.append(statistics.to_markdown(compared, about, by="name", effect=effect))
     return "\n".join(parts)
 
@@ -550,61 +490,80 @@ def _verdict_caption(baseline: str, measure: str) -> str:
     )
 
 
-def _found(frame: pd.DataFrame, measure: str, baseline: str, solver: str = "senteval") -> pd.DataFrame:
-    return statistics.against(frame, measure, baseline, solver=solver, resamples=0)  # cells show no bootstrap
-
-
 def _against(baseline: str) -> str:
     return f"against {baseline}"
 
 
-def _about(group: pd.DataFrame, setting: str) -> dict[str, Any]:
-    first = group.iloc[0]
-    return {
-        "method": first["method"] + setting, "backbone": first["encoder"], "pooling": first["pooling"],
-        "corpus": first["corpus"], "sentences": _count(first["sentences"]), "seeds": _count(group["seed"].nunique()),
-        "loss": first["loss"], "options": first["options"], "setting": setting, "block": _TITLES["ours"],
-    }  # fmt: skip
+def _groups(frame: pd.DataFrame, naming: Sequence[str] | Mapping[str, Any]) -> pd.DataFrame:
+    """A row for each group of trained runs, indexed by it: what it is, how it is called, and how many seeds it has.
+
+    ``setting`` tells rows apart that would read alike in the columns ``naming``, or says what sets a training apart
+    from the usual parameters ``naming``; it is part of the name.
+    """
+    trained = frame[frame["kind"] == "trained"]
+    groups = trained.drop_duplicates("group").set_index("group", drop=False)
+    if isinstance(naming, Mapping):
+        setting = groups["parameters"].map(lambda parameters: results.uncommon(parameters, naming)).astype(object)
+    else:
+        setting = results.tell_apart(groups, naming)
+    return groups.assign(
+        method=groups["method"] + setting, setting=setting, backbone=groups["encoder"], block=_TITLES["ours"],
+        seeds=trained.groupby("group")["seed"].nunique(),
+    )  # fmt: skip
 
 
-def _by_group(frame: pd.DataFrame, measure: str) -> dict[str, list[float]]:
-    """Group → its scores, one a seed; of an encoder before training the one it has."""
-    if measure not in set(frame["measure"]):
-        return {}
-    rows = frame[(frame["kind"] == "untrained") & (frame["measure"] == measure)]
-    known = {key: part["value"].tolist() for key, part in results.select(frame, measure).groupby("group")}
-    return dict(zip(rows["group"], ([value] for value in rows["value"]), strict=True)) | known
+def _records(groups: pd.DataFrame) -> list[dict[str, Any]]:
+    counts = {name: groups[name].map(_count).astype(object) for name in ("sentences", "seeds")}
+    return groups.assign(**counts).fillna("").to_dict("records")
 
 
-def _case_shares(frame: pd.DataFrame, moments: Sequence[str]) -> Callable[[str, int], dict[str, str]]:
-    """How a group's cells are made: "A" (of one moment) or "A first" → % of anchors, mean over seeds."""
-    means = {
-        f"{case.upper()} {moment}" if len(moments) > 1 else case.upper(): _by_group(frame, f"case_{case}_{moment}")
-        for moment in moments for case in "abc"
-    }  # fmt: skip
+def _verdicts(frame: pd.DataFrame, measure: str, baseline: str, solver: str = "senteval") -> pd.Series:
+    """Group → its verdict in a cell."""
+    import pandas as pd
 
-    def cells(group: str, digits: int) -> dict[str, str]:
-        known = {name: values.get(group) for name, values in means.items()}
-        return {name: f"{100 * sum(v) / len(v):.{digits}f}" if v else "" for name, v in known.items()}
-
-    return cells
+    compared = statistics.against(frame, measure, baseline, solver=solver, resamples=0)  # cells show no bootstrap
+    return pd.Series([verdict(compared, key) for key in compared.index], index=compared.index, dtype=object)
 
 
-def _mean(values: Sequence[float], *, digits: int = 2, of: int = 0) -> str:
-    if not values:
-        return ""
-    text = _interval(*statistics.t_interval(values), digits=digits)
-    return f"{text} ({len(values)} of {of} seeds)" if len(values) < of else text
+def _means(frame: pd.DataFrame, measure: str, solver: str = "senteval") -> pd.DataFrame:
+    return statistics.means(_select(frame, measure, solver))
 
 
-def _interval(mean: float, half: float, *, digits: int = 2) -> str:
+def _select(frame: pd.DataFrame, measure: str, solver: str = "senteval") -> pd.DataFrame:
+    """As `hncse.evaluation.results.select`; nothing where no run has the measure."""
+    return results.select(frame, measure, solver) if measure in set(frame["measure"]) else frame[:0]
+
+
+def _cells(
+    frame: pd.DataFrame, measure: str, solver: str = "senteval", *, digits: int = 2, of: pd.Series | None = None
+) -> pd.Series:
+    """Group → mean ± half the interval; with ``of``, how many seeds of all have the measure; untrained ones as well."""
+    import pandas as pd
+
+    raw = frame[(frame["kind"] == "untrained") & (frame["measure"] == measure)].set_index("group")["value"]
+    cells = {group: _interval(value, digits=digits) for group, value in raw.items()}
+    for group, row in _means(frame, measure, solver).iterrows():
+        cells[group] = _interval(row["mean"], row["half"], digits=digits)
+        if of is not None and row["n"] < of.get(group, 0):
+            cells[group] += f" ({row['n']:.0f} of {of[group]} seeds)"
+    return pd.Series(cells, dtype=object)
+
+
+def _shares(frame: pd.DataFrame, moments: Sequence[str], digits: int) -> dict[str, pd.Series]:
+    """Columns "A" (of one moment) or "A first": group → % of anchors in the case, mean over seeds."""
+    columns = {}
+    for moment in moments:
+        for case in "abc":
+            values = _select(frame, f"case_{case}_{moment}").groupby("group")["value"]
+            name = f"{case.upper()} {moment}" if len(moments) > 1 else case.upper()
+            columns[name] = values.agg(lambda v: f"{100 * sum(v) / len(v):.{digits}f}").astype(object)
+    return columns
+
+
+def _interval(mean: float, half: float = float("nan"), *, digits: int = 2) -> str:
     if _gap(mean):
         return ""
     return f"{mean:.{digits}f}" if _gap(half) else f"{mean:.{digits}f} ± {half:.{digits}f}"
-
-
-def _score(value: float) -> str:
-    return "" if _gap(value) else f"{value:.2f}"
 
 
 def _count(value: Any) -> str:
@@ -677,13 +636,14 @@ def parser() -> argparse.ArgumentParser:
         prog="hncse tables",
         description="Write every table of a set of runs: STS, transfer, probe, STS-B dev, verdicts.",
     )
-    options.add_argument("--runs", type=Path, nargs="+", help="folders of runs (default: HNCSE_RUNS or runs/)")
-    options.add_argument("--csv", type=Path, nargs="+", help="results of hncse.evaluation.results, in place of folders")
-    options.add_argument("--out", type=Path, default=Path("figures/tables"), help="default figures/tables")
-    options.add_argument("--format", nargs="+", choices=list(FORMATS), default=list(FORMATS), help="default: all")
-    options.add_argument("--baseline", default="simcse", help="method to compare with (default simcse)")
-    options.add_argument("--published", choices=("landmarks", "all", "none"), default="landmarks", help="which rows")
-    options.add_argument("--phenomena", action="store_true", help="print the probe a phenomenon at a time, as well")
+    add = options.add_argument
+    add("--runs", type=Path, nargs="+", help="folders of runs (default: HNCSE_RUNS or runs/)")
+    add("--csv", type=Path, nargs="+", help="results of hncse.evaluation.results, in place of folders")
+    add("--out", type=Path, default=Path("figures/tables"), help="default figures/tables")
+    add("--format", nargs="+", choices=list(FORMATS), default=list(FORMATS), help="default: all")
+    add("--baseline", default="simcse", help="method to compare with (default simcse)")
+    add("--published", choices=("landmarks", "all", "none"), default="landmarks", help="which rows")
+    add("--phenomena", action="store_true", help="print the probe a phenomenon at a time, as well")
     return options
 
 

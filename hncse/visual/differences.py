@@ -59,7 +59,7 @@ def effects(
     parts = []
     for measure in measures:
         found = statistics.against(frame, measure, baseline, solver=solver, resamples=0)
-        found = found[found["difference"].notna()]
+        found = found[found["value"].notna()]
         parts.append(found.assign(measure=measure, setting=found.index.map(words), solver=solver))
     return pd.concat(parts)
 
@@ -152,7 +152,7 @@ def ablations(curves: pd.DataFrame, measure: str, columns: int = 4) -> Figure:
 
 def _whisker(axes: Axes, place: int, row: pd.Series) -> None:
     colour, marker = _VERDICTS[row["verdict"]]
-    if row["difference"].interval is not None:
+    if not pd.isna(row["low"]):
         axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
     axes.plot(row["value"], place, marker, color=colour, markersize=7, markeredgewidth=1.6)
 
