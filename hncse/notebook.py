@@ -344,14 +344,11 @@ def _assignments(source: str) -> Iterator[tuple[ast.stmt, str | None, Any]]:
 
 def _types(annotation: ast.expr) -> Iterator[str]:
     """The alternatives of ``int | None``, or of ``int or None``, which papermill's own reader knows as well."""
-    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        yield from (*_types(annotation.left), *_types(annotation.right))
-    elif isinstance(annotation, ast.BoolOp) and isinstance(annotation.op, ast.Or):
-        yield from (name for value in annotation.values for name in _types(value))
-    elif (name := ast.unparse(annotation)) in _TYPES or name.removeprefix("list[").removesuffix("]") in _TYPES:
+    for name in re.split(r" \| | or ", ast.unparse(annotation)):
+        if name.removeprefix("list[").removesuffix("]") not in _TYPES:
+            known = ", ".join(_TYPES)
+            raise HncseError(f"parameters cell: {name!r} is no type of a parameter; those are {known}, list[…]")
         yield name
-    else:
-        raise HncseError(f"parameters cell: {name!r} is no type of a parameter; those are {', '.join(_TYPES)}, list[…]")
 
 
 def _is(value: Any, name: str) -> bool:

@@ -89,13 +89,11 @@ def test_train_briefly_repeats_itself_and_leaves_copies_out():
 
 
 def test_side_by_side_starts_every_loss_from_the_same_encoder():
-    zero = demo.side_by_side(
-        "kit", corpus(20), {"a": lambda x, y: (x - y).square().mean(), "b": lambda x, y: x.sum() * 0.0},
-        steps=1, batch_size=8, looks=1,
-    )  # fmt: skip
-    assert zero["a"].series("spearman")[0] == zero["b"].series("spearman")[0]
-    assert set(zero["a"].seen[0]) == {"spearman", "close_first"}
-    assert zero["b"].series("spearman")[0] == pytest.approx(zero["b"].series("spearman")[1])
+    named = {"a": lambda x, y: (x - y).square().mean(), "b": lambda x, y: x.sum() * 0.0}
+    traces = demo.side_by_side("kit", corpus(20), named, steps=1, batch_size=8, looks=1)
+    assert set(traces["a"].seen[0]) == {"spearman", "close_first"}
+    a, b = (trace.series("spearman") for trace in traces.values())
+    assert a[0] == b[0] == pytest.approx(b[1])
 
 
 def test_spreads_and_names_of_trained_encoders(kit):

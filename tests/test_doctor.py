@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -26,12 +25,10 @@ def test_a_bare_machine_is_complete():
     assert "Hugging Face hub" not in found
 
 
-def test_the_hub_is_asked_briefly_and_its_silence_is_no_error(monkeypatch):
+def test_the_hub_is_asked_and_its_silence_is_no_error(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    began = time.monotonic()
     found = by_name(doctor.examine(timeout=0.2))["Hugging Face hub"]
     assert found.state == "optional" and "does not answer" in found.here
-    assert time.monotonic() - began < 30
     monkeypatch.setattr(files, "hub_answers", lambda timeout: True)
     assert by_name(doctor.examine())["Hugging Face hub"].state == "good"
 
@@ -98,7 +95,7 @@ def test_a_variable_that_names_no_folder_is_missing(variable, tmp_path, monkeypa
         monkeypatch.setenv(variable, place)
         found = by_name(doctor.examine(network=False))[variable]
         assert found.state == "missing" and place[:80] in found.here and variable in found.do
-        assert doctor.main(["--offline"]) == 1 and variable in capsys.readouterr().out
+    assert doctor.main(["--offline"]) == 1 and variable in capsys.readouterr().out
     monkeypatch.setenv(variable, "~/folder")  # need not be there yet
     assert variable not in by_name(doctor.examine(network=False))
 
@@ -128,7 +125,9 @@ def test_command_line(capsys, monkeypatch):
     assert doctor.main([]) == 1
 
 
-@pytest.mark.parametrize("module", ["torch", "transformers", "datasets", "matplotlib"])
-def test_importing_it_loads_nothing_heavy(module):
-    code = f"import sys, hncse.doctor; sys.exit({module!r} in sys.modules)"
+def test_importing_it_or_the_notebooks_check_loads_nothing_heavy():
+    code = (
+        "import sys, hncse.doctor, hncse.notebook as n; n.check_parameters(['# parameters\\na: int = 1  # a']); "
+        "sys.exit(bool({'torch', 'transformers', 'datasets', 'matplotlib'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -68,21 +68,19 @@ def three_groups():
     return groups, FakeEncoder(angles)
 
 
-# --- the shipped file ------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def shipped():
     return data.load()
 
 
+# --- the shipped file
+
+
 def test_shipped_file_is_balanced(shipped):
-    assert len(shipped) >= 500
-    assert set(Counter(g.topic for g in shipped)) == set(data.TOPICS)
-    assert min(Counter(g.topic for g in shipped).values()) >= 50
-    counts = Counter(s.phenomenon for g in shipped for s in g.negatives)
-    assert set(counts) == set(data.PHENOMENA) and min(counts.values()) >= 100
+    topics = Counter(g.topic for g in shipped)
+    assert len(shipped) >= 500 and set(topics) == set(data.TOPICS) and min(topics.values()) >= 50
     cells = Counter((s.phenomenon, g.topic) for g in shipped for s in g.negatives)
+    assert {phenomenon for phenomenon, _ in cells} == set(data.PHENOMENA)
     assert min(cells[p, t] for p in data.PHENOMENA for t in data.TOPICS) >= 10
 
 
@@ -96,38 +94,29 @@ def test_shipped_sentences_read_like_sentences(shipped):
 
 def test_shipped_grades_follow_the_guidelines(shipped):
     ranges = {
-        "paraphrase_close": (4.5, 5),
-        "paraphrase_far": (4, 4.5),
-        "hard_negative": (1.5, 3.5),
-        "same_topic": (0.5, 1.5),
-        "unrelated": (0, 0),
-    }
+        "paraphrase_close": (4.5, 5), "paraphrase_far": (4, 4.5), "hard_negative": (1.5, 3.5),
+        "same_topic": (0.5, 1.5), "unrelated": (0, 0),
+    }  # fmt: skip
     for s in (s for g in shipped for s in g.others):
         low, high = ranges[s.role]
         assert low <= s.grade <= high and (2 * s.grade).is_integer(), s
 
 
-def test_word_overlap_alone_is_worse_than_a_coin(shipped):
+def test_neither_words_nor_length_give_the_label_away(shipped):
     share = card.lexical_baseline(shipped)
     assert 0 < share["close"] < 0.3  # not an inverted label either: some paraphrases do keep more words
-    assert share["far"] < 0.05
-    assert share["both"] == pytest.approx((share["close"] + share["far"]) / 2)
-
-
-def test_length_gives_the_label_away_to_nobody(shipped):
-    def length(role):
-        return np.mean([len(card.word_list(s.text)) for g in shipped for s in g.others if s.role == role])
-
-    assert abs(length("paraphrase_close") - length("hard_negative")) < 0.5
-    assert abs(length("paraphrase_far") - length("hard_negative")) < 2
-
-
-def test_far_paraphrases_share_hardly_a_word(shipped):
+    assert share["far"] < 0.05 and share["both"] == pytest.approx((share["close"] + share["far"]) / 2)
     overlaps = [card.jaccard(g.anchor, g.far.text) for g in shipped]
     assert np.mean(overlaps) < 0.1 and max(overlaps) < 0.35
+    words = {
+        role: np.mean([len(card.word_list(s.text)) for g in shipped for s in g.others if s.role == role])
+        for role in ("paraphrase_close", "paraphrase_far", "hard_negative")
+    }
+    assert abs(words["paraphrase_close"] - words["hard_negative"]) < 0.5
+    assert abs(words["paraphrase_far"] - words["hard_negative"]) < 2
 
 
-# --- reading and checking --------------------------------------------------------------------------------------------
+# --- reading and checking
 
 
 def changed(path, value):
@@ -201,7 +190,7 @@ def test_a_group_gives_its_parts():
     assert len(group.others) == 7
 
 
-# --- overlap and leakage ---------------------------------------------------------------------------------------------
+# --- overlap and leakage
 
 
 def test_jaccard_and_baseline_by_hand():
@@ -231,7 +220,7 @@ def test_leaks_finds_exact_and_near_copies_only():
 
 def test_leaks_misses_nothing_a_full_comparison_finds(shipped):
     rng = random.Random(0)
-    groups = rng.sample(shipped, 10)
+    groups = rng.sample(shipped, 4)
     corpus = []
     for sentence in (s for g in groups for s in g.sentences):
         words = sentence.text.split()
@@ -247,7 +236,7 @@ def test_leaks_misses_nothing_a_full_comparison_finds(shipped):
             if len(features(a) & features(b)) / len(features(a) | features(b)) >= threshold
         }
         assert {(a, b) for a, b, _ in card.leaks(groups, corpus, threshold)} == expected
-        assert len(expected) > 30
+        assert len(expected) > 15
 
 
 def test_sts_sentences_reads_every_layout(tmp_path):
@@ -262,19 +251,21 @@ def test_sts_sentences_reads_every_layout(tmp_path):
 
 def test_card_command_prints_counts_and_says_when_leakage_was_not_checked(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HNCSE_DATA", str(tmp_path))
-    assert card.main(["--show", "2"]) == 0
+    small = tmp_path / "probe.jsonl"
+    small.write_text(json.dumps(RECORD))
+    assert card.main([str(small), "--show", "2"]) == 0
     out = capsys.readouterr().out
-    assert "leakage: not checked" in out and "cause_reversed" in out and out.count("paraphrase_close") == 4
+    assert "leakage: not checked" in out and "role_swap" in out and "paraphrase_close" in out
     leaked = tmp_path / "senteval" / "downstream" / "STS" / "x.txt"
     leaked.parent.mkdir(parents=True)
-    leaked.write_text(data.load()[0].anchor + "\tsome other words\n")
-    assert card.main([]) == 1
+    leaked.write_text("Rice needs water.\tsome other words\n")
+    assert card.main([str(small)]) == 1
     assert "leakage: 1 exact or near matches among 2" in capsys.readouterr().out
     assert card.main([str(tmp_path / "none.jsonl")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
 
 
-# --- evaluation ------------------------------------------------------------------------------------------------------
+# --- evaluation
 
 
 def test_a_perfect_encoder_scores_100_and_its_opposite_0(shipped):
@@ -329,8 +320,8 @@ def test_spearman_and_resamples_equal_a_plain_oracle():
 def test_intervals_hold_the_value_are_seeded_and_honest_at_the_ends(shipped):
     rng = np.random.default_rng(0)
     encoder = by_rule(shipped, lambda s: (5.1 - s.grade) / 4 + rng.normal(0, 0.5))
-    first, again = (probe.evaluate(encoder, bootstrap=400, seed=5) for _ in range(2))
-    assert first == again != probe.evaluate(encoder, bootstrap=400, seed=6)
+    first, again, other = (probe.evaluate(encoder, groups=shipped[:80], bootstrap=200, seed=i) for i in (5, 5, 6))
+    assert first == again != other
     assert first["spearman_interval"][0] < first["spearman"] < first["spearman_interval"][1]
     for entry in (first["triplet_accuracy"], first["phenomena"]["number"]):
         low, high = entry["close"]["interval"]
@@ -346,42 +337,25 @@ def test_every_distinct_sentence_is_encoded_once(shipped):
     assert len(encoder.seen) == len(set(encoder.seen)) == result["sentences"]
 
 
-def test_a_collapsed_encoder_knows_nothing(shipped):
-    result = probe.evaluate(by_rule(shipped, lambda s: 0.0), bootstrap=20)
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_a_collapsed_encoder_knows_nothing_whatever_its_rounding(shipped, noise):
+    rng = np.random.default_rng(0)
+    result = probe.evaluate(by_rule(shipped, lambda s: rng.normal(0, noise)), bootstrap=20)
     assert result["triplet_accuracy"]["overall"]["value"] == 50  # all ties
     assert result["triplet_accuracy"]["both"]["value"] == 0
     assert result["spearman"] == 0 and result["margins"]["close"]["p50"] == 0
 
 
-def test_a_collapse_that_differs_by_rounding_knows_nothing(shipped):
-    rng = np.random.default_rng(0)
-    result = probe.evaluate(by_rule(shipped, lambda s: rng.normal(0, 1e-5)), bootstrap=20)
-    assert result["spearman"] == 0 and result["triplet_accuracy"]["overall"]["value"] == 50
-
-
-@pytest.mark.parametrize(("option", "value"), [("--seed", "-1"), ("--bootstrap", "1000000000"), ("--bootstrap", "-1")])
-def test_a_bootstrap_that_cannot_be_is_one_sentence(option, value, capsys):
-    assert probe.main(["kit", option, value]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: {option[2:]} is {value}") and len(error.splitlines()) == 1
-
-
-def test_scale_of_embeddings_does_not_matter():
+def test_similarity_plane_by_hand_whatever_the_lengths():
     groups, encoder = three_groups()
-    scale = np.random.default_rng(0).uniform(0.1, 9, 24)[:, None]
     z = encoder.encode([s.text for g in groups for s in g.sentences])
-    one, other = (probe.plane_of_embeddings(x, groups) for x in (z, scale * z))
-    np.testing.assert_allclose(one["positive"], other["positive"], atol=1e-6)
-
-
-def test_similarity_plane_by_hand():
-    groups, encoder = three_groups()
-    plane = probe.similarity_plane(encoder, groups)
-    np.testing.assert_allclose(plane["positive"], np.cos(np.radians([10, 15, 70])), atol=1e-6)
-    np.testing.assert_allclose(plane["far"], np.cos(np.radians([50, 30, 80])), atol=1e-6)
-    np.testing.assert_allclose(plane["hardest_negative"], np.cos(np.radians([20, 35, 5])), atol=1e-6)
-    assert plane["phenomenon"].tolist() == ["role_swap"] * 3
-    assert plane["id"].tolist() == ["sport-0", "sport-1", "sport-2"] and plane["topic"].tolist() == ["sport"] * 3
+    scaled = np.random.default_rng(0).uniform(0.1, 9, 24)[:, None] * z
+    for plane in (probe.similarity_plane(encoder, groups), probe.plane_of_embeddings(scaled, groups)):
+        np.testing.assert_allclose(plane["positive"], np.cos(np.radians([10, 15, 70])), atol=1e-6)
+        np.testing.assert_allclose(plane["far"], np.cos(np.radians([50, 30, 80])), atol=1e-6)
+        np.testing.assert_allclose(plane["hardest_negative"], np.cos(np.radians([20, 35, 5])), atol=1e-6)
+        assert plane["phenomenon"].tolist() == ["role_swap"] * 3 and plane["topic"].tolist() == ["sport"] * 3
+        assert plane["id"].tolist() == ["sport-0", "sport-1", "sport-2"]
 
 
 def test_bad_embeddings_are_refused():
@@ -405,29 +379,35 @@ def test_command_prints_a_table_and_writes_into_the_run(tmp_path, monkeypatch, c
 
     encoder = by_rule(shipped, lambda s: (5.1 - s.grade) / 4)
     monkeypatch.setattr(SentenceEncoder, "from_pretrained", lambda *_, **__: encoder)
-    run = tmp_path / "my-run"
+    run, copy_of = tmp_path / "my-run", tmp_path / "copy.json"
     (run / "encoder").mkdir(parents=True)
-    assert probe.main([str(run), "--bootstrap", "20", "--json", str(tmp_path / "copy.json")]) == 0
+    assert probe.main([str(run), "--bootstrap", "20", "--json", str(copy_of)]) == 0
     out = capsys.readouterr().out
-    assert "my-run, pooling fake, 150 groups" in out.replace(str(len(shipped)), "150")
-    assert "20 bootstrap resamples" in out and "Spearman ×100 over" in out and "hypernym_narrowing" in out
-    written = json.loads((run / "probe.json").read_text())
-    assert written == json.loads((tmp_path / "copy.json").read_text())
-    assert written["spearman"] == pytest.approx(100)
+    assert f"my-run, pooling fake, {len(shipped)} groups" in out and "20 bootstrap resamples" in out
+    assert "Spearman ×100 over" in out and "hypernym_narrowing" in out
     before = (run / "probe.json").read_bytes()
-    assert (
-        probe.main([str(run), "--pooling", "mean", "--bootstrap", "0"]) == 0
-    )  # another pooling is not the run's score
+    assert json.loads(before) == json.loads(copy_of.read_text()) and json.loads(before)["spearman"] == pytest.approx(
+        100
+    )
+    assert probe.main([str(run), "--pooling", "mean", "--bootstrap", "0"]) == 0  # another pooling: not the run's score
     assert (run / "probe.json").read_bytes() == before
 
 
-def test_command_reports_errors_without_a_traceback(tmp_path, capsys):
-    assert probe.main([str(tmp_path / "nowhere"), "--probe", str(tmp_path / "none.jsonl")]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("error: ") and "none.jsonl" in err and "Traceback" not in err
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--seed", "-1"], "seed is -1"),
+        (["--bootstrap", "1000000000"], "bootstrap is 1000000000"),
+        (["--probe", "none.jsonl"], "none.jsonl cannot be read"),
+    ],
+)
+def test_command_reports_errors_in_one_sentence_before_loading(arguments, says, capsys):
+    assert probe.main(["nowhere", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {says}") and len(error.splitlines()) == 1
 
 
-# --- the second pass -------------------------------------------------------------------------------------------------
+# --- the second pass
 
 
 def test_second_pass_covers_150_groups_and_agrees(shipped):
