@@ -17,8 +17,8 @@ FIGURES ?=
 
 # Only what stands on make's command line is a parameter: a shell that happens to export SEED changes nothing.
 given = $(if $(filter command,$(origin $(1))),-p $(2) '$($(1))')
-PARAMETERS = $(call given,LOSS,loss) $(call given,CORPUS,corpus) $(call given,LIMIT,limit) \
-	$(call given,ENCODER,encoder) $(call given,EPOCHS,epochs) $(call given,SEED,seed)
+PARAMETERS = $(call given,LOSS,loss) $(call given,CORPUS,corpus) $(call given,BATCHES,batches) \
+	$(call given,LIMIT,limit) $(call given,ENCODER,encoder) $(call given,EPOCHS,epochs) $(call given,SEED,seed)
 
 # The kernel is the one inside .venv, whatever is installed under the user's home.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -58,7 +58,7 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 	@rm -f $(VENV)/.unfinished
 	@touch $@
 
-train: setup ## train an encoder and print its table; LOSS= CORPUS= LIMIT= ENCODER= EPOCHS= SEED= change the run
+train: setup ## train an encoder and print its table; LOSS= CORPUS= BATCHES= LIMIT= ENCODER= EPOCHS= SEED= change the run
 	@mkdir -p "$(RUNS)"
 	@$(PAPERMILL) notebooks/03_train.ipynb "$(RUNS)/03_train.ipynb" $(PARAMETERS)
 	@$(PY) -m hncse runs latest

@@ -105,6 +105,9 @@ def test_a_run_resumed_in_its_second_epoch_ends_in_the_same_bytes(
 
 def test_the_default_changes_no_key_and_what_cannot_be_is_refused(tmp_path):
     assert "batches" not in config(tmp_path).deciding()
+    assert TrainingConfig(encoder="kit").learning_rate == 1e-3
+    assert TrainingConfig(encoder="kit", batches="neighbours").learning_rate == 3e-4
+    assert TrainingConfig(encoder="kit", batches="neighbours", learning_rate=1e-3).learning_rate == 1e-3
     assert config(tmp_path, batches="neighbours").deciding()["batches"] == "neighbours"
     with pytest.raises(HncseError, match="batches 'familes'.*families"):
         config(tmp_path, batches="familes")

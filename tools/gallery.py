@@ -31,7 +31,7 @@ _NOTEBOOKS = {
     "own_text_": "08_your_own_text", "": "07_is_it_real",
 }  # fmt: skip
 #: Parameters of the run behind a picture that the index names.
-PARAMETERS = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "learning_rate", "seed")
+PARAMETERS = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "batches", "learning_rate", "seed")
 
 
 def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:

@@ -24,7 +24,8 @@ def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, cap
             picture, _ = style.figure(2, 2)
         picture.set_label("A square.")
         monkeypatch.setattr(module, attribute, lambda name=name, picture=picture: {name: picture})
-    run = fake_run(tmp_path / "runs" / "a", encoder=str(tiny.folder(tmp_path)), epochs=1.0, batch_size=8)
+    settings = {"epochs": 1.0, "batch_size": 8, "batches": "shuffled"}
+    run = fake_run(tmp_path / "runs" / "a", encoder=str(tiny.folder(tmp_path)), **settings)
     run.write("result", run.result | {"kept_step": 2})
     tiny.encoder().save(run.encoder_path)
     config = run.config | {
