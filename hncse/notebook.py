@@ -164,7 +164,8 @@ def some_text(value: str, values: Mapping[str, Any]) -> str:
 ENCODERS = ("kit", "minilm")
 #: What parameters of these names may be, in whichever notebook they stand.
 RULES: dict[str, Rule | Iterable[Any]] = {
-    "batch_size": between(2, "limit"), "batches": ("shuffled", "families", "neighbours"), "column": some_text, "corpus": a_corpus,
+    "batch_size": between(2, "limit"), "batches": ("shuffled", "families", "neighbours"), "column": some_text,
+    "corpus": a_corpus,
     "dropout": between(0, 0.99), "encoder": an_encoder, "epochs": above(0, 10_000), "eval_every": between(1, 10**9),
     "learning_rate": above(0, 10), "limit": between(2, 10**9), "log_every": between(1, 10**9), "loss": PRESETS,
     "losses": PRESETS, "max_length": between(3, 8_192), "name": some_text, "runs": a_folder,
