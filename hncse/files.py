@@ -182,7 +182,9 @@ def _form(node: Any) -> str:
 
 def somebody_watches() -> bool:
     """Whether a progress bar has a reader: a terminal or a notebook; a log file would hold its every frame."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    ipython = sys.modules.get("IPython")
+    in_kernel = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    return sys.stderr.isatty() or in_kernel
 
 
 def hub() -> str:

@@ -115,7 +115,7 @@ def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[P
         "notebook": "04_decision_boundary",
         "run": opened[0].name,
         "key": opened[0].config["key"],
-        "parameters": {key: opened[0].config["parameters"][key] for key in PARAMETERS},
+        "parameters": {key: value for key, value in opened[0].config["parameters"].items() if key in PARAMETERS},
     }
     words = still.get_label()
     beside = {f"{_NAME}.gif": "The same as an animation.", f"{_NAME}.html": "The same with a slider and hover."}

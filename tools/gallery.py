@@ -52,7 +52,7 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; the gallery is drawn from a whole run")
     target = folder or FOLDER
-    parameters = {name: run.config["parameters"][name] for name in PARAMETERS}
+    parameters = {name: value for name, value in run.config["parameters"].items() if name in PARAMETERS}
     behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
     path = target / "index.json"
     written, index = [], other_entries(path, _MADE_BY)
