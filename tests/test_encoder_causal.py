@@ -12,9 +12,12 @@ import transformers as T
 from sentence_transformers import SentenceTransformer
 from tokenizers import processors
 
-from hncse import SentenceEncoder, TrainingConfig
+from hncse import SentenceEncoder, TrainingConfig, train
+from hncse.data import probe as data_probe
+from hncse.data import senteval
 from hncse.encoder import loading
 from hncse.errors import HncseError
+from hncse.evaluation import report
 from tests import tiny
 from tests.test_encoder_architectures import LIKE_BERT
 
@@ -115,3 +118,16 @@ def test_the_recipe_of_smollm2_stands_in_the_configuration() -> None:
     assert "layers" not in plain.deciding() and "bidirectional" not in plain.deciding()
     with pytest.raises(HncseError, match="bidirectional is 'yes'"):
         dataclasses.replace(plain, bidirectional="yes")  # type: ignore[arg-type]
+
+
+def test_a_run_of_a_causal_encoder_is_judged_without_its_first_token(llama: Path, tmp_path: Path, monkeypatch) -> None:
+    groups = data_probe.load()[:6]
+    monkeypatch.setattr(data_probe, "load", lambda *_: groups)
+    monkeypatch.setattr(senteval, "sts_present", lambda *_: False)
+    for pooling in ("last", "mean_no_first"):
+        config = TrainingConfig(
+            encoder=str(llama), pooling=pooling, dropout=0.1, output=str(tmp_path), batch_size=8, snapshots=0
+        )
+        run = report.judge(train(config, tiny.sentences(16)))
+        assert set(run.read("baseline")["poolings"]) == {"mean", pooling} and run.config["causal"]
+        assert "before training" in (run.path / "summary.md").read_text(encoding="utf-8")

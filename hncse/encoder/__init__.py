@@ -150,6 +150,11 @@ class SentenceEncoder(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def causal(self) -> bool:
+        """Whether a token reads nothing after it, found out by trying."""
+        return _is_causal(self.backbone)
+
     def add_head(self, seed: int = 0) -> SentenceEncoder:
         """Attach SimCSE's training head, Linear(d, d) + tanh, freshly initialised as BERT initialises a layer."""
         linear = nn.Linear(self.dimension, self.dimension)
@@ -220,9 +225,7 @@ class SentenceEncoder(nn.Module):
         """
         lengths = attention_mask.sum(1)  # (B,)
         order = lengths.argsort(stable=True)
-        words = self.backbone.get_input_embeddings()(
-            input_ids
-        )  # (B, L, d), once: its gradient is as large as its table
+        words = self.backbone.get_input_embeddings()(input_ids)  # (B, L, d), once: its gradient is its table's size
         parts = []
         for rows in order.tensor_split(min(length_groups, len(order))):
             width = int(lengths[rows[-1]])

@@ -4,7 +4,8 @@ Writes into the run folder, and reads from there what is already done:
 
     probe.json, sts.json    the trained encoder
     transfer.json           the trained encoder, where `judge_transfer` was asked for it
-    baseline.json           the encoder before training: [CLS] and mean pooling; transfer with the run's own pooling
+    baseline.json           the encoder before training: [CLS] (unless causal), mean and the run's own pooling; transfer
+                            with the run's own
     summary.md              all of it as tables; `hncse runs latest` prints it
 """
 
@@ -15,9 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hncse import files, runs
 from hncse.data import probe as data_probe
@@ -34,7 +33,6 @@ __all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "judged", "pl
 #: "auto": STS where its files are; "fetch": download them once; "probe": only the embedded probe.
 MODES = ("auto", "fetch", "probe")
 _BOOTSTRAP = 200  # resamples behind STS intervals; the command line of hncse.evaluation.sts takes more
-_RAW = ("cls", "mean")
 
 Rows = NDArray[np.float32]
 
@@ -178,38 +176,6 @@ class _Shown:
         return self._encoder.encode(sentences, show_progress=self._show)
 
 
-class _Both(SentenceEncoder):
-    """[CLS] and mean pooling side by side from one forward pass: embeddings (n, 2d)."""
-
-    @property
-    def dimension(self) -> int:
-        return 2 * super().dimension
-
-    def forward(
-        self,
-        input_ids: Tensor | None,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-    ) -> Tensor:
-        tokens = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, L, d)
-        weight = attention_mask.unsqueeze(-1).to(tokens.dtype)  # (B, L, 1)
-        return torch.cat([tokens[:, 0], (tokens * weight).sum(1) / weight.sum(1)], dim=1)  # (B, 2d)
-
-
-class _Half:
-    """One of the two poolings of a `_Both`; embeddings asked for by one half are there for the other."""
-
-    def __init__(self, both: _Shown, pooling: str, known: dict[tuple[str, ...], Rows]) -> None:
-        self.pooling, self._both, self._known = pooling, both, known
-
-    def encode(self, sentences: list[str]) -> Rows:
-        key = tuple(sentences)
-        if key not in self._known:
-            self._known[key] = self._both.encode(sentences)  # (n, 2d)
-        return np.hsplit(self._known[key], 2)[_RAW.index(self.pooling)]
-
-
 def _scores(encoder: Any, with_sts: bool, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Probe and STS results; those among ``known`` that are still good stay."""
     found = {name: value for name, value in (known or {}).items() if name != "probe" or _current(value)}
@@ -246,10 +212,9 @@ def _judge_before(run: Run, with_sts: bool, show_progress: bool | None) -> None:
             _merge(poolings, {name: scores for name, scores in other.items() if name in _poolings(run)})
     if not _all_complete(poolings, run, with_sts):
         encoder = _untrained(run)
-        poolings |= _raw_scores(encoder, with_sts, show_progress, poolings)
-        if encoder.pooling not in _RAW:
-            shown = _Shown(encoder, show_progress)
-            poolings[encoder.pooling] = _scores(shown, with_sts, poolings.get(encoder.pooling))
+        for pooling in _poolings(run):
+            pooled = encoder if pooling == encoder.pooling else _pooled(encoder, pooling)
+            poolings[pooling] = _scores(_Shown(pooled, show_progress), with_sts, poolings.get(pooling))
     if poolings != own:
         run.write("baseline", _empty_baseline(run) | {"poolings": poolings})
 
@@ -280,8 +245,14 @@ def _elsewhere(run: Run) -> list[dict[str, Any]]:
 
 
 def _poolings(run: Run) -> tuple[str, ...]:
-    """Poolings of the encoder before training that stand beside the run: both raw ones, and its own."""
-    return tuple(dict.fromkeys((*_RAW, run.config["pooling"])))
+    """Poolings of the encoder before training that stand beside the run: [CLS] where it reads on, mean, and its own."""
+    raw = ("mean",) if run.config.get("causal") else ("cls", "mean")
+    return tuple(dict.fromkeys((*raw, run.config["pooling"])))
+
+
+def _pooled(encoder: SentenceEncoder, pooling: str) -> SentenceEncoder:
+    """The same encoder with another pooling."""
+    return SentenceEncoder(encoder.backbone, encoder.tokenizer, pooling, encoder.max_length).eval()
 
 
 def _all_complete(poolings: Mapping[str, Mapping[str, Any]], run: Run, with_sts: bool) -> bool:
@@ -291,15 +262,6 @@ def _all_complete(poolings: Mapping[str, Mapping[str, Any]], run: Run, with_sts:
 def _complete(scores: Mapping[str, Any], with_sts: bool) -> bool:
     needed = {"probe", "sts"} if with_sts else {"probe"}
     return needed <= scores.keys() and _current(scores["probe"])
-
-
-def _raw_scores(
-    encoder: SentenceEncoder, with_sts: bool, show_progress: bool | None, old: Mapping[str, Any]
-) -> dict[str, Any]:
-    both = _Both(encoder.backbone, encoder.tokenizer, max_length=encoder.max_length).eval()
-    known: dict[tuple[str, ...], Rows] = {}
-    halves = {pooling: _Half(_Shown(both, show_progress), pooling, known) for pooling in _RAW}
-    return {pooling: _scores(half, with_sts, old.get(pooling)) for pooling, half in halves.items()}
 
 
 # What `make train` prints at its end

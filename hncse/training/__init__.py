@@ -137,6 +137,7 @@ def facts(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder) -> d
         "sources": {name: source_hash(name)[:16] for name in _CODE},
         "parameters": dataclasses.asdict(config),
         "pooling": encoder.pooling,
+        "causal": encoder.causal,
         "data": data | {"skipped": corpus.skipped},
         "encoder_fingerprint": weights,
         "selection": "stsb-dev" if selects else "last",

@@ -9,6 +9,7 @@ Taught in notebooks/03_train.ipynb.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch.utils.data import Sampler
 __all__ = ["Families", "Neighbours"]
 
 
-class _Ordered(Sampler[int]):
+class _Ordered(Sampler[int], ABC):
     """An order of n rows, another one each epoch; a batch is the next ``batch_size`` of them."""
 
     def __init__(self, n: int, seed: int) -> None:
@@ -36,9 +37,9 @@ class _Ordered(Sampler[int]):
         """Yield the rows of this epoch."""
         return iter(self.order(np.random.default_rng((self.seed, self.epoch))).tolist())
 
+    @abstractmethod
     def order(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return every row once."""
-        raise NotImplementedError
 
 
 class Families(_Ordered):

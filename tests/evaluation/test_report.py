@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hncse import SentenceEncoder, TrainingConfig, train
+from hncse.data import probe as data_probe
+from hncse.data import senteval
 from hncse.errors import HncseError
+from hncse.evaluation import probe as probe_measure
 from hncse.evaluation import report, transfer
 from hncse.evaluation.results import transfer_results
 from hncse.runs import Run
@@ -30,19 +34,19 @@ def test_summary_without_sts_says_how_to_get_it(tmp_path):
     assert "-p evaluate fetch" in text and "STS12" not in text
 
 
-def test_both_raw_poolings_come_from_one_pass_and_equal_their_own():
-    import numpy as np
-
-    from hncse.encoder import SentenceEncoder
-
-    encoder, sentences = tiny.encoder(), tiny.sentences(20)
-    both = report._Both(encoder.backbone, encoder.tokenizer, max_length=encoder.max_length).eval()
-    known: dict = {}
-    for pooling in ("cls", "mean"):
-        half = report._Half(report._Shown(both, False), pooling, known)
-        own = SentenceEncoder(encoder.backbone, encoder.tokenizer, pooling).eval().encode(sentences)
-        np.testing.assert_allclose(half.encode(sentences), own, atol=1e-6)
-    assert len(known) == 1
+def test_the_encoder_before_training_is_scored_with_both_raw_poolings_and_its_own(tmp_path, monkeypatch):
+    groups = data_probe.load()[:12]
+    monkeypatch.setattr(data_probe, "load", lambda *_: groups)
+    monkeypatch.setattr(senteval, "sts_present", lambda *_: False)
+    config = TrainingConfig(
+        encoder=str(tiny.folder(tmp_path)), pooling="last_two", output=str(tmp_path / "runs"), batch_size=8, snapshots=0
+    )
+    run = report.judge(train(config, tiny.sentences(24)))
+    scores = run.read("baseline")["poolings"]
+    assert set(scores) == {"cls", "mean", "last_two"}
+    for pooling, measured in scores.items():
+        alone = probe_measure.evaluate(SentenceEncoder.from_pretrained(config.encoder, pooling))
+        assert measured["probe"] == alone, pooling
 
 
 def test_a_baseline_is_taken_from_a_run_that_began_with_the_same_encoder(tmp_path):
