@@ -500,8 +500,16 @@ def test_bad_embeddings_say_what_was_seen() -> None:
         loss(z, z, z)
     with pytest.raises(HncseError, match="takes 3 views, 2"):
         losses.build("three-view")(z, z)
-    with pytest.raises(HncseError, match="groups has shape"):
-        loss(z, z, groups=torch.zeros(3))
+    four, row = torch.arange(4), torch.zeros(3, dtype=torch.long)
+    for named, text in (
+        ({"groups": row}, r"groups has shape \(3,\); it must be \(4,\)"),
+        ({"groups": four, "positive_groups": row}, "positive_groups has shape"),
+        ({"groups": four, "negatives": z, "negative_groups": row}, "negative_groups has shape"),
+        ({"groups": four, "negative_groups": four}, "no mined negatives"),
+        ({"positive_groups": four}, "without groups"),
+    ):
+        with pytest.raises(HncseError, match=text):
+            loss(z, z, **named)
     with pytest.raises(HncseError, match=r"negatives has shape \(3, 1, 3\)"):
         loss(z, z, negatives=z[:3])
     with pytest.raises(HncseError, match="1 of 4 rows of negatives hold NaN"):

@@ -145,6 +145,22 @@ def test_hardness_of_mined_negatives_is_sentence_transformers(of: str) -> None:
     assert float(ours) == pytest.approx(float(theirs), rel=1e-6)
 
 
+def test_the_weight_of_mined_negatives_is_added_to_a_logit_whatever_the_loss() -> None:
+    z1, z2 = batch(5, 6)
+    hard = batch(5, 6, seed=7)[0]
+    weight, tau, alpha = 1.3, 0.2, 4.0
+    given = {"hardness": alpha, "hardness_of": "all", "temperature": tau, "hard_negative_weight": weight}
+    out = losses.build("simcse", **given)(z1, z2, negatives=hard)
+    s = torch.cat([torch.nn.functional.cosine_similarity(z1[:, None], z[None], dim=-1) for z in (z2, hard)], dim=1)
+    logits = (
+        s / tau
+        + alpha * s.detach() * (1 - torch.eye(5, 10).double())
+        + weight * torch.eye(5).double().repeat(1, 2).triu(5)
+    )
+    assert_same(out.loss, torch.nn.functional.cross_entropy(logits, torch.arange(5)), [z1, z2, hard])
+    assert float(out.diagnostics["mined_similarity"]) == pytest.approx(float(s[:, 5:].diagonal().mean()))
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -81,6 +81,8 @@ def test_copies_are_no_negatives_whatever_their_padding(model: SentenceTransform
     # the negative that is another row's positive, padded to another width in its column, is known as a copy too
     negatives = [POSITIVES[1], *NEGATIVES[1:3], "a sentence that is a good deal longer than all of the others here"]
     groups = [sentence_groups(c) for c in columns(model, POSITIVES, negatives)]
+    wide = columns(model, [POSITIVES[1], "word " * 60])[0]
+    assert sentence_groups(wide)[0] == groups[0][1]
     assert groups[0][1] == groups[1][0] and len(set(torch.cat(groups).tolist())) == 7
 
 
@@ -114,3 +116,18 @@ def test_their_trainer_trains_with_it_and_the_card_names_the_paper(model: Senten
     model.save_pretrained(str(tmp_path / "saved"))
     card = (tmp_path / "saved" / "README.md").read_text()
     assert "2411.12156" in card and '"k": 3' in card and "hnm-no-replacement" in card
+
+
+def test_static_vectors_train_too() -> None:
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = SentenceEncoder.from_pretrained("kit").tokenizer.backend_tokenizer
+    torch.manual_seed(0)
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=16)], device="cpu")
+    anchors = [*ANCHORS, ANCHORS[0]]
+    features = columns(model, anchors, [*POSITIVES, "dogs are running"])
+    groups = sentence_groups(features[0])
+    assert groups[0] == groups[4] and len(set(groups.tolist())) == 4
+    loss = losses.for_sentence_transformers(model, "hnm-no-replacement", mini_batch_size=2)(features)
+    loss.backward()
+    assert torch.isfinite(loss) and model[0].embedding.weight.grad is not None

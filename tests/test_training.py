@@ -188,7 +188,7 @@ def recorded() -> list[tuple[TrainingConfig, dict[str, str]]]:
 
 def test_keys_of_the_recorded_runs_are_todays(monkeypatch):
     monkeypatch.setattr(training, "selects_on_dev", lambda config: True)
-    encoder = types.SimpleNamespace(pooling="mean", fingerprint=lambda: KIT, unusual_dropout=dict)
+    encoder = types.SimpleNamespace(pooling="mean", causal=False, fingerprint=lambda: KIT, unusual_dropout=dict)
     corpus = corpora.Corpus([""] * 6400, "wikipedia", WIKIPEDIA_6400)
     assert len(recorded()) == 108
     for c, row in recorded():

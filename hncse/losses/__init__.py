@@ -157,16 +157,17 @@ class ContrastiveLoss(nn.Module):
         """
         if negatives is not None and isinstance(negatives, Tensor) and negatives.ndim == 2:
             negatives = negatives[:, None]  # (N, 1, d)
-        views = self._check([z1, z2] if z3 is None else [z1, z2, z3], groups, negatives)
+        views = self._check([z1, z2] if z3 is None else [z1, z2, z3], negatives)
+        _check_groups(groups, positive_groups, negative_groups, views[0], negatives)
         with torch.autocast(z1.device.type, enabled=False):
-            full = [gather_batch(z if z.dtype == torch.float64 else z.float()) for z in views]  # (N, d) each
+            full = [gather_batch(_exact(z)) for z in views]  # (N, d) each
             groups, positive_groups, negative_groups = (
                 None if g is None else gather_batch(g) for g in (groups, positive_groups, negative_groups)
             )
             excluded = excluded_pairs(len(full[0]), groups, full[0].device, positive_groups)  # (N, N)
             mined = None
             if negatives is not None:
-                negatives = gather_batch(negatives if negatives.dtype == torch.float64 else negatives.float())
+                negatives = gather_batch(_exact(negatives))
                 mined = self._mined_columns(full[0], negatives, (groups, positive_groups), negative_groups)  # (N, N·m)
             out = self._loss(full[0], full[1], excluded, mined)
             if self.views == 3:
@@ -202,12 +203,14 @@ class ContrastiveLoss(nn.Module):
         if mixes:
             diagnostics["mix_hardness"] = _finite_mean(torch.cat(mixes, dim=1).detach())
             logits = torch.cat([logits, *mixes], dim=1)  # (N, N+s)
+        own_mined = None
         if extra is not None:
-            among = own.repeat_interleave(extra.shape[1] // len(z1), dim=1)  # (N, N·m) an anchor's own mined negatives
-            diagnostics["mined_similarity"] = _finite_mean(extra.detach()[among]) - self._added
+            own_mined = own.repeat_interleave(extra.shape[1] // len(z1), dim=1)  # (N, N·m) an anchor's own
+            diagnostics["mined_similarity"] = _finite_mean(extra.detach()[own_mined])
+            if not relatives.needed(o):  # logits are cosines / τ, so the weight is τ times itself in cosines
+                extra = extra + float(o.hard_negative_weight) * float(o.temperature) * own_mined.to(extra.dtype)
             logits = torch.cat([logits, extra], dim=1)  # (N, N+N·m) or (N, N+s+N·m)
         if relatives.needed(o):
-            own_mined = None if extra is None else among
             return LossOutput(relatives.objective(logits, own_mined, o, z1.shape[1]), diagnostics)
         label = torch.arange(len(z1), device=z1.device)
         return LossOutput(F.cross_entropy(logits / o.temperature, label), diagnostics)
@@ -225,19 +228,13 @@ class ContrastiveLoss(nn.Module):
             parts.append(relatives.anchor_mixes(still, excluded, generator, o))  # (N, a+e)
         return parts
 
-    @property
-    def _added(self) -> float:
-        """Hard-negative weight in units of cosines, for logits are cosines / τ."""
-        return float(self.options.hard_negative_weight) * float(self.options.temperature)
-
     def _mined_columns(
         self, z1: Tensor, negatives: Tensor, groups: tuple[Tensor | None, Tensor | None], negative_groups: Tensor | None
     ) -> Tensor:
-        """Cosines of anchors and mined negatives (N, N·m), weights added, copies of anchor and positive masked."""
+        """Cosines of anchors and mined negatives (N, N·m), -inf for copies of an anchor or of its positive."""
         m = negatives.shape[1]
         cosine = F.normalize(z1, dim=1, eps=EPS) @ F.normalize(negatives.flatten(0, 1), dim=1, eps=EPS).T  # (N, N·m)
         own = torch.eye(len(z1), dtype=torch.bool, device=z1.device).repeat_interleave(m, dim=1)
-        cosine = cosine + self._added * own.to(cosine.dtype)
         hidden = torch.zeros_like(own) if self.options.in_batch_negatives else ~own
         if negative_groups is not None:
             for theirs in groups:
@@ -272,7 +269,7 @@ class ContrastiveLoss(nn.Module):
         """Source of this step's draws: the same for the same seed and step."""
         return torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
 
-    def _check(self, views: list[Tensor], groups: Tensor | None, negatives: Tensor | None) -> list[Tensor]:
+    def _check(self, views: list[Tensor], negatives: Tensor | None) -> list[Tensor]:
         if len(views) != self.views:
             raise HncseError(f"this loss takes {self.views} views, {len(views)} were given")
         if negatives is not None and self.views == 3:
@@ -296,9 +293,32 @@ class ContrastiveLoss(nn.Module):
                 )
         if not math.isfinite(sum(z.detach().sum() for z in named.values())):  # one quick look; rows only if it is bad
             _refuse_bad_rows(named)
-        if groups is not None and tuple(groups.shape) != shape[:1]:
-            raise HncseError(f"groups has shape {tuple(groups.shape)}; it must be ({shape[0]},), one entry a sentence")
         return views
+
+
+def _exact(z: Tensor) -> Tensor:
+    """Float64 stays, everything else becomes float32."""
+    return z if z.dtype == torch.float64 else z.float()
+
+
+def _check_groups(
+    groups: Tensor | None,
+    positive_groups: Tensor | None,
+    negative_groups: Tensor | None,
+    z1: Tensor,
+    negatives: Tensor | None,
+) -> None:
+    one, many = [(len(z1),)], [] if negatives is None else [tuple(negatives.shape[:2])]
+    if many and many[0][1] == 1:
+        many += one
+    for name, given, shapes in (
+        ("groups", groups, one), ("positive_groups", positive_groups, one), ("negative_groups", negative_groups, many),
+    ):  # fmt: skip
+        if given is not None and tuple(given.shape) not in shapes:
+            right = f"it must be {shapes[0]}, one entry a sentence" if shapes else "there are no mined negatives"
+            raise HncseError(f"{name} has shape {tuple(given.shape)}; {right}")
+    if positive_groups is not None and groups is None:
+        raise HncseError("positive_groups came without groups; copies are told by both: give the anchors' too")
 
 
 def _refuse_bad_rows(named: dict[str, Tensor]) -> None:

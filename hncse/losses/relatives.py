@@ -49,8 +49,13 @@ def objective(cosine: Tensor, own_mined: Tensor | None, o: LossOptions, width: i
         p = (positive * math.cos(margin) - sine * math.sin(margin)) / o.temperature  # cos(θ + margin) / τ
     if o.focal is not None:
         p, x = p * positive, x * (negative + o.focal)
+    mined = torch.zeros_like(cosine)  # (N, N+e) 1 at an anchor's own mined negatives
+    if own_mined is not None:
+        mined[:, -own_mined.shape[1] :] = own_mined.to(cosine.dtype)
+        x = x + float(o.hard_negative_weight) * mined
     if o.hardness:
-        x = x + o.hardness * negative.detach() * _weighted(cosine, own_mined, o.hardness_of)
+        where = {"in-batch": 1 - mined, "mined": mined, "all": torch.ones_like(mined)}[o.hardness_of]
+        x = x + o.hardness * negative.detach() * where
     x = x.masked_fill(hidden, -torch.inf)
     loss = (_denominator(p, x, (~hidden).sum(dim=1), o) - p).mean()
     if o.orthogonality:
@@ -58,14 +63,6 @@ def objective(cosine: Tensor, own_mined: Tensor | None, o: LossOptions, width: i
         spread = (within**2).mean() - 1 / width
         loss = loss + o.orthogonality * (within.mean() ** 2 + spread.clamp_min(0)) if within.numel() else loss
     return loss
-
-
-def _weighted(cosine: Tensor, own_mined: Tensor | None, of: str) -> Tensor:
-    """(N, N+e) 1 where ``hardness`` applies, else 0."""
-    mined = torch.zeros_like(cosine)
-    if own_mined is not None:
-        mined[:, -own_mined.shape[1] :] = own_mined.to(cosine.dtype)
-    return {"in-batch": 1 - mined, "mined": mined, "all": torch.ones_like(mined)}[of]
 
 
 def _denominator(p: Tensor, x: Tensor, count: Tensor, o: LossOptions) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ class SentenceTransformersLoss(nn.Module):
 
     def _embed(self, column: dict[str, Any]) -> Tensor:
         """(B, d): one column, in parts that the backward pass computes again where that was asked for."""
-        if self.mini_batch_size is None:
-            return self.model(dict(column))["sentence_embedding"]
 
         def embed(part: dict[str, Any]) -> Tensor:
             return self.model(dict(part))["sentence_embedding"]
 
+        if self.mini_batch_size is None or "offsets" in column:  # a table of static vectors has no activations
+            return embed(column)
         rows = len(column["input_ids"])
         parts = []
         for start in range(0, rows, self.mini_batch_size):
@@ -88,6 +89,8 @@ def sentence_groups(column: dict[str, Tensor]) -> Tensor:
     """(B,) int64, equal where two rows have the same tokens, in other columns and on other processes too."""
     ids = column["input_ids"]
     mask = column.get("attention_mask", torch.ones_like(ids))
+    if "offsets" in column:  # of static vectors: all tokens in one row, and where each sentence begins
+        ids, mask = (pad_sequence(list(rows.tensor_split(column["offsets"][1:].cpu())), True) for rows in (ids, mask))
     position = (mask.cumsum(dim=1) - 1).clamp_min(0)  # padding on either side counts for nothing
     draws = torch.randint(1, 2**62, (ids.shape[1],), generator=torch.Generator().manual_seed(0)).to(ids.device)
     return ((ids.long() + 1) * draws[position] * mask.long()).sum(dim=1)  # int64 arithmetic wraps around, as a hash may
