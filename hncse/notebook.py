@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from hncse.errors import HncseError, unknown
 from hncse.files import expand
 from hncse.presets import PRESETS
+from hncse.training.config import BATCHES, POOLINGS
 
 if TYPE_CHECKING:
     from hncse.runs import Run
@@ -118,7 +119,7 @@ def a_corpus(value: str, values: Mapping[str, Any]) -> str:
 
 
 def an_encoder(value: str, values: Mapping[str, Any]) -> str:
-    """A rule: ``kit``, ``minilm``, a folder, or what can be a name on the Hugging Face hub."""
+    """A rule: ``kit``, ``minilm``, ``smollm2``, a folder, or what can be a name on the Hugging Face hub."""
     if value in ENCODERS or (value and expand(value).is_dir()):
         return ""
     near = _nearest(value, ENCODERS)
@@ -161,14 +162,14 @@ def some_text(value: str, values: Mapping[str, Any]) -> str:
     return "" if value.strip() else "it must not be empty"
 
 
-ENCODERS = ("kit", "minilm")
+ENCODERS = ("kit", "minilm", "smollm2")
 #: What parameters of these names may be, in whichever notebook they stand.
 RULES: dict[str, Rule | Iterable[Any]] = {
-    "batch_size": between(2, "limit"), "batches": ("shuffled", "families", "neighbours"), "column": some_text,
+    "batch_size": between(2, "limit"), "batches": BATCHES, "column": some_text,
     "corpus": a_corpus,
     "dropout": between(0, 0.99), "encoder": an_encoder, "epochs": above(0, 10_000), "eval_every": between(1, 10**9),
     "learning_rate": above(0, 10), "limit": between(2, 10**9), "log_every": between(1, 10**9), "loss": PRESETS,
-    "losses": PRESETS, "max_length": between(3, 8_192), "name": some_text, "runs": a_folder,
+    "losses": PRESETS, "max_length": between(3, 8_192), "name": some_text, "pooling": POOLINGS, "runs": a_folder,
     "seed": between(0, 2**32 - 1), "steps": between(1, 100_000), "temperature": above(0, 100),
 }  # fmt: skip
 

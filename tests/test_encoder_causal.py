@@ -13,11 +13,13 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import processors
 
 from hncse import SentenceEncoder, TrainingConfig, train
+from hncse import encoder as encoder_module
 from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.encoder import loading
 from hncse.errors import HncseError
 from hncse.evaluation import report
+from hncse.training import config as training_config
 from tests import tiny
 from tests.test_encoder_architectures import LIKE_BERT
 
@@ -131,3 +133,7 @@ def test_a_run_of_a_causal_encoder_is_judged_without_its_first_token(llama: Path
         run = report.judge(train(config, tiny.sentences(16)))
         assert set(run.read("baseline")["poolings"]) == {"mean", pooling} and run.config["causal"]
         assert "before training" in (run.path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_training_knows_the_encoders_poolings() -> None:
+    assert training_config.POOLINGS == encoder_module.POOLINGS

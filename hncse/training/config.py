@@ -26,6 +26,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 #: What differs where batches hold near neighbours. The trials behind this value are not recorded: it is no tuned one.
 HARD_BATCHES: dict[str, dict[str, Any]] = {"kit": {"learning_rate": 3e-4}}
+#: Ways to make one vector of a sentence's tokens, `hncse.encoder.POOLINGS` without importing torch; who shares a batch.
+POOLINGS = ("cls", "mean", "first_last", "last_two", "last", "mean_no_first")
+BATCHES = ("shuffled", "families", "neighbours")
 #: Fields that decide nothing about the weights.
 PLACES = ("name", "output", "log_every")
 # Fields of the first recorded runs. A younger one is left out of the key at its default, so that keys stay.
@@ -122,7 +125,7 @@ class TrainingConfig:
     pooling: str | None = _option(
         None,
         "cls, mean, first_last, last_two, last or mean_no_first; None keeps the encoder's own",
-        ("cls", "mean", "first_last", "last_two", "last", "mean_no_first"),
+        POOLINGS,
     )
     layers: int | None = _option(None, "lower layers of the encoder; None: what suits the encoder, else all", _whole(1))
     bidirectional: bool | None = _option(
@@ -149,7 +152,7 @@ class TrainingConfig:
     batches: str = _option(
         "shuffled",
         "who shares one: shuffled, families (of minimal-pairs) or neighbours",
-        ("shuffled", "families", "neighbours"),
+        BATCHES,
     )
     accumulate: int = _option(1, "batches a step of the optimiser; negatives stay within a batch", _whole(1))
     learning_rate: float | None = _option(
