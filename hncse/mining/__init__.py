@@ -377,6 +377,7 @@ class _Search:
         if pool.in_memory:
             blocks = list(blocks)
             sentences = [text for some, _ in blocks for text in some]
+            self._check_readable(sentences)
             encode, size, total = self._encode_once([*texts, *sentences]), len(sentences), u * len(blocks)
             k = min(k, size)
         rows = encode(texts)
@@ -384,7 +385,7 @@ class _Search:
         with self._bar(total, u * size > _LONG) as bar:
             nearest = Nearest(rows[:u], k, self.backend, bar.update)
             for number, (some, index) in enumerate(blocks):
-                if number == 0:
+                if number == 0 and not pool.in_memory:  # a stream is judged by how it begins
                     self._check_readable(some)
                 nearest.add(encode(some), index, np.array([place.get(text, -1) for text in some]))
         depth = int((nearest.index >= 0).sum(axis=1).max())  # columns behind it nobody filled
