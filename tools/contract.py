@@ -103,7 +103,7 @@ def _lesson(cells: Sequence[Any]) -> Iterator[str]:
     for number, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             asked = asked or _PREDICT in cell.source
-        elif _shows_picture(cell.source):
+        elif _shows_picture(cell.source) and "schematics." not in cell.source:  # an explanation asks nothing
             if not asked:
                 yield f"cell {number} shows a picture without a question before it; write '{_PREDICT}.** …?' there"
             asked, pictures = False, pictures + 1

@@ -28,7 +28,8 @@ _MADE_BY = "python -m tools.gallery"
 #: Pictures that no run stands behind, by the beginnings of their names, and the notebook that shows them.
 _NOTEBOOKS = {
     "sts_table": "05_sts_table", "transfer_table": "06_transfer_table", "contrastive_": "01_contrastive_learning",
-    "own_text_": "08_your_own_text", "": "07_is_it_real",
+    "own_text_": "08_your_own_text", "schematic_denominator": "03_train", "schematic_": "01_contrastive_learning",
+    "": "07_is_it_real",
 }  # fmt: skip
 #: Parameters of the run behind a picture that the index names.
 PARAMETERS = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "batches", "learning_rate", "seed")
@@ -47,7 +48,7 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     Raises:
         HncseError: The run is not finished, or the folder cannot be written.
     """
-    from hncse.visual import figures, luck
+    from hncse.visual import figures, luck, schematics
 
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; the gallery is drawn from a whole run")
@@ -56,7 +57,8 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     behind = {"notebook": "03_train", "run": run.name, "key": run.config["key"], "parameters": parameters}
     path = target / "index.json"
     written, index = [], other_entries(path, _MADE_BY)
-    of_run, others = _of_run(run), _of_literature() | contrastive_figures() | luck.gallery_figures()
+    drawn = {name: picture() for name, picture in schematics.GALLERY.items()}
+    of_run, others = _of_run(run), _of_literature() | contrastive_figures() | luck.gallery_figures() | drawn
     for name, picture in {**of_run, **others}.items():
         written += figures.save(picture, target / name)
         about = behind if name in of_run else {"notebook": _notebook_of(name), "run": None}

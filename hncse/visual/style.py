@@ -268,7 +268,8 @@ def show(picture: Figure, name: str, alt: str, caption: str, run: Run | None = N
     code = base64.b64encode(png(picture)).decode()
     markup = (
         f'<figure style="margin:0"><img src="data:image/png;base64,{code}" alt="{html.escape(alt)}" '
-        f'style="width:100%;max-width:{WIDTH}px"/><figcaption>{html.escape(caption)}</figcaption></figure>'
+        f'style="width:100%;max-width:{WIDTH}px"/><figcaption style="font-size:90%;opacity:.75;'
+        f'max-width:{WIDTH}px">{html.escape(caption)}</figcaption></figure>'
     )
     display({"text/html": markup, "image/png": code, "text/plain": f"{alt} {caption}"}, raw=True)
 
