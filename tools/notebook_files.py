@@ -83,11 +83,13 @@ def badge(name: str) -> str:
 
 
 def setup_source() -> str:
-    """Source of the setup cell: installs the package where it is missing (Colab), at the tag of this version."""
+    """Source of the setup cell: where the package is missing (Colab), uv, or else pip, installs this version's tag."""
     return (
-        "import importlib.util\n\n"
+        "import importlib.util\n"
+        "import sys\n\n"
         'if importlib.util.find_spec("hncse") is None:\n'
-        f'    %pip install -q "hncse @ git+{repository()}@v{version()}"'
+        f'    kit, python = "hncse @ git+{repository()}@v{version()}", sys.executable\n'
+        '    !uv pip install -q --python "{python}" "{kit}" || "{python}" -m pip install -q "{kit}"'
     )
 
 
