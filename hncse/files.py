@@ -28,6 +28,7 @@ __all__ = [
     "hub_answers",
     "is_leftover",
     "somebody_watches",
+    "source_form",
     "source_hash",
     "sweep",
     "whole_file",
@@ -163,13 +164,13 @@ def source_hash(*modules: str) -> str:
 
 @functools.lru_cache(maxsize=512)
 def _hash_of_file(path: Path, _changed_ns: int, _size: int) -> str:
-    return hashlib.sha256(_form(ast.parse(path.read_bytes())).encode()).hexdigest()
+    return hashlib.sha256(source_form(ast.parse(path.read_bytes())).encode()).hexdigest()
 
 
-def _form(node: Any) -> str:
+def source_form(node: Any) -> str:
     """Write a syntax tree down without docstrings and empty fields: `ast.dump` differs from Python to Python."""
     if isinstance(node, list):
-        return f"[{','.join(map(_form, node))}]"
+        return f"[{','.join(map(source_form, node))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
@@ -177,7 +178,7 @@ def _form(node: Any) -> str:
         first = node.body[0] if node.body else None
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
             fields["body"] = node.body[1:]
-    return f"{type(node).__name__}({','.join(f'{name}={_form(value)}' for name, value in fields.items())})"
+    return f"{type(node).__name__}({','.join(f'{name}={source_form(value)}' for name, value in fields.items())})"
 
 
 def somebody_watches() -> bool:

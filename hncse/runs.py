@@ -111,12 +111,15 @@ class Run:
 
     @property
     def loss_options(self) -> LossOptions:
-        """Complete options of the loss it trained with: its preset, with its τ, its seed and its own changes."""
+        """Complete options of the loss it trained with: its preset, with its τ, its seed and its own changes.
+
+        Of a loss of the reader's own they are SimCSE's, by which cases and diagnostics are told.
+        """
         from hncse.presets import resolve
 
         p = self.config["parameters"]
         given = {name: p[name] for name in ("temperature", "seed") if p.get(name) is not None}
-        return resolve(p["loss"], **(given | p.get("loss_options", {})))
+        return resolve("simcse" if "loss_source" in p else p["loss"], **(given | p.get("loss_options", {})))
 
     @contextlib.contextmanager
     def lock(self, wait: bool | float = True) -> Iterator[None]:

@@ -61,6 +61,7 @@ IGNORED = ("seed", "name", "output", "log_every", "snapshots", "length_groups")
 SCOPE = ["encoder", "sentences", "corpus", "weights", "data"]
 
 _LOSS = ("loss", "loss_options")
+_OF_LOSS = (*_LOSS, "loss_source")  # of a loss of the reader's own
 _OF_TRANSFER = (*TRANSFER, "transfer")
 _SHARES = ("overall", "close", "far", "both")
 _WHOLE = ("steps", "kept_step")
@@ -269,6 +270,9 @@ def _tidy(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
             if value is not None:
                 rows.append({**facts, "solver": solver, "measure": measure, "value": float(value)})
     frame = pd.DataFrame(rows, columns=[*_FACTS, "solver", "measure", "value"])
+    source = frame["parameters"].map(lambda parameters: (parameters or {}).get("loss_source", "")).astype(str)
+    edited = source.groupby(frame["method"]).transform("nunique") > 1  # one name, several functions
+    frame.loc[edited, "method"] += " [" + source[edited].str[:8] + "]"
     return frame.astype({"value": float, "seed": "Int64", "sentences": "Int64"})
 
 
@@ -281,7 +285,7 @@ def _names_of_untrained(facts: dict[str, Any]) -> dict[str, Any]:
 def _names_of_trained(facts: dict[str, Any]) -> dict[str, Any]:
     parameters = defaults() | facts["parameters"]  # a parameter younger than the run had its default's effect
     shared = {name: value for name, value in parameters.items() if name not in IGNORED}
-    training = {name: value for name, value in shared.items() if name not in _LOSS}
+    training = {name: value for name, value in shared.items() if name not in _OF_LOSS}
     place = [facts["data"], facts["weights"], facts["selection"]]
     group, alike = _key([shared, *place]), _key([training, *place])
     names = {"group": group, "training": alike, "family": alike, "method": method_name(parameters)}
@@ -377,7 +381,7 @@ def usual(frame: pd.DataFrame) -> dict[str, Any]:
     """The commonest value of each training parameter in which the runs of a table differ."""
     parameters = frame[frame["kind"] == "trained"].drop_duplicates(["group", "seed"])["parameters"].tolist()
     common = {}
-    for name in _differing(parameters, (*IGNORED, *_LOSS, "encoder", "corpus", "limit")):
+    for name in _differing(parameters, (*IGNORED, *_OF_LOSS, "encoder", "corpus", "limit")):
         values = [one.get(name) for one in parameters]
         common[name] = max(values, key=values.count)
     return common
@@ -402,7 +406,7 @@ def trainings(frame: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
     for words, scope in scopes(frame).items():
         groups = dict(list(scope.groupby("training", sort=False)))
         settings = [part["parameters"].iloc[0] | {"selection": part["selection"].iloc[0]} for part in groups.values()]
-        differing = _differing(settings, (*IGNORED, *_LOSS))
+        differing = _differing(settings, (*IGNORED, *_OF_LOSS))
         for (key, part), setting in zip(groups.items(), settings, strict=True):
             parts[str(key)] = words + _setting(dict.fromkeys(differing) | setting, differing), part
     return parts

@@ -36,7 +36,7 @@ from hncse.data.text import Markup, markdown, table
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import results
 from hncse.evaluation.resampling import bootstrap_t
-from hncse.presets import OPTION_NAMES, resolve
+from hncse.presets import OPTION_NAMES, PRESETS, resolve
 from hncse.runs import find
 
 if TYPE_CHECKING:
@@ -347,6 +347,7 @@ def curves(frame: pd.DataFrame, measure: str = "stsb-dev", *, baseline: str = "s
     import pandas as pd
 
     scores = results.select(frame, measure)
+    scores = scores[scores["loss"].isin(PRESETS)]  # a loss of the reader's own has no options
     groups = scores.drop_duplicates("group")
     settings = pd.DataFrame(map(_setting, groups["parameters"]), index=groups["group"], dtype=object)
     average, rows = means(scores), []

@@ -1,6 +1,7 @@
 """Corpus + encoder + loss → a run folder. `transformers.Trainer` does the training; ours is what surrounds it.
 
 run = train(TrainingConfig(loss="hnm-no-replacement", corpus="wikipedia", limit=100_000))
+run = train(TrainingConfig(seed=1), loss=my_loss)     # any function of the two views: hncse.training.own_loss
 
 hncse train --loss hnm-no-replacement --corpus wikipedia --limit 100000
 torchrun --nproc-per-node 4 -m hncse train …          # the same batch, split over four processes
@@ -33,6 +34,7 @@ from hncse.training.config import PAPER, PLACES, RECIPES, DefaultLimit, Training
 if TYPE_CHECKING:
     from hncse.data.corpora import Corpus
     from hncse.encoder import SentenceEncoder
+    from hncse.training.own_loss import OwnLoss
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,29 +45,38 @@ _PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 
 def train(
-    config: TrainingConfig, sentences: Sequence[str] | None = None, on_log: Callable[[Run], None] | None = None
+    config: TrainingConfig,
+    sentences: Sequence[str] | None = None,
+    on_log: Callable[[Run], None] | None = None,
+    *,
+    loss: Callable[..., Any] | None = None,
 ) -> Run:
     """Train an encoder, or return the run that already did exactly this.
 
-    A run is known by a key over parameters, sentences, encoder weights and package version, and by a hash of the code
-    that trains. A finished run with both the same is returned as it is; an interrupted one is resumed from its last
-    checkpoint; one that another process trains is waited for. The same machine, libraries and number of threads
-    (``result["threads"]``, from ``OMP_NUM_THREADS``) give the same bytes again, resumed or not; with other threads sums
-    are rounded in another order, and the last bits differ.
+    A run is known by a key over parameters, sentences, encoder weights and package version, by a hash of the code
+    that trains, and by that of a loss of your own. A finished run with all the same is returned as it is; an
+    interrupted one is resumed from its last checkpoint; one that another process trains is waited for. The same
+    machine, libraries and number of threads (``result["threads"]``, from ``OMP_NUM_THREADS``) give the same bytes
+    again, resumed or not; with other threads sums are rounded in another order, and the last bits differ.
 
     Args:
         config: What to do.
         sentences: The corpus, in place of ``config.corpus``; all of them, unless the configuration gives a limit.
         on_log: Called with the run after every line of its history, for a live picture (process 0 only).
+        loss: A function of z1 and z2, (N, d) float32 tensors, that returns a number to minimise as a tensor, or a
+            `hncse.losses.LossOutput`; in place of ``config.loss``. Its name is its row's in every table, its source a
+            part of the run's key (`hncse.training.own_loss` has the rules).
 
     Returns:
         The finished run.
 
     Raises:
         HncseError: A corpus too small for one batch or unreadable to the encoder, an encoder without dropout, a
-            folder of that name holding something else, a full disk.
+            folder of that name holding something else, a full disk, a loss that is none or that nobody can know again.
     """
     from hncse.training import trainer
+
+    own = None if loss is None else _own_loss(config, loss)
 
     if sentences is not None and isinstance(config.limit, DefaultLimit):
         config = dataclasses.replace(config, limit=None)
@@ -81,13 +92,13 @@ def train(
             f"corpus or batch_size={max(2, len(corpus.sentences) // 2)} or less"
         )
     encoder = load_encoder(config)
-    described = facts(config, corpus, encoder)
-    run = run_folder(config, described["key"])
+    described = facts(config, corpus, encoder, own)
+    run = run_folder(config, described["key"], own.name if own else None)
     _refuse_another(run, described)
     if not run.finished:
         _tell_of_other_code(run, described)
         try:
-            trainer.fit(config, corpus, encoder, run, described, on_log)
+            trainer.fit(config, corpus, encoder, run, described, on_log, own)
         except KeyboardInterrupt as error:
             error.add_note(f"the same command resumes the run: {run.path}")
             raise
@@ -95,6 +106,17 @@ def train(
         with contextlib.suppress(HncseError), run.lock(wait=False):
             run.tidy()
     return run
+
+
+def _own_loss(config: TrainingConfig, function: Callable[..., Any]) -> OwnLoss:
+    from hncse.training.own_loss import OwnLoss
+
+    if config.loss_options:
+        raise HncseError(
+            f"loss_options are {config.loss_options}, changes to a preset; a loss of your own takes its own: "
+            "functools.partial(my_loss, k=5), say"
+        )
+    return OwnLoss(function, config.temperature)
 
 
 def load_corpus(config: TrainingConfig, sentences: Sequence[str] | None = None) -> Corpus:
@@ -121,11 +143,14 @@ def load_encoder(config: TrainingConfig) -> SentenceEncoder:
     )
 
 
-def facts(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder) -> dict[str, Any]:
+def facts(
+    config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, own: OwnLoss | None = None
+) -> dict[str, Any]:
     """Describe a run before it starts: what config.json holds, its key among it."""
+    loss = {"loss": own.name, "loss_source": own.source} if own else {}
     data = {"source": corpus.source, "sentences": len(corpus.sentences), "fingerprint": corpus.fingerprint}
     weights, selects = encoder.fingerprint(), selects_on_dev(config)
-    deciding = config.deciding() | {
+    deciding = config.deciding() | loss | {
         "data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__,
     }  # fmt: skip
     noise = encoder.unusual_dropout() if config.dropout is None else {}  # config.dropout overrides them all
@@ -135,7 +160,7 @@ def facts(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder) -> d
         "key": hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest(),
         "code": source_hash(*_CODE),
         "sources": {name: source_hash(name)[:16] for name in _CODE},
-        "parameters": dataclasses.asdict(config),
+        "parameters": dataclasses.asdict(config) | loss,
         "pooling": encoder.pooling,
         "causal": encoder.causal,
         "data": data | {"skipped": corpus.skipped},
@@ -156,9 +181,9 @@ def selects_on_dev(config: TrainingConfig) -> bool:
     return config.selection == "stsb-dev" or (config.selection == "auto" and senteval.sts_present())
 
 
-def run_folder(config: TrainingConfig, key: str) -> Run:
+def run_folder(config: TrainingConfig, key: str, loss: str | None = None) -> Run:
     """A run's folder; its name is the one given, or loss, seed and the beginning of a hash of key and code."""
-    loss = re.sub(r"[^A-Za-z0-9]+", "-", config.loss).strip("-")
+    loss = re.sub(r"[^A-Za-z0-9]+", "-", loss or config.loss).strip("-")
     both = hashlib.sha256(f"{key} {source_hash(*_CODE)}".encode()).hexdigest()
     folder = expand(config.output) if config.output else runs.root()
     return Run(folder / (config.name or f"{loss}-seed{config.seed}-{both[:8]}"))
@@ -189,7 +214,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     for name, value in new["parameters"].items():
         before = old.get("parameters", {}).get(name)
         if before != value and name not in PLACES:
-            return f"{name} was {before!r}, now {value!r}"
+            return f"{name} was {before!r}, now {value!r}" if name != "loss_source" else "its loss's source differs"
     if old["key"] == new["key"]:
         return _edits(old, new)
     return "its sentences, encoder weights or package version differ"

@@ -33,6 +33,7 @@ from hncse.training.batches import Families, Neighbours
 if TYPE_CHECKING:
     from hncse.data.corpora import Corpus
     from hncse.training import TrainingConfig
+    from hncse.training.own_loss import OwnLoss
 
 __all__ = ["Contrastive", "ContrastiveTrainer", "Progress", "Sentences", "Watch", "fit"]
 
@@ -280,6 +281,7 @@ def fit(
     run: Run,
     described: dict[str, Any],
     on_log: Callable[[Run], None] | None = None,
+    own: OwnLoss | None = None,
 ) -> None:
     """Train into ``run``, resuming from its last checkpoint; where another process trains it, wait until it has.
 
@@ -290,6 +292,7 @@ def fit(
         run: The folder to write; nothing is written before settings, sentences and encoder were found to fit.
         described: What config.json will hold.
         on_log: Called with the run after every line of its history.
+        own: A loss in place of the one that the configuration names.
 
     Raises:
         HncseError: The batch does not divide among the processes, the precision is not to be had on this device, the
@@ -305,6 +308,8 @@ def fit(
             f"{config.encoder!r} has no dropout, so the two views of a sentence are equal and teach nothing; give "
             "dropout=0.1, as SimCSE has it, or dropout=0 to train without all the same"
         )
+    if own is not None:
+        own.try_out(config.batch_size, encoder.dimension, int(data.mined), arguments.device)
     select, first = described["selection"] == "stsb-dev", arguments.process_index == 0
     with run.lock() if first else contextlib.nullcontext(), checkpoints.disk_troubles(run, encoder):
         last = None
@@ -316,7 +321,10 @@ def fit(
         over, last = broadcast_object_list([first and over, last])
         if not over:
             sampler = _sampler(config, corpus, encoder, first)  # before a checkpoint's weights are loaded
-            _train(data, sampler, Watch(config, encoder, run, select, on_log), arguments, last)
+            watch = Watch(config, encoder, run, select, on_log)
+            options = {"temperature": config.temperature, "seed": config.seed, **config.loss_options}
+            watch.loss = own or losses.build(config.loss, **options)
+            _train(data, sampler, watch, arguments, last)
 
 
 def _train(
@@ -326,8 +334,6 @@ def _train(
     transformers.set_seed(config.seed)
     if config.head:
         encoder.add_head(config.seed)
-    options = {"temperature": config.temperature, "seed": config.seed, **config.loss_options}
-    watch.loss = losses.build(config.loss, **options)
     groups = config.length_groups or (4 if arguments.device.type == "cpu" else 1)
     trainer = ContrastiveTrainer(
         watch,
