@@ -1,7 +1,5 @@
 """Schematics: what they draw is where the equations put it."""
 
-import io
-
 import numpy as np
 import pytest
 
@@ -16,12 +14,11 @@ def cosine(place):
     return place[1] / np.linalg.norm(place)  # the anchor is on top
 
 
-def test_each_is_drawn_in_words_and_as_svg():
+def test_each_is_drawn_and_says_in_words_what_it_shows():
     words = set()
-    for name, draw in schematics.GALLERY.items():
-        picture, file = draw(), io.StringIO()
-        picture.savefig(file, format="svg")
-        assert "<path" in file.getvalue(), name
+    for draw in schematics.GALLERY.values():
+        picture = draw()
+        picture.draw_without_rendering()  # a formula that cannot be set raises here
         words.add(picture.get_label())
     assert len(words) == 4 and "z3 in place of z2 in every one" in "".join(words)
 

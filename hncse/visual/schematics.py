@@ -20,7 +20,7 @@ from matplotlib.patches import Arc, FancyBboxPatch, Rectangle, Wedge
 
 from hncse.visual.style import CASE_COLOURS, INK, MUTED, OKABE_ITO, figure, styled
 
-__all__ = ["GALLERY", "cases", "denominator", "dropout_passes", "mix_on_sphere"]
+__all__ = ["GALLERY", "cases", "chord", "circle", "denominator", "dropout_passes", "mix_on_sphere", "push", "spot"]
 
 _PULL, _PUSH, _MIX, _NEAR = OKABE_ITO["blue"], OKABE_ITO["vermillion"], OKABE_ITO["orange"], OKABE_ITO["yellow"]
 _ARROW: dict[str, Any] = {"arrowstyle": "-|>", "color": MUTED, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
@@ -74,12 +74,12 @@ def cases() -> Figure:
     with styled():
         fig, panels = figure(8.2, 2.6, columns=3)
         for axes, (case, positive, hardest, name, rule, mixed, (w1, w2)) in zip(panels, drawn, strict=True):
-            _circle(axes, positive)
-            _spot(axes, positive, _PULL, "o", "positive")
-            _spot(axes, hardest, _PUSH, "^", "hardest\nnegative")
+            _half(axes, positive, -0.65)
+            spot(axes, positive, _PULL, "o", "positive")
+            spot(axes, hardest, _PUSH, "^", "hardest\nnegative")
             if case != "B":
-                _chord(axes, positive, hardest)
-                _spot(axes, _angle(w1 * _on(positive) + w2 * _on(hardest)), _PULL, "P", "z³", hollow=True, out=0.8)
+                chord(axes, positive, hardest)
+                spot(axes, _angle(w1 * _on(positive) + w2 * _on(hardest)), _PULL, "P", "z³", hollow=True, out=0.8)
             axes.set_title(f"{case}: {name}", color=CASE_COLOURS[case], loc="center")
             _math(axes, 0, -0.3, rule, fontsize=11)
             _math(axes, 0, -0.52, mixed, fontsize=11, color=_PULL)
@@ -101,16 +101,16 @@ def mix_on_sphere() -> Figure:
     with styled():
         fig, panels = figure(8.2, 2.9, columns=2)
         for axes, (title, positive, (a, b)) in zip(panels, drawn, strict=True):
-            _circle(axes, positive, label=False)
-            _spot(axes, -positive if a > 0 else positive, _PULL, "o", "p")
-            _spot(axes, a, _PUSH, "^", "a")
-            _spot(axes, b, _PUSH, "^", "b")
-            _chord(axes, a, b)
+            _half(axes, positive, -0.35)
+            spot(axes, -positive if a > 0 else positive, _PULL, "o", "p")
+            spot(axes, a, _PUSH, "^", "a")
+            spot(axes, b, _PUSH, "^", "b")
+            chord(axes, a, b)
             middle = (_on(a) + _on(b)) / 2
             place = _angle(middle)
             axes.plot(*middle, "o", color="white", markeredgecolor=_MIX, markersize=5)
             axes.annotate("", 0.96 * _on(place), middle, arrowprops=_ARROW | {"color": _MIX})
-            _spot(axes, place, _MIX, "X", "g", hollow=True)
+            spot(axes, place, _MIX, "X", "g", hollow=True)
             axes.set_title(title, loc="center", fontsize=10)
         _math(panels[0], 0, -0.24, "$g = \\alpha\\,z^2_a + (1-\\alpha)\\,z^2_b$: on the chord, then out to the sphere")
         _math(panels[1], 0, -0.24, "only the angle of $g$ counts: a cosine ignores length")
@@ -202,27 +202,44 @@ def _angle(place: Any) -> float:
     return float(np.degrees(np.arctan2(place[0], place[1])))
 
 
-def _circle(axes: Axes, positive: float, label: bool = True) -> None:
-    """The upper half of the sphere, cut through: anchor on top, what is nearer than the positive shaded."""
-    _plain(axes, (-1.45, 1.45), (-0.65 if label else -0.35, 1.28))
-    axes.add_patch(Wedge((0, 0), 1, 90 - positive, 90 + positive, color=_NEAR, alpha=0.3, linewidth=0))
-    axes.add_patch(Arc((0, 0), 2, 2, theta1=-4, theta2=184, color=MUTED, linewidth=1.2))
-    for side in (-1, 1):
-        axes.plot(*np.array([(0, 0), _on(side * positive)]).T, color=INK, linewidth=1.2)
+def circle(axes: Axes, anchor: float, tie: float, arc: tuple[float, float] = (0, 360)) -> None:
+    """Draw a circle with what is nearer to the anchor than ``tie`` shaded; degrees from the top, clockwise."""
+    _plain(axes, (-1.5, 1.5), (-1.4, 1.4))
+    axes.add_patch(Wedge((0, 0), 1, 90 - anchor - tie, 90 - anchor + tie, color=_NEAR, alpha=0.3, linewidth=0))
+    axes.add_patch(Arc((0, 0), 2, 2, theta1=arc[0], theta2=arc[1], color=MUTED, linewidth=1.2))
+    for side in (-tie, tie):
+        axes.plot(*np.array([(0, 0), _on(anchor + side)]).T, color=INK, linewidth=1.2)
+
+
+def _half(axes: Axes, positive: float, low: float) -> None:
+    """The upper half of the sphere, cut through, with the anchor on top."""
+    circle(axes, 0, positive, arc=(-4, 184))
+    axes.set(xlim=(-1.45, 1.45), ylim=(low, 1.28))
     axes.plot(*_on(0), "*", color="black", markersize=15, markeredgecolor="white", zorder=5)
     _text(axes, 0, 1.17, "anchor", fontsize=9)
 
 
-def _spot(axes: Axes, degrees: float, colour: str, marker: str, text: str, *, hollow: bool = False,
-          out: float = 1.13) -> None:  # fmt: skip
-    look: dict[str, Any] = (
-        {"color": "white", "markeredgecolor": colour} if hollow else {"color": colour, "markeredgecolor": "white"}
-    )
-    axes.plot(*_on(degrees), marker, markersize=10, markeredgewidth=1.7 if hollow else 0.8, zorder=4, **look)
+def push(axes: Axes, degrees: float, derivative: float, colour: str) -> None:
+    """Draw where one step of descent moves a point of the circle: along a ``derivative`` by its angle."""
+    length = 40 * float(np.tanh(2.5 * derivative))  # clockwise is down the derivative
+    if abs(length) > 3:
+        bend = f"arc3,rad={-0.13 * np.sign(length) * abs(length) / 40:.3f}"
+        look = _ARROW | {"color": colour, "linewidth": 2, "connectionstyle": bend}
+        axes.annotate("", 1.12 * _on(degrees + length), 1.12 * _on(degrees), arrowprops=look)
+
+
+def spot(
+    axes: Axes, degrees: float, colour: str, marker: str, text: str, *, hollow: bool = False, out: float = 1.13
+) -> None:
+    """Mark a place on the circle and name it, ``out`` radii from the centre."""
+    inner, rim = ("white", colour) if hollow else (colour, "white")
+    wide = 1.7 if hollow else 0.8
+    axes.plot(*_on(degrees), marker, color=inner, markeredgecolor=rim, markersize=10, markeredgewidth=wide, zorder=4)
     x, y = out * _on(degrees)
     side = "center" if abs(x) < 0.2 or out < 1 else "left" if x > 0 else "right"
     _text(axes, x, y, text, ha=side, fontsize=9, color=colour, fontweight="bold")
 
 
-def _chord(axes: Axes, *ends: float) -> None:
+def chord(axes: Axes, *ends: float) -> None:
+    """Draw the straight line between places on the circle."""
     axes.plot(*np.array([_on(each) for each in ends]).T, color=_MIX, linewidth=1.2, linestyle="--")
