@@ -7,7 +7,7 @@ Every quantity needed is a function of inner products that one matrix product al
 Loss and gradients equal the plain loop's (tests/oracles/, to 1e-10 in float64).
 
 Taught in notebooks/03_train.ipynb; notebooks/04_decision_boundary.ipynb draws the mixes, and
-notebooks/07_is_it_real.ipynb has what the released code does instead.
+notebooks/07b_paper_against_code.ipynb has what the released code does instead.
 """
 
 from __future__ import annotations

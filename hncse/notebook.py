@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hncse.data.text import html
 from hncse.errors import HncseError, unknown
 from hncse.files import expand
 from hncse.presets import PRESETS
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULTS", "INJECTED", "RULES", "LiveCurve", "Parameter", "a_corpus", "a_file", "a_folder", "a_run", "above",
-    "an_encoder", "between", "check_parameters", "encoder_of_a_run", "headless", "read_defaults", "some_text",
+    "an_encoder", "between", "check_parameters", "encoder_of_a_run", "folded", "headless", "read_defaults",
+    "some_text",
 ]  # fmt: skip
 
 DEFAULTS = "# parameters"  # first line of the cell tagged "parameters"
@@ -283,6 +285,13 @@ def headless() -> bool:
     except (psutil.Error, AttributeError):
         return False
     return any(executor in Path(word).name for word in words[:4] for executor in _EXECUTORS)
+
+
+def folded(title: str, text: str) -> None:
+    """Show Markdown that a click on its title unfolds: what is for looking up, not for reading through."""
+    from IPython.display import Markdown, display
+
+    display(Markdown(f"<details><summary><b>{html(title)}</b></summary>\n\n{text}\n\n</details>"))
 
 
 class LiveCurve:

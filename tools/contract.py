@@ -60,7 +60,7 @@ def problems(notebook: Any, name: str) -> Iterator[str]:
 
 def _title(source: str, name: str) -> Iterator[str]:
     number = name.partition("_")[0]
-    start = f"# {number} · " if number.isdigit() else "# "
+    start = f"# {number} · " if number[:1].isdigit() else "# "
     if not source.startswith(start):
         yield f"the first cell must begin with a title, '{start}…'"
     for what, words in _TITLE.items():

@@ -17,9 +17,9 @@ from typing import Any
 
 from hncse.exercises import lesson
 from hncse.exercises.core import Exercise
-from tools.notebook_files import parse
+from tools.notebook_files import find, parse, read
 
-__all__ = ["PARTS", "cells", "drift", "exercises_of", "sync"]
+__all__ = ["PARTS", "cells", "drift", "exercises_of", "lesson_number", "sync"]
 
 PARTS = ("task", "code", "help")
 _MARKER = re.compile(r"<!-- exercise ([0-9A-Z]+\.\d+) -->")
@@ -27,8 +27,16 @@ _ID = re.compile(rf"ex-([0-9A-Za-z]+)-(\d+)-({'|'.join(PARTS)})")
 
 
 def exercises_of(notebook_name: str) -> dict[str, Exercise]:
-    """Exercises of a notebook, by name, in order: ``02_hard_negatives`` has those of ``lesson_02.py``."""
-    return lesson(notebook_name.partition("_")[0])
+    """Exercises of a notebook, by name, in order: ``02_hard_negatives`` has those of ``lesson_02.py``.
+
+    Parts of one lesson (``07a_…``, ``07b_…``) share its exercises; each stands in one of them.
+    """
+    return lesson(lesson_number(notebook_name))
+
+
+def lesson_number(notebook_name: str) -> str:
+    """``"02"`` of ``02_hard_negatives``, ``"07"`` of ``07a_luck_and_verdicts``, ``"A1"`` of ``A1_pretrain_encoder``."""
+    return re.sub(r"(?<=\d)[a-z]$", "", notebook_name.partition("_")[0])
 
 
 def sync(notebook: Any, notebook_name: str) -> Any:
@@ -87,7 +95,9 @@ def cells(exercise: Exercise, before: Sequence[Any]) -> list[Any]:
 
 def drift(notebook: Any, notebook_name: str) -> Iterator[str]:
     """Yield where a notebook's exercises are not what their source makes them."""
-    known, number = exercises_of(notebook_name), notebook_name.partition("_")[0]
+    known, number = exercises_of(notebook_name), lesson_number(notebook_name)
+    others = find([number]) if not notebook_name.startswith(f"{number}_") else []
+    elsewhere = {name for path in others if path.stem != notebook_name for name in _by_exercise(read(path))}
     module = f"hncse/exercises/lesson_{number.lower()}.py"
     if number.isdigit() and len(known) < 3:
         yield f"{module} holds {len(known)} exercises; a numbered notebook has at least three"
@@ -96,7 +106,10 @@ def drift(notebook: Any, notebook_name: str) -> Iterator[str]:
     for name in now.keys() - known.keys():
         yield f"exercise {name} is in the notebook and not in {module}"
     for name in known:
-        if name not in now:
+        if name in elsewhere:
+            if name in now:
+                yield f"exercise {name} stands in another notebook of this lesson as well"
+        elif name not in now:
             yield f"exercise {name} is missing: put a cell <!-- exercise {name} --> where it goes, then `{command}`"
         elif now[name] != then[name]:
             parts = [p for p, cell in zip(PARTS, then[name], strict=True) if cell not in now[name]]

@@ -29,7 +29,8 @@ _MADE_BY = "python -m tools.gallery"
 _NOTEBOOKS = {
     "sts_table": "05_sts_table", "transfer_table": "06_transfer_table", "contrastive_": "01_contrastive_learning",
     "own_text_": "08_your_own_text", "schematic_denominator": "03_train", "schematic_": "01_contrastive_learning",
-    "": "07_is_it_real",
+    "luck_": "07a_luck_and_verdicts", "verdicts": "07a_luck_and_verdicts", "anisotropy": "07b_paper_against_code",
+    "search_terms": "07b_paper_against_code", "": "07c_the_sweep",
 }  # fmt: skip
 #: Parameters of the run behind a picture that the index names.
 PARAMETERS = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "batches", "learning_rate", "seed")

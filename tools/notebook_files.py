@@ -46,11 +46,17 @@ def find(names: Sequence[str] = ()) -> list[Path]:
     for name in names or known:
         if Path(name).is_file():
             paths.append(Path(name))
-        elif matches := [path for stem, path in known.items() if Path(name).stem in (stem, stem.partition("_")[0])]:
+        elif matches := [path for stem, path in known.items() if Path(name).stem in _names(stem)]:
             paths += matches
         else:
             raise unknown("notebook", name, known)
     return paths
+
+
+def _names(stem: str) -> set[str]:
+    """What a notebook may be called: ``07a_luck_and_verdicts``, ``07a``, and ``07`` with the other parts of 07."""
+    number = stem.partition("_")[0]
+    return {stem, number, re.sub(r"(?<=\d)[a-z]$", "", number)}
 
 
 def repository() -> str:

@@ -14,7 +14,7 @@ Student's t assumes scores that are normal over seeds. Beside it stands the boot
 
 ``hncse statistics --baseline simcse`` prints the verdicts for the runs there are, each training for itself
 (``--across``: all trainings of one encoder and corpus together); ``--seeds-needed EFFECT --sd SD`` counts seeds. Taught
-in notebooks/07_is_it_real.ipynb.
+in notebooks/07a_luck_and_verdicts.ipynb.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "COLUMNS", "FORMATS", "LANDMARKS", "PROBE", "STS", "TRANSFER", "Table", "ablation", "cases", "dev", "everything",
-    "landmarks", "markdown", "probe", "sts", "sts_table", "transfer", "transfer_table", "tuned", "verdict", "verdicts",
+    "ARGUMENT", "COLUMNS", "FORMATS", "LANDMARKS", "PROBE", "STS", "TRANSFER", "Table", "ablation", "cases", "dev",
+    "everything", "landmarks", "markdown", "probe", "sts", "sts_table", "transfer", "transfer_table", "tuned",
+    "verdict", "verdicts",
 ]  # fmt: skip
 
 _FACTS = ["method", "encoder", "pooling", "corpus", "sentences"]
@@ -44,6 +45,8 @@ LANDMARKS = (
     "GloVe avg", "BERT-flow", "ConSERT", "SimCSE (unsup)", "DCLR", "MixCSE", "ArcCSE", "DiffCSE (unsup)",
     "PromptBERT (unsup)", "SNCSE", "RankCSE_listMLE", "SimCSE (sup NLI)",
 )  # fmt: skip
+#: The methods that carry an argument; the others' rows are for looking up.
+ARGUMENT = ("simcse", "pm-intended", "hnm-no-replacement")
 #: Columns of the probe's table, and the measure of each.
 PROBE = {"spearman": "probe", **{name: f"probe-{name}" for name in ("close", "far", "overall", "both")}}
 _DEV_SET = "DEV-SET"  # how literature/transfer.csv marks rows that are no test results
@@ -82,6 +85,11 @@ class Table:
         """Title → rows, in order."""
         titles = dict.fromkeys(row["block"] for row in self.rows)
         return {title: [row for row in self.rows if row["block"] == title] for title in titles}
+
+    def pick(self, wanted: Callable[[dict[str, Any]], bool]) -> Table:
+        """The same table with those of our rows alone that are wanted; notes belong to published rows and go, too."""
+        ours = [row for row in self.rows if row["block"] == _TITLES["ours"] and wanted(row)]
+        return replace(self, rows=ours, notes=[])
 
     def cells(self, row: Mapping[str, Any], escape: Callable[[object], str], note: str) -> list[str]:
         """A row's printed cells, escaped, a dash where there is none; ``note`` takes the number of the row's note."""
@@ -351,8 +359,14 @@ def probe(frame: pd.DataFrame, baseline: str = "simcse", phenomenon: str | None 
     return Table("probe", caption, [*head, _against(baseline)], rows, text=3)
 
 
-def dev(frame: pd.DataFrame, baseline: str = "simcse") -> Table:
-    """STS-B dev, by which weights are chosen, and the cases of training's anchors; no test split is read for it."""
+def dev(frame: pd.DataFrame, baseline: str = "simcse", exploring: bool = False) -> Table:
+    """STS-B dev, by which weights are chosen, and the cases of training's anchors; no test split is read for it.
+
+    Args:
+        frame: As in `sts`.
+        baseline: As in `sts`.
+        exploring: Give differences and intervals without verdicts: many rows of few seeds, of which some look lucky.
+    """
     common = results.usual(frame)
     groups = _groups(frame, common)
     order = dict.fromkeys(group for _, part in results.trainings(frame).values() for group in part["group"])
@@ -361,12 +375,12 @@ def dev(frame: pd.DataFrame, baseline: str = "simcse") -> Table:
     groups = groups.assign(**_shares(frame, ["mean"], 1))
     for name, measure, short in (("STS-B dev", "stsb-dev", "dev"), ("probe", "probe", "probe")):
         groups[name] = _cells(frame, measure, of=groups["seeds"])
-        groups[f"{short} {_against(baseline)}"] = _verdicts(frame, measure, baseline)
+        groups[f"{short} {_against(baseline)}"] = _verdicts(frame, measure, baseline, exploring=exploring)
     caption = (
         "STS-B dev, Spearman × 100 of the weights that were kept because they score best there, and the probe's "
         "Spearman × 100 of the same weights: good for choosing, dev is too high for reporting; mean over seeds ± "
         "half the 95 % t-interval. A, B, C: % of training's anchors in each case. "
-        + _verdict_caption(baseline, "each score")
+        + _verdict_caption(baseline, "each score", exploring)
     )
     if len(common) > 2:
         caption += f" Where not named: {', '.join(f'{name}={value}' for name, value in common.items())}."
@@ -439,12 +453,13 @@ def ablation(frame: pd.DataFrame, measure: str = "stsb-dev", baseline: str = "si
 # Verdicts, and what cells hold
 
 
-def verdict(compared: pd.DataFrame, key: object) -> str:
+def verdict(compared: pd.DataFrame, key: object, exploring: bool = False) -> str:
     """A verdict in a cell: difference, interval, and what follows after Holm's correction; or why there is none.
 
     Args:
         compared: From `hncse.evaluation.statistics.against` or ``compare``, indexed by what ``key`` names.
         key: Of the row; "" comes back for a row that was not compared at all.
+        exploring: Leave the verdict out.
     """
     if key not in compared.index:
         return ""
@@ -456,7 +471,8 @@ def verdict(compared: pd.DataFrame, key: object) -> str:
     if row["gap"]:
         same = row["sd_difference"] == 0
         return f"{row['value']:+.2f}, {'the same with every seed' if same else 'not tested'}"
-    return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}], {row['verdict']}"
+    words = "" if exploring else f", {row['verdict']}"
+    return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]{words}"
 
 
 def verdicts(
@@ -482,11 +498,13 @@ def verdicts(
     return "\n".join(parts)
 
 
-def _verdict_caption(baseline: str, measure: str) -> str:
+def _verdict_caption(baseline: str, measure: str, exploring: bool = False) -> str:
+    rests = "exploration, so no verdict is given" if exploring else (
+        "better or worse where p after Holm's correction is at most 0.05"
+    )  # fmt: skip
     return (
         f"Against {baseline}: difference of {measure} from {baseline} trained alike, over the same seeds, 95 % "
-        "interval (paired t; Welch's where seeds differ); better or worse where p after Holm's correction is at most "
-        "0.05."
+        f"interval (paired t; Welch's where seeds differ); {rests}."
     )
 
 
@@ -517,12 +535,15 @@ def _records(groups: pd.DataFrame) -> list[dict[str, Any]]:
     return groups.assign(**counts).fillna("").to_dict("records")
 
 
-def _verdicts(frame: pd.DataFrame, measure: str, baseline: str, solver: str = "senteval") -> pd.Series:
+def _verdicts(
+    frame: pd.DataFrame, measure: str, baseline: str, solver: str = "senteval", exploring: bool = False
+) -> pd.Series:
     """Group → its verdict in a cell."""
     import pandas as pd
 
     compared = statistics.against(frame, measure, baseline, solver=solver, resamples=0)  # cells show no bootstrap
-    return pd.Series([verdict(compared, key) for key in compared.index], index=compared.index, dtype=object)
+    cells = [verdict(compared, key, exploring) for key in compared.index]
+    return pd.Series(cells, index=compared.index, dtype=object)
 
 
 def _means(frame: pd.DataFrame, measure: str, solver: str = "senteval") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The pictures of "paper against code" (notebook 07).
+"""The pictures of "paper against code" (notebooks 07b and 07c).
 
 The released search, what anisotropy does, presets beside presets, and hard negatives as a colder softmax.
 """

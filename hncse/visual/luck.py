@@ -1,4 +1,4 @@
-"""Pictures of luck: runs of one method that differ by their seeds alone (notebook 07).
+"""Pictures of luck: runs of one method that differ by their seeds alone (notebook 07a).
 
 Drawn from the 200 published runs of `hncse.evaluation.literature` and from the results that come with the kit.
 """
@@ -191,7 +191,7 @@ def power_figure(sd: float, effects_seen: Sequence[float] = (0.25, 0.5, 1.0, 2.0
 
 
 def gallery_figures() -> dict[str, Figure]:
-    """Every picture of notebook 07 that is drawn from committed files alone: name → figure."""
+    """Every picture of notebooks 07a to 07c that is drawn from committed files alone: name → figure."""
     scores = seed_runs()["bert-base-uncased"]
     knobs = statistics.curves(results.recorded("ablation"))
     return {
@@ -199,6 +199,7 @@ def gallery_figures() -> dict[str, Figure]:
         "luck_chance": chance_figure(scores),
         "luck_best_of": best_of_figure(),
         "luck_power": power_figure(float(np.std(scores, ddof=1))),
+        "verdicts": forest(effects(results.recorded("sweep"), measures=("sts",))),
         "sweep_differences": forest(effects(results.recorded("sweep"))),
         "ablation": ablations(knobs, "STS-B dev, Spearman × 100"),
     } | _of_the_kit()

@@ -91,13 +91,14 @@ def test_the_table_holds_all_twelve_and_leaves_the_caller_alone(kit) -> None:
     assert kit.training
     kit.eval()
     assert list(dict.fromkeys(row[0] for row in rows)) == [str(i) for i in range(1, 13)]
-    assert all(len(row) == 5 and all(row) for row in rows)
-    changes = {row[1]: row[3:] for row in rows}
-    late, meant = changes["labels a row late from the second batch on"]
-    assert abs(float(late.split()[1])) < 10 < float(meant.split()[1])  # nothing is left of the correlation
-    assert changes["the last batch is kept"][0] == "1,000,001 rows: a last batch of 1, a crash"
+    assert all(len(row) == 6 and all(row) for row in rows)
+    changes = {row[1]: row[4:] for row in rows}
+    twice, meant = changes["every batch's labels are appended twice"]
+    assert float(twice.split()[1]) > 2 * float(meant.split()[1])  # pairs of any grade stand in it
+    assert all(row[2].startswith("[") and f"({defects.RELEASED}/" in row[2] for row in rows)
+    assert changes["the last, short batch is kept"][0] == "1,000,001 rows: a last batch of 1, a crash"
     uniformity = geometry.uniformity(kit.encode(anchors[:64], show_progress=False))
-    assert changes["uniformity's exponent"][1] == f"{uniformity:.2f}"
+    assert changes["uniformity lacks the factor 2 in its exponent"][1] == f"{uniformity:.2f}"
 
 
 def test_views_are_repeated_exactly_and_the_mode_is_put_back(monkeypatch) -> None:
