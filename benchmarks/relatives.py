@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from hncse import TrainingConfig, presets, train
 from hncse.data import probe
@@ -24,7 +26,7 @@ from hncse.evaluation import temperature
 from hncse.evaluation.defects import gradient
 from hncse.files import whole_file
 
-__all__ = ["COLUMNS", "TAUS", "main", "rows"]
+__all__ = ["COLUMNS", "TAUS", "compare", "main", "rows"]
 
 TAUS = (0.05, 0.1, 0.2)
 COLUMNS = ("stage", "preset", "tau", "alike", "alike_sd", "cosine", "length")
@@ -33,31 +35,35 @@ _OUTPUT = Path(__file__).resolve().parents[1] / "hncse" / "data" / "results" / "
 
 
 def rows(encoder: SentenceEncoder, stage: str, taus: tuple[float, ...] = TAUS) -> list[dict[str, str]]:
-    """Compare every preset of two views with SimCSE.
+    """Compare every preset of two views with SimCSE, as `compare` does, on an encoder's two dropout views."""
+    views = temperature.batches(encoder, [group.anchor for group in probe.load()])
+    return [row for preset in presets.PRESETS if preset not in _LEFT_OUT for row in compare(views, stage, preset, taus)]
+
+
+def compare(
+    views: Sequence[tuple[Tensor, Tensor]], stage: str, preset: str, taus: Sequence[float]
+) -> list[dict[str, str]]:
+    """Compare a preset's gradient with SimCSE's.
 
     Args:
-        encoder: Its two dropout views are compared.
-        stage: What to call it.
-        taus: Temperatures of the presets.
+        views: From `hncse.evaluation.temperature.batches`.
+        stage: What to call the encoder they are of.
+        preset: A loss of two views.
+        taus: Its temperatures.
 
     Returns:
-        A row a preset and τ, with `COLUMNS`.
+        A row for each τ, with `COLUMNS`.
     """
-    sentences = [group.anchor for group in probe.load()]
-    views = temperature.batches(encoder, sentences)
     out = []
-    for preset in presets.PRESETS:
-        if preset in _LEFT_OUT:
-            continue
-        for match in temperature.matches(views, preset, taus):
-            setting = {"temperature": match.temperature}
-            lengths = [
-                float(gradient(*pair, preset, setting)[1].norm() / gradient(*pair, "simcse", setting)[1].norm())
-                for pair in (tuple(z.double() for z in view) for view in views)
-            ]
-            numbers = (match.alike, match.spread, float(match.cosines.max()), float(np.mean(lengths)))
-            named = dict(zip(COLUMNS[3:], (f"{value:.4g}" for value in numbers), strict=True))
-            out.append({"stage": stage, "preset": preset, "tau": f"{match.temperature:g}"} | named)
+    for match in temperature.matches(views, preset, taus):
+        setting = {"temperature": match.temperature}
+        lengths = [
+            float(gradient(*pair, preset, setting)[1].norm() / gradient(*pair, "simcse", setting)[1].norm())
+            for pair in (tuple(z.double() for z in view) for view in views)
+        ]
+        numbers = (match.alike, match.spread, float(match.cosines.max()), float(np.mean(lengths)))
+        named = dict(zip(COLUMNS[3:], (f"{value:.4g}" for value in numbers), strict=True))
+        out.append({"stage": stage, "preset": preset, "tau": f"{match.temperature:g}"} | named)
     return out
 
 
