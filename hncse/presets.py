@@ -77,8 +77,10 @@ class LossOptions:
     hardness_of: Literal["in-batch", "mined", "all"] = _option(
         "in-batch", "whose logits hardness raises: 'in-batch' (all but an anchor's own mined), 'mined' (those) or 'all'"
     )
-    denominator: Literal["softmax", "decoupled", "debiased", "hcl"] = _option(
-        "softmax", "'softmax'; 'decoupled' leaves the positive out; 'debiased' and 'hcl' estimate the negatives' sum"
+    denominator: Literal["softmax", "decoupled", "debiased", "hcl", "binary"] = _option(
+        "softmax",
+        "'softmax'; 'decoupled' leaves the positive out; 'debiased' and 'hcl' estimate the negatives' sum; 'binary': "
+        "each cell of the softmax is a yes or no of its own (DCLR as released)",
     )
     beta: float = _option(1.0, "denominator='hcl': how much harder negatives count more")
     prior: float = _option(0.0, "denominator='debiased' or 'hcl': τ⁺, the share of negatives taken to be false")
@@ -90,17 +92,36 @@ class LossOptions:
     mixed_negative: float | None = _option(
         None, "λ: one more negative λ z2_i + (1-λ) z2_{i+1} an anchor (MixCSE); None: none"
     )
+    mixes_of: Literal["own", "all"] = _option(
+        "own", "mixed_negative: an anchor's 'own' mix alone, or 'all' rows' mixes, of anchors too (MixCSE as released)"
+    )
     anchor_mixes: int = _option(
         0, "how many mixes of anchor and hard negative an anchor receives (MoCHi's second kind)"
     )
     extrapolations: int = _option(
         0, "how many points beyond a hard negative, seen from the anchor, it receives (SynCo)"
     )
-    seed: int = _option(0, "seed of the random draws (HNM's pairs, PM's random weights)")
+    guide_above: float | None = _option(
+        None, "φ: what a guide scores above φ is no negative (DCLR); None: no guide is asked"
+    )
+    guide_margin: float | None = _option(
+        None, "what a guide scores above the positive's score less this is no negative (GISTEmbed); None: not asked"
+    )
+    masked_logit: Literal["-inf", "zero"] = _option(
+        "-inf", "what a negative left out gets as its logit: '-inf', or 'zero' as MixCSE and DCLR were released"
+    )
+    noise: float = _option(0.0, "negatives of noise, so many times the batch, that climb the loss's gradient (DCLR)")
+    noise_steps: int = _option(4, "noise: steps it climbs, each 0.001 long")
+    seed: int = _option(0, "seed of the random draws (HNM's pairs, PM's random weights, noise)")
 
     def __post_init__(self) -> None:
         """Check every value."""
         _check(self)
+
+    @property
+    def needs_guide(self) -> bool:
+        """Whether the loss asks a guide which negatives are false."""
+        return self.guide_above is not None or self.guide_margin is not None
 
     def changed(self) -> dict[str, Any]:
         """Options that differ from SimCSE's, by name."""
@@ -126,8 +147,8 @@ _NOT_NEGATIVE = (_from(0), "be 0 or more")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda v: _number(v) and v > 0, "be above 0 (SimCSE uses 0.05)"),
     **dict.fromkeys(("k", "s", "candidates"), _COUNT),
-    **dict.fromkeys(("anchor_mixes", "extrapolations"), _COUNT_OR_NONE),
-    **dict.fromkeys(("ratio", "band", "hardness", "beta", "orthogonality"), _NOT_NEGATIVE),
+    **dict.fromkeys(("anchor_mixes", "extrapolations", "noise_steps"), _COUNT_OR_NONE),
+    **dict.fromkeys(("ratio", "band", "hardness", "beta", "orthogonality", "noise"), _NOT_NEGATIVE),
     "seed": (_whole, "be a whole number"),
     "alpha": (lambda v: v == "uniform" or _from(0, 1)(v), "lie in [0, 1] or be 'uniform'"),
     "hard_negative_weight": (
@@ -138,6 +159,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "prior": (lambda v: _number(v) and 0 <= v < 1, "be at least 0 and below 1"),
     "angular_margin": (lambda v: _number(v) and 0 <= v < 90, "be at least 0 and below 90 degrees"),
     "mixed_negative": (lambda v: v is None or _from(0, 1)(v), "lie in [0, 1] or be None"),
+    "guide_above": (lambda v: v is None or _from(-1, 1)(v), "be a cosine, from -1 to 1, or None (DCLR's is 0.9)"),
+    "guide_margin": (lambda v: v is None or _from(0, 2)(v), "be from 0 to 2, or None"),
 }
 
 
@@ -189,12 +212,16 @@ PRESETS: dict[str, LossOptions] = {
     "decoupled": LossOptions(denominator="decoupled"),
     "focal": LossOptions(focal=0.3),
     "mixcse": LossOptions(mixed_negative=0.2, detach_negatives=True),
+    "mixcse-as-released": LossOptions(mixed_negative=0.2, mixes_of="all", masked_logit="zero"),
     "mochi": LossOptions(
         hard_negative_mixing=True, alpha="uniform", anchor_mixes=40, unit_mixes=True, detach_negatives=True
     ),
     "synco-extrapolated": LossOptions(extrapolations=40, unit_mixes=True),
     "arccon": LossOptions(angular_margin=10.0),
     "gor": LossOptions(orthogonality=1.0),
+    "dclr": LossOptions(guide_above=0.9, noise=1.0),
+    "dclr-as-released": LossOptions(guide_above=0.9, noise=1.0, masked_logit="zero", denominator="binary"),
+    "gist": LossOptions(guide_margin=0.1),
 }
 #: HNCSE's own presets and SimCSE, the ones whose runs are recorded; the others are their relatives in the literature.
 OWN_PRESETS: tuple[str, ...] = tuple(PRESETS)[:8]
@@ -216,10 +243,16 @@ DESCRIPTIONS: dict[str, str] = {
     "decoupled": "decoupled contrastive learning (Yeh et al., 2022): the positive is not in the denominator",
     "focal": "Focal-InfoNCE (arXiv:2310.06918): logits p²/τ and s(s+m)/τ, m = 0.3",
     "mixcse": "MixCSE (AAAI 2022): one more negative, 0.2 of the positive and 0.8 of the next row's",
+    "mixcse-as-released": "MixCSE's code: all rows' mixes in both directions; the two that are nearly the positive are "
+    "masked by logit 0, not -∞",
     "mochi": "MoCHi (arXiv:2010.01028), HNM's origin: 40 mixes of hard negatives, 40 of anchor and hard negative",
     "synco-extrapolated": "SynCo (arXiv:2410.02401): 40 points beyond a hard negative, seen from the anchor",
     "arccon": "ArcCSE's angular margin of 10° (Zhang et al., ACL 2022)",
     "gor": "SimCSE and global orthogonal regularisation, the spread-out term of EmbeddingGemma",
+    "dclr": "DCLR (arXiv:2205.00656): without negatives that a guide scores above 0.9, and with a batch of noise",
+    "dclr-as-released": "DCLR's code: masked negatives get logit 0, not -∞, and each cell is a yes or no of its own",
+    "gist": "GISTEmbed (arXiv:2402.16829): without negatives that a guide scores above the positive less 0.1 (its own "
+    "margin 0 would mask nothing: to a guide, a sentence and its dropout copy are equal)",
 }
 
 

@@ -21,6 +21,14 @@ RELATIVES = [name for name in presets.PRESETS if name not in presets.OWN_PRESETS
 GROUPS = [0, 1, 2, 0, 3, 4, 1, 5]
 
 
+GUIDED = [name for name in RELATIVES if presets.PRESETS[name].needs_guide]
+
+
+def asked(preset: str, n: int, d: int = 5) -> dict[str, Tensor]:
+    """What a loss takes beside its views: a guide, where it asks one."""
+    return {"guide": batch(n, d, seed=11)[0].detach()} if preset in GUIDED else {}
+
+
 def gradient(loss: Tensor, z: list[Tensor]) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, z)])
 
@@ -72,18 +80,25 @@ def test_mixes_with_the_anchor_equal_the_loop(options, sign: int, groups: list[i
 def test_every_relative_trains_refuses_bad_embeddings_and_survives_a_batch_without_negatives() -> None:
     for preset in RELATIVES:
         z = batch(12, 8, dtype=torch.float32)
-        assert torch.isfinite(gradient(losses.build(preset)(*z).loss, z)).all(), preset
-        alone = losses.build(preset)(*batch(1, 8)).loss
-        copies = losses.build(preset)(*batch(3, 8), groups=torch.zeros(3, dtype=torch.long)).loss
+        assert torch.isfinite(gradient(losses.build(preset)(*z, **asked(preset, 12)).loss, z)).all(), preset
+        alone = losses.build(preset)(*batch(1, 8), **asked(preset, 1)).loss
+        copies = losses.build(preset)(*batch(3, 8), groups=torch.zeros(3, dtype=torch.long), **asked(preset, 3)).loss
         assert torch.isfinite(alone) and torch.isfinite(copies), preset
         with pytest.raises(HncseError, match="NaN"):
-            losses.build(preset)(torch.full((2, 3), torch.nan), torch.ones(2, 3))
+            losses.build(preset)(torch.full((2, 3), torch.nan), torch.ones(2, 3), **asked(preset, 2))
 
 
 def test_closed_forms() -> None:
     same = torch.ones(6, 4, dtype=torch.float64)  # every cosine is 1
     tau = 0.1
-    values = {name: float(losses.build(name, temperature=tau)(same, same).loss) for name in RELATIVES}
+    apart = {"guide": torch.eye(6)}  # a guide for which no negative is false
+    values = {
+        name: float(losses.build(name, temperature=tau)(same, same, **apart if name in GUIDED else {}).loss)
+        for name in RELATIVES
+    }
+    assert values["gist"] == pytest.approx(math.log(6))
+    both = 10 * math.exp(1 / tau) + 2  # MixCSE's code: 6 + 6 mixes, one of each direction with logit 0
+    assert values["mixcse-as-released"] == pytest.approx(math.log(6 * math.exp(1 / tau) + both) - 1 / tau)
     assert values["decoupled"] == pytest.approx(math.log(5))
     assert values["hardness"] == pytest.approx(math.log(1 + 5 * math.exp(9)))
     assert values["hcl"] == pytest.approx(math.log(6)) and values["mixcse"] == pytest.approx(math.log(7))
@@ -99,6 +114,56 @@ def test_closed_forms() -> None:
     beta = 1 / 3
     angle = (beta + (1 - beta) * s) / math.sqrt(beta**2 + (1 - beta) ** 2 + 2 * beta * (1 - beta) * s)
     assert angle == pytest.approx(math.cos(math.atan(2)))
+
+
+@pytest.mark.parametrize("n", [2, 8])
+@pytest.mark.parametrize("tau", [0.05, 0.3])
+def test_guided_losses_and_released_mixes_equal_their_loops(tau: float, n: int) -> None:
+    z, guide = batch(n, 6), batch(n, 3, seed=5)[0].detach()
+    for above in (0.4, -1.0):  # -1: the guide takes every negative for a positive
+        settings = {"temperature": tau, "guide_above": above, "noise_steps": 3, "seed": 4}
+        for preset, loop in (("dclr", oracle.dclr), ("dclr-as-released", oracle.dclr_as_released)):
+            loss = losses.build(preset, **settings)
+            start = torch.randn(n, 6, generator=loss.generator()).double()
+            assert_same(loss(*z, guide=guide).loss, loop(*z, guide, start, above, 3, tau), z)
+    for margin in (0.5, 2.0):
+        out = losses.build("gist", temperature=tau, guide_margin=margin)(*z, guide=guide)
+        assert_same(out.loss, oracle.guided(*z, guide, 1.0, margin, tau), z)
+    assert float(out.loss) == pytest.approx(0) and float(out.diagnostics["masked"]) == pytest.approx(1, abs=0.4)
+    for masked, logit in (("zero", 0.0), ("-inf", -math.inf)):
+        out = losses.build("mixcse-as-released", temperature=tau, masked_logit=masked)(*z)
+        assert_same(out.loss, oracle.mixcse_as_released(*z, 0.2, tau, logit), z)
+
+
+def test_a_guide_composes_with_mixing_positives_of_their_own_and_mined_negatives() -> None:
+    z, guide = batch(6, 5), torch.eye(6)
+    guide[1] = guide[0]  # to the guide, sentences 0 and 1 say the same
+    as_copies = losses.build("pm+hnm", hardness=5.0)(*z, groups=torch.tensor([0, 0, 1, 2, 3, 4])).loss
+    both = losses.build("pm+hnm", hardness=5.0, guide_above=0.9)(*z, guide=guide)
+    assert_same(both.loss, as_copies, z)
+    assert float(both.diagnostics["masked"]) == pytest.approx(2 / 30)
+    hard = batch(6, 5, seed=3)[0]
+    seen = torch.eye(6).roll(1, 0)  # each mined negative is, to the guide, another row's positive
+    out = losses.build("gist")(*z, negatives=hard, guide=torch.eye(6), negative_guide=seen).loss
+    groups = {"groups": torch.arange(6), "negative_groups": torch.arange(6).roll(1)}
+    assert_same(out, losses.build("simcse")(*z, negatives=hard, **groups).loss, [*z, hard])
+    far = losses.build("gist", guide_margin=0.0)(*z, guide=torch.eye(6), positive_guide=torch.eye(6).roll(1, 0)).loss
+    assert float(far) < float(losses.build("simcse")(*z).loss)  # j's positive is like i, its own is not
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "text"),
+    [
+        ("gist", {}, "none was given"),
+        ("simcse", {"guide": torch.eye(3)}, "asks none"),
+        ("gist", {"guide": torch.eye(4)}, r"guide has shape \(4, 4\)"),
+        ("gist", {"guide": torch.eye(3), "negative_guide": torch.eye(3)}, "negative_guide has shape"),
+        ("gist", {"guide": torch.full((3, 2), math.nan)}, "NaN"),
+    ],
+)
+def test_a_guide_that_does_not_fit_is_refused(preset: str, given: dict[str, Tensor], text: str) -> None:
+    with pytest.raises(HncseError, match=text):
+        losses.build(preset)(*batch(3, 4), **given)
 
 
 def test_hardness_is_a_colder_softmax_of_the_negatives() -> None:

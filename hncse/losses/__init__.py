@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hncse import presets
 from hncse.errors import HncseError
+from hncse.losses import guide as guides
 from hncse.losses import relatives
 from hncse.losses.sentence_transformers import SentenceTransformersLoss
 from hncse.miner import Mined, excluded_pairs, mine_in_batch
@@ -123,6 +124,7 @@ class ContrastiveLoss(nn.Module):
         super().__init__()
         self.options = options or LossOptions()
         self.views: int = self.options.views
+        self._masked = 0.0 if self.options.masked_logit == "zero" else -math.inf
         self.step = 0  # random draws depend on (seed, step) alone, so a resumed run draws as an unbroken one
 
     def forward(
@@ -135,6 +137,9 @@ class ContrastiveLoss(nn.Module):
         positive_groups: Tensor | None = None,
         negatives: Tensor | None = None,
         negative_groups: Tensor | None = None,
+        guide: Tensor | None = None,
+        positive_guide: Tensor | None = None,
+        negative_guide: Tensor | None = None,
     ) -> LossOutput:
         """Compute the loss.
 
@@ -150,28 +155,40 @@ class ContrastiveLoss(nn.Module):
                 supervised form, equation 5).
             negative_groups: (N,) or (N, m) as ``groups``, of the mined negatives: one that is an anchor's own sentence
                 or its positive leaves that anchor's denominator.
+            guide: (N, d') vectors of the anchors' sentences by another encoder, for a loss that asks a guide which
+                negatives are false.
+            positive_guide: (N, d') as ``guide``, of the positives, where these are sentences of their own.
+            negative_guide: (N, d') or (N, m, d') as ``guide``, of the mined negatives; None: none of them is false.
 
         Raises:
             HncseError: Shapes that do not fit, an empty batch, NaN or infinite embeddings, no mined negatives where
-                in-batch ones are switched off.
+                in-batch ones are switched off, no guide where the loss asks one.
         """
         if negatives is not None and isinstance(negatives, Tensor) and negatives.ndim == 2:
             negatives = negatives[:, None]  # (N, 1, d)
         views = self._check([z1, z2] if z3 is None else [z1, z2, z3], negatives)
         _check_groups(groups, positive_groups, negative_groups, views[0], negatives)
+        given = {"guide": guide, "positive_guide": positive_guide, "negative_guide": negative_guide}
+        guides.check(self.options, len(z1), 0 if negatives is None else negatives.shape[1], given)
         with torch.autocast(z1.device.type, enabled=False):
             full = [gather_batch(_exact(z)) for z in views]  # (N, d) each
             groups, positive_groups, negative_groups = (
                 None if g is None else gather_batch(g) for g in (groups, positive_groups, negative_groups)
             )
             excluded = excluded_pairs(len(full[0]), groups, full[0].device, positive_groups)  # (N, N)
+            anchors, positives, theirs = (None if g is None else gather_batch(_exact(g)) for g in given.values())
+            own = anchors if positives is None else positives
+            false = None if anchors is None else guides.false_negatives(anchors, own, own, self.options)  # (N, N)
             mined = None
             if negatives is not None:
                 negatives = gather_batch(_exact(negatives))
                 mined = self._mined_columns(full[0], negatives, (groups, positive_groups), negative_groups)  # (N, N·m)
-            out = self._loss(full[0], full[1], excluded, mined)
+                if theirs is not None:
+                    hide = guides.false_negatives(anchors, theirs.flatten(0, -2), own, self.options)  # (N, N·m)
+                    mined = mined.masked_fill(hide & mined.isfinite(), self._masked)
+            out = self._loss(full[0], full[1], excluded, mined, false)
             if self.views == 3:
-                second = self._loss(full[1], full[2], excluded)
+                second = self._loss(full[1], full[2], excluded, None, false)
                 out = LossOutput(out.loss + second.loss, out.diagnostics)
         self.step += 1
         return out
@@ -180,8 +197,13 @@ class ContrastiveLoss(nn.Module):
         """Show the options that differ from SimCSE's."""
         return ", ".join(f"{name}={value!r}" for name, value in self.options.changed().items()) or "simcse"
 
-    def _loss(self, z1: Tensor, z2: Tensor, excluded: Tensor, extra: Tensor | None = None) -> LossOutput:
+    def _loss(
+        self, z1: Tensor, z2: Tensor, excluded: Tensor, extra: Tensor | None = None, false: Tensor | None = None
+    ) -> LossOutput:
         o = self.options
+        own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
+        if false is not None and self._masked < 0:  # as copies are: neither negatives nor mined nor mixed
+            excluded = excluded | false
         pm, hnm = o.positive_mixing, o.hard_negative_mixing
         if o.unit_mixes:
             z1, z2 = (F.normalize(z, dim=1, eps=EPS) for z in (z1, z2))
@@ -194,12 +216,12 @@ class ContrastiveLoss(nn.Module):
             w = self.pair_weights(g, mined, excluded)
             logits = self._mix_positives(g, mined, w, similarity)
             diagnostics["mix_angle"] = torch.rad2deg(torch.atan2(w[1], w[0]))
-        own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
-        if not o.in_batch_negatives:
-            logits = logits.masked_fill(~own, -torch.inf)
-        elif int(excluded.sum()) > len(z1):  # copies of a sentence leave the denominator
-            logits = logits.masked_fill(excluded & ~own, -torch.inf)
-        mixes = self._synthetic(z1, z2, g, similarity, excluded)
+        logits = self._hide(logits, excluded, own)
+        mixes = self._synthetic(z1, z2, g, logits, excluded)
+        if false is not None:
+            diagnostics["masked"] = (false & ~own).sum() / (~own).sum()
+            if self._masked == 0:
+                logits = logits.masked_fill(false & ~excluded, self._masked)
         if mixes:
             diagnostics["mix_hardness"] = _finite_mean(torch.cat(mixes, dim=1).detach())
             logits = torch.cat([logits, *mixes], dim=1)  # (N, N+s)
@@ -215,17 +237,27 @@ class ContrastiveLoss(nn.Module):
         label = torch.arange(len(z1), device=z1.device)
         return LossOutput(F.cross_entropy(logits / o.temperature, label), diagnostics)
 
-    def _synthetic(self, z1: Tensor, z2: Tensor, g: Gram, similarity: Tensor, excluded: Tensor) -> list[Tensor]:
+    def _hide(self, logits: Tensor, excluded: Tensor, own: Tensor) -> Tensor:
+        """Take out of the denominator what is no negative: copies, or all of the batch where it is switched off."""
+        if not self.options.in_batch_negatives:
+            return logits.masked_fill(~own, -torch.inf)
+        return logits.masked_fill(excluded & ~own, -torch.inf) if int(excluded.sum()) > len(own) else logits
+
+    def _synthetic(self, z1: Tensor, z2: Tensor, g: Gram, logits: Tensor, excluded: Tensor) -> list[Tensor]:
         """Cosines of anchors with negatives made for them, (N, ·) each; none where the options ask for none."""
         o, parts, generator = self.options, [], self.generator()
         if o.hard_negative_mixing:
-            pairs = draw_pairs(similarity, excluded, generator, k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement)
+            pairs = draw_pairs(g.cosine, excluded, generator, k=o.k, s=o.s, alpha=o.alpha, replacement=o.replacement)
             parts.append(hard_negative_mixes(g, pairs))  # (N, s)
-        if o.mixed_negative is not None:
+        if o.mixed_negative is not None and o.mixes_of == "all":
+            parts.append(relatives.all_mixes(z1, z2, excluded, o))  # (N, 2N)
+        elif o.mixed_negative is not None:
             parts.append(relatives.neighbour_mix(g, excluded, float(o.mixed_negative)))  # (N, 1)
         if o.anchor_mixes or o.extrapolations:
             still = gram(z1, z2.detach(), mixes=False).cosine  # (N, N): gradient through the anchor alone
             parts.append(relatives.anchor_mixes(still, excluded, generator, o))  # (N, a+e)
+        if o.noise:
+            parts.append(relatives.noise_negatives(z1, logits.detach(), generator, o))  # (N, noise · N)
         return parts
 
     def _mined_columns(

@@ -1,8 +1,34 @@
 """HNM's relatives: the hard-negative losses of the literature, on the same matrix of cosines.
 
-s_ij is the cosine of anchor i and candidate j, p_i = s_ii, τ the temperature; sg(·) stops the gradient. What each
-preset computes stands in `hncse.presets`; where it composes with PM, HNM and mined negatives, it takes their columns as
-further negatives.
+s_ij is the cosine of anchor i and candidate j, p_i = s_ii, τ the temperature; sg(·) stops the gradient. Every loss is
+the mean over anchors of -log e^{p/τ} / (e^{p/τ} + Σ_{j≠i} e^{s_ij/τ}) but for what its line says; defaults are those of
+`hncse.presets.PRESETS`.
+
+hardness            s/τ + α sg(s) for j≠i. LLaVE, arXiv:2503.04812, equation 5; α = 9 (EmbeddingGemma: 5)
+hcl                 (N-1) Σ e^{(1+β)s/τ} / Σ e^{βs/τ} for the sum. arXiv:2010.04592, released code; β = 1, τ⁺ = 0
+debiased            max{(Σ e^{s/τ} - τ⁺(N-1) e^{p/τ}) / (1-τ⁺), (N-1) e^{-1/τ}}. arXiv:2007.00224; τ⁺ = 0.1
+decoupled           the sum alone, without e^{p/τ}. arXiv:2110.06848
+focal               p²/τ and s(s+m)/τ. arXiv:2310.06918, released code; m = 0.3
+arccon              cos(θ_ii + margin) for p. ArcCSE, ACL 2022; 10°
+gor                 + mean(s)² + max(0, mean(s²) - 1/d) over j≠i. ICCV 2017, as sentence-transformers has it
+mixcse              one more column, cos(z1_i, sg(λ z2_i + (1-λ) z2_{i+1})). AAAI 2022; λ = 0.2
+mixcse-as-released  `all_mixes`
+mochi               HNM on unit vectors, and 40 columns cos(z1_i, sg(β z1_i + (1-β) z2_j)). arXiv:2010.01028
+synco-extrapolated  the same with β in (-½, 0). arXiv:2410.02401, released code
+dclr                without j where a guide's cosine is above φ, and N columns of `noise_negatives`. arXiv:2205.00656;
+                    φ = 0.9, 4 steps of 0.001
+dclr-as-released    a masked s/τ is 0; the loss is the mean over cells of -log q (own) and -log(1-q) (others)
+gist                without j where the guide's cosine is above its own of anchor and positive less a margin.
+                    arXiv:2402.16829; margin 0.1
+
+They compose, for each changes one place: columns (PM, HNM, mixcse, mochi, synco, noise and mined negatives are appended
+to one matrix), who is no negative (a guide's false negatives leave it before anything is mined or mixed), logits
+(hardness, focal, arccon), denominator, and a term beside it (gor). ``build("pm-intended", hardness=9.0)`` is PM whose
+negatives, mixed positives of other rows, are weighted by hardness.
+
+**Hardness is a colder softmax of the negatives.** With sg(s) = s in value, s/τ + α sg(s) = s (1+ατ)/τ = s/τ'. The
+gradient of -log(…) by s_ij, sg held still, is (1/τ) e^{s_ij/τ'} / (e^{p/τ} + Σ_k e^{s_ik/τ'}). Over j≠i that is
+proportional to e^{s_ij/τ'}, as SimCSE's is at τ' = τ/(1+ατ); only the positive's share e^{p/τ} is weighed at τ.
 """
 
 from __future__ import annotations
@@ -10,13 +36,16 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hncse.miner import hardest_k
-from hncse.mixing import Gram, Pairs, hard_negative_mixes
+from hncse.mixing import EPS, Gram, Pairs, hard_negative_mixes
 from hncse.presets import LossOptions
 
-__all__ = ["anchor_mixes", "needed", "neighbour_mix", "objective"]
+__all__ = ["all_mixes", "anchor_mixes", "needed", "neighbour_mix", "noise_negatives", "objective"]
+
+_STEP = 1e-3  # DCLR's
 
 
 def needed(o: LossOptions) -> bool:
@@ -57,7 +86,7 @@ def objective(cosine: Tensor, own_mined: Tensor | None, o: LossOptions, width: i
         where = {"in-batch": 1 - mined, "mined": mined, "all": torch.ones_like(mined)}[o.hardness_of]
         x = x + o.hardness * negative.detach() * where
     x = x.masked_fill(hidden, -torch.inf)
-    loss = (_denominator(p, x, (~hidden).sum(dim=1), o) - p).mean()
+    loss = _binary(p, x) if o.denominator == "binary" else (_denominator(p, x, (~hidden).sum(dim=1), o) - p).mean()
     if o.orthogonality:
         within = negative[:, :n][~hidden[:, :n]]
         spread = (within**2).mean() - 1 / width
@@ -82,6 +111,61 @@ def _denominator(p: Tensor, x: Tensor, count: Tensor, o: LossOptions) -> Tensor:
         total = torch.where(excess < 0, total + left - math.log1p(-o.prior), floor)
     negatives = torch.where(count > 0, torch.maximum(total, floor), -torch.inf)
     return torch.logaddexp(p, negatives)
+
+
+def _binary(p: Tensor, x: Tensor) -> Tensor:
+    """Mean over all cells of the softmax q of -log q for the positive's and -log(1-q) for the others."""
+    log_q = torch.cat([p[:, None], x], dim=1).log_softmax(dim=1)
+    others = torch.log(-torch.expm1(log_q[:, 1:].clamp_max(-1e-7)))  # 0 where there is no negative
+    return -(log_q[:, 0].sum() + others.sum()) / (len(p) + (x > -torch.inf).sum())
+
+
+def noise_negatives(z1: Tensor, logits: Tensor, generator: torch.Generator, o: LossOptions) -> Tensor:
+    """DCLR's negatives of noise: normal vectors that take ``noise_steps`` up the gradient of the cross-entropy.
+
+    The gradient of vector v_k is that of Σ_i w_ik cos(z1_i, v_k), w the softmax over in-batch and noise columns:
+    Σ_i w_ik (ẑ1_i - cos_ik v̂_k), up to a factor. No gradient flows into the noise.
+
+    Args:
+        z1: (N, d) anchors.
+        logits: (N, ·) cosines of anchors with what else is in their denominator.
+        generator: Source of the draws (CPU).
+        o: ``noise`` and ``noise_steps``, ``temperature``.
+
+    Returns:
+        (N, M) cosines with M = ``noise`` · N vectors.
+    """
+    unit = F.normalize(z1, dim=1, eps=EPS)  # (N, d)
+    v = torch.randn(int(o.noise * len(z1)), z1.shape[1], generator=generator).to(z1)  # (M, d)
+    with torch.no_grad():
+        for _ in range(o.noise_steps):
+            ends = F.normalize(v, dim=1, eps=EPS)
+            cosine = unit @ ends.T  # (N, M)
+            w = torch.cat([logits, cosine], dim=1).div(o.temperature).softmax(dim=1)[:, logits.shape[1] :]  # (N, M)
+            climb = w.T @ unit - (w * cosine).sum(dim=0)[:, None] * ends  # (M, d)
+            v = v + _STEP * F.normalize(climb, dim=1, eps=0.0).nan_to_num()
+    return unit @ F.normalize(v, dim=1, eps=EPS).T
+
+
+def all_mixes(z1: Tensor, z2: Tensor, excluded: Tensor, o: LossOptions) -> Tensor:
+    """MixCSE's released columns: with m(z)_j = sg(λ z_j + (1-λ) z_{j+1}), cos(z1_i, m(z2)_j) and cos(m(z1)_i, z2_j).
+
+    Masked, by ``masked_logit``, are the mixes that are 1-λ the positive: j = i-1 of the first, j = i+1 of the second.
+
+    Args:
+        z1: (N, d) anchors.
+        z2: (N, d) positives.
+        excluded: (N, N) bool, pairs that are no negatives; a copy's mix is masked as the positive's is.
+        o: ``mixed_negative``, the share λ, and ``masked_logit``.
+
+    Returns:
+        (N, 2N) cosines.
+    """
+    share, unit1, unit2 = float(o.mixed_negative or 0), *(F.normalize(z, dim=1, eps=EPS) for z in (z1, z2))
+    mix1, mix2 = (F.normalize(share * z + (1 - share) * z.roll(-1, 0), dim=1, eps=EPS).detach() for z in (z1, z2))
+    cosine = torch.cat([unit1 @ mix2.T, mix1 @ unit2.T], dim=1)  # (N, 2N)
+    masked = torch.cat([excluded.roll(-1, 1), excluded.roll(-1, 0)], dim=1)
+    return cosine.masked_fill(masked, 0.0 if o.masked_logit == "zero" else -torch.inf)
 
 
 def neighbour_mix(g: Gram, excluded: Tensor, weight: float) -> Tensor:

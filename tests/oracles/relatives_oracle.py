@@ -97,3 +97,69 @@ def anchor_mixes(
             others.append(cos(z1[i], mix.detach()))
         rows.append(nll(p / tau, [s / tau for s in others]))
     return torch.stack(rows).mean()
+
+
+def guided(z1, z2, guide, above, margin, tau):
+    """Without negatives whose guide cosine is above φ, or above the positive's less the margin."""
+    rows = []
+    for i in range(len(z1)):
+        limit = min(above, float(cos(guide[i], guide[i])) - margin)
+        others = [cos(z1[i], z2[j]) / tau for j in range(len(z1)) if j != i and float(cos(guide[i], guide[j])) <= limit]
+        rows.append(nll(cos(z1[i], z2[i]) / tau, others))
+    return torch.stack(rows).mean()
+
+
+def noise(z1, z2, start, steps, tau, false=lambda i, j: False):
+    """DCLR's noise vectors, by autograd: each step 0.001 along its own gradient of the mean cross-entropy."""
+    vectors = [v.clone() for v in start]
+    for _ in range(steps):
+        vectors = [v.detach().requires_grad_() for v in vectors]
+        rows = []
+        for i in range(len(z1)):
+            others = [cos(z1[i].detach(), z2[j].detach()) / tau for j in range(len(z1)) if j != i and not false(i, j)]
+            others += [cos(z1[i].detach(), v) / tau for v in vectors]
+            rows.append(nll(cos(z1[i].detach(), z2[i].detach()) / tau, others))
+        climbs = torch.autograd.grad(torch.stack(rows).mean(), vectors)
+        vectors = [v + 1e-3 * climb / climb.norm() for v, climb in zip(vectors, climbs, strict=True)]
+    return [v.detach() for v in vectors]
+
+
+def dclr(z1, z2, guide, start, above, steps, tau):
+    """The softmax of the paper: false negatives left out, noise beside the others."""
+
+    def false(i, j):
+        return j != i and float(cos(guide[i], guide[j])) > above
+
+    vectors, rows = noise(z1, z2, start, steps, tau, false), []
+    for i in range(len(z1)):
+        others = [cos(z1[i], z2[j]) / tau for j in range(len(z1)) if j != i and not false(i, j)]
+        rows.append(nll(cos(z1[i], z2[i]) / tau, others + [cos(z1[i], v) / tau for v in vectors]))
+    return torch.stack(rows).mean()
+
+
+def dclr_as_released(z1, z2, guide, start, above, steps, tau):
+    """DCLR's models.py, 676-710: logits times 0 or 1, softmax, binary cross-entropy of every cell, mean over cells."""
+    vectors, cells = noise(z1, z2, start, steps, tau), []
+    for i in range(len(z1)):
+        logits = [cos(z1[i], z2[j]) / tau for j in range(len(z1))]
+        logits = [x * 0 if j != i and float(cos(guide[i], guide[j])) > above else x for j, x in enumerate(logits)]
+        logits += [cos(z1[i], v) / tau for v in vectors]
+        total = sum(torch.exp(x) for x in logits)
+        cells += [
+            -torch.log(torch.exp(x) / total if j == i else 1 - torch.exp(x) / total) for j, x in enumerate(logits)
+        ]
+    return torch.stack(cells).mean()
+
+
+def mixcse_as_released(z1, z2, share, tau, masked=0.0):
+    """MixCSE's models_mix.py, 220-271: mixes of all rows, in both directions; ``masked`` in place of two logits."""
+    n, rows = len(z1), []
+    for i in range(n):
+        others = [cos(z1[i], z2[j]) / tau for j in range(n) if j != i]
+        for j in range(n):
+            mix = (share * z2[j] + (1 - share) * z2[(j + 1) % n]).detach()
+            others.append(cos(z1[i], mix) / tau if (j + 1) % n != i else z1.new_tensor(masked))
+        anchor = (share * z1[i] + (1 - share) * z1[(i + 1) % n]).detach()
+        others += [cos(anchor, z2[j]) / tau if j != (i + 1) % n else z1.new_tensor(masked) for j in range(n)]
+        rows.append(nll(cos(z1[i], z2[i]) / tau, others))
+    return torch.stack(rows).mean()
