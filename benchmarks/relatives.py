@@ -5,7 +5,7 @@
 Seven batches of 64 probe sentences, dropout on, the embedded encoder as it is, after a quarter of an epoch and after a
 whole one of SimCSE (docstrings, defaults). A row: the preset at τ, the SimCSE temperature whose gradient is nearest
 (``alike``, mean over batches, with its standard deviation), the cosine of the two gradients there, and the gradient's
-length in units of SimCSE's at the same τ (with Adam, a length says little).
+length in units of SimCSE's at the same τ (with Adam, a length says little). The guide of dclr and gist is MiniLM.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from hncse import TrainingConfig, presets, train
@@ -36,12 +37,23 @@ _OUTPUT = Path(__file__).resolve().parents[1] / "hncse" / "data" / "results" / "
 
 def rows(encoder: SentenceEncoder, stage: str, taus: tuple[float, ...] = TAUS) -> list[dict[str, str]]:
     """Compare every preset of two views with SimCSE, as `compare` does, on an encoder's two dropout views."""
-    views = temperature.batches(encoder, [group.anchor for group in probe.load()])
-    return [row for preset in presets.PRESETS if preset not in _LEFT_OUT for row in compare(views, stage, preset, taus)]
+    sentences = [group.anchor for group in probe.load()]
+    views, seen = temperature.batches(encoder, sentences), SentenceEncoder.from_pretrained("minilm").encode(sentences)
+    guides = [torch.from_numpy(seen[at : at + len(z1)]) for at, (z1, _) in zip(range(0, 9999, 64), views, strict=False)]
+    return [
+        row
+        for preset in presets.PRESETS
+        if preset not in _LEFT_OUT
+        for row in compare(views, stage, preset, taus, guides)
+    ]
 
 
 def compare(
-    views: Sequence[tuple[Tensor, Tensor]], stage: str, preset: str, taus: Sequence[float]
+    views: Sequence[tuple[Tensor, Tensor]],
+    stage: str,
+    preset: str,
+    taus: Sequence[float],
+    guides: Sequence[Tensor] | None = None,
 ) -> list[dict[str, str]]:
     """Compare a preset's gradient with SimCSE's.
 
@@ -50,17 +62,18 @@ def compare(
         stage: What to call the encoder they are of.
         preset: A loss of two views.
         taus: Its temperatures.
+        guides: A guide's vectors of each batch, for a preset that asks one.
 
     Returns:
         A row for each τ, with `COLUMNS`.
     """
     out = []
-    for match in temperature.matches(views, preset, taus):
-        setting = {"temperature": match.temperature}
-        lengths = [
-            float(gradient(*pair, preset, setting)[1].norm() / gradient(*pair, "simcse", setting)[1].norm())
-            for pair in (tuple(z.double() for z in view) for view in views)
-        ]
+    for match in temperature.matches(views, preset, taus, guides=guides):
+        setting, lengths = {"temperature": match.temperature}, []
+        for i, view in enumerate(views):
+            pair = [z.double() for z in view]
+            length = gradient(*pair, preset, setting, guides[i] if guides else None)[1].norm()
+            lengths.append(float(length / gradient(*pair, "simcse", setting)[1].norm()))
         numbers = (match.alike, match.spread, float(match.cosines.max()), float(np.mean(lengths)))
         named = dict(zip(COLUMNS[3:], (f"{value:.4g}" for value in numbers), strict=True))
         out.append({"stage": stage, "preset": preset, "tau": f"{match.temperature:g}"} | named)

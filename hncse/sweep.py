@@ -178,6 +178,8 @@ def _configuration(point: dict[str, Any]) -> TrainingConfig:
 
     changes = {name: value for name, value in options.items() if matters(name)}
     chosen = {name: value for name, value in point.items() if name in fields}
+    if not resolved.needs_guide:  # of the presets of a sweep, only some ask one
+        chosen.pop("guide", None)
     return TrainingConfig.from_dict({**chosen, "loss_options": changes})
 
 

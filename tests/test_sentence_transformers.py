@@ -59,6 +59,25 @@ def test_simcse_is_their_own_loss(model: SentenceTransformer) -> None:
     assert float(losses.for_sentence_transformers(model, "simcse")(features)) == pytest.approx(float(theirs), rel=1e-5)
 
 
+@pytest.mark.parametrize("texts", [[ANCHORS], [ANCHORS, POSITIVES], [ANCHORS, POSITIVES, NEGATIVES]])
+def test_a_guide_reads_the_texts_of_all_columns(model: SentenceTransformer, texts: list[list[str]]) -> None:
+    model.eval()
+    seen = [torch.as_tensor(model.encode(column)) for column in texts]
+    z = [embedded(model, column) for column in texts]
+    theirs = losses.for_sentence_transformers(model, "gist", guide=model, guide_margin=0.9, temperature=1.0)(
+        columns(model, *texts)
+    )
+    given = dict(zip(("guide", "positive_guide", "negative_guide"), seen, strict=False))
+    given |= {"negatives": z[2]} if len(z) > 2 else {}
+    ours = losses.build("gist", guide_margin=0.9, temperature=1.0)(z[0], z[min(1, len(z) - 1)], **given).loss
+    assert float(theirs) == pytest.approx(float(ours), rel=1e-5)
+    plain = losses.for_sentence_transformers(model, "simcse", temperature=1.0)(columns(model, *texts))
+    assert float(theirs) < float(plain)  # something is left out
+    for preset, guide in (("gist", None), ("simcse", model)):
+        with pytest.raises(HncseError, match="asks"):
+            losses.for_sentence_transformers(model, preset, guide=guide)
+
+
 def test_one_column_is_two_dropout_views(model: SentenceTransformer) -> None:
     model.train()
     torch.manual_seed(0)

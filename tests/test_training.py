@@ -99,6 +99,25 @@ def test_every_preset_trains_and_writes_a_whole_run(loss, make):
     assert np.abs(trained.encode(TEXTS[:4]) - tiny.encoder().encode(TEXTS[:4])).max() > 1e-3  # it learned something
 
 
+def test_a_guide_reads_the_corpus_and_is_part_of_what_a_run_is(make, tmp_path):
+    mined = tmp_path / "mined.tsv"
+    mined.write_text("a\tn\n" + "\n".join(f"{a}\t{n}" for a, n in zip(TEXTS[:48], TEXTS[48:], strict=True)))
+    z = tiny.encoder(seed=1).encode(TEXTS, show_progress=False)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    c = make(
+        loss="dclr", loss_options={"guide_above": float(np.median(z @ z.T))}, guide=str(tiny.folder(tmp_path, seed=1)),
+        corpus=str(mined), column="a", negatives="n", limit=None,
+    )  # fmt: skip
+    masked = [line["masked"] for line in train(c).history if "loss" in line]
+    assert len(masked) == 3 and 0.2 < min(masked) <= max(masked) < 0.8
+    corpus, encoder = training.load_corpus(c), tiny.encoder()
+    one, other = (training.facts(each, corpus, encoder) for each in (c, dataclasses.replace(c, guide=c.encoder)))
+    assert one["key"] != other["key"]
+    for changes, text in (({"loss": "gist"}, "asks a guide"), ({"guide": c.guide}, "asks none")):
+        with pytest.raises(HncseError, match=text):
+            make(**changes)
+
+
 def test_the_probe_is_scored_while_training(finished, monkeypatch):
     watch = trainer.Watch(TrainingConfig(), tiny.encoder(), finished, False)
     monkeypatch.setattr(measure, "evaluate", lambda encoder, bootstrap: {"spearman": 12.34567})

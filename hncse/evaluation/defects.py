@@ -118,7 +118,7 @@ def compare(
 
 
 def gradient(
-    z1: Tensor, z2: Tensor, preset: str, options: Mapping[str, Any] | None = None
+    z1: Tensor, z2: Tensor, preset: str, options: Mapping[str, Any] | None = None, guide: Tensor | None = None
 ) -> tuple[losses.LossOutput, Tensor]:
     """Compute a preset's loss on a batch and its gradient over both views.
 
@@ -127,12 +127,14 @@ def gradient(
         z2: (N, d) second views.
         preset: Name of a loss of two views.
         options: Of that preset, such as temperature.
+        guide: (N, d') a guide's vectors, for a preset that asks one; others leave it alone.
 
     Returns:
         What the loss gives, and the gradient, (2·N·d,).
     """
     a, b = z1.detach().clone().requires_grad_(), z2.detach().clone().requires_grad_()
-    out = losses.build(preset, **dict(options or {}))(a, b)
+    loss = losses.build(preset, **dict(options or {}))
+    out = loss(a, b, guide=guide if loss.options.needs_guide else None)
     return out, torch.cat([part.flatten() for part in torch.autograd.grad(out.loss, [a, b])])
 
 

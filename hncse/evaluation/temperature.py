@@ -76,6 +76,7 @@ def matches(
     temperatures: Sequence[float],
     baseline: str = "simcse",
     candidates: Sequence[float] = CANDIDATES,
+    guides: Sequence[Tensor] | None = None,
 ) -> list[Match]:
     """Compare gradients over both views of a batch, direction only: an optimiser like Adam divides the length out.
 
@@ -85,6 +86,7 @@ def matches(
         temperatures: Its τ, each above 0.
         baseline: What it is compared with.
         candidates: τ of the baseline.
+        guides: (N, d') of each batch, for a preset that asks a guide.
 
     Returns:
         One match for each of ``temperatures``.
@@ -99,7 +101,10 @@ def matches(
     results = []
     for temperature in temperatures:
         cosines = np.stack(
-            [rows @ _direction(pair, preset, temperature) for pair, rows in zip(views, baselines, strict=True)]
+            [
+                rows @ _direction(pair, preset, temperature, guides[i] if guides else None)
+                for i, (pair, rows) in enumerate(zip(views, baselines, strict=True))
+            ]
         )  # (B, C)
         best = tried[cosines.argmax(axis=1)]  # (B,)
         spread = float(best.std(ddof=1)) if len(best) > 1 else float("nan")
@@ -107,7 +112,9 @@ def matches(
     return results
 
 
-def _direction(pair: tuple[Tensor, Tensor], preset: str, temperature: float) -> NDArray[np.float64]:
+def _direction(
+    pair: tuple[Tensor, Tensor], preset: str, temperature: float, guide: Tensor | None = None
+) -> NDArray[np.float64]:
     z1, z2 = (z.double() for z in pair)  # at a low τ nearly all weights are far below float32's last digit
-    flat = gradient(z1, z2, preset, {"temperature": temperature})[1].numpy()
+    flat = gradient(z1, z2, preset, {"temperature": temperature}, guide)[1].numpy()
     return flat / max(float(np.linalg.norm(flat)), 1e-300)

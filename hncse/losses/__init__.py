@@ -86,7 +86,12 @@ def build(preset: str, **options: Any) -> ContrastiveLoss:
 
 
 def for_sentence_transformers(
-    model: nn.Module, preset: str = "hnm-no-replacement", *, mini_batch_size: int | None = None, **options: Any
+    model: nn.Module,
+    preset: str = "hnm-no-replacement",
+    *,
+    mini_batch_size: int | None = None,
+    guide: Any = None,
+    **options: Any,
 ) -> SentenceTransformersLoss:
     """Build a loss for sentence-transformers' trainer.
 
@@ -95,6 +100,7 @@ def for_sentence_transformers(
         preset: One of `PRESETS`.
         mini_batch_size: Sentences embedded at a time; each part's activations are computed again in the backward
             pass, so that memory holds one part however large the batch (gradient caching). None: all at once.
+        guide: Another ``SentenceTransformer``, for a preset that asks which negatives are false (dclr, gist).
         **options: Changes to the preset, fields of `hncse.presets.LossOptions`.
 
     Raises:
@@ -102,7 +108,12 @@ def for_sentence_transformers(
     """
     if mini_batch_size is not None and mini_batch_size < 1:
         raise HncseError(f"mini_batch_size is {mini_batch_size!r}; it must be at least 1, or None")
-    return SentenceTransformersLoss(model, preset, build(preset, **options), mini_batch_size)
+    loss = build(preset, **options)
+    if loss.options.needs_guide != (guide is not None):
+        raise HncseError(
+            f"{preset!r} asks {'a guide: give guide=, another' if guide is None else 'no'} SentenceTransformer"
+        )
+    return SentenceTransformersLoss(model, preset, loss, mini_batch_size, guide)
 
 
 class ContrastiveLoss(nn.Module):
@@ -176,16 +187,15 @@ class ContrastiveLoss(nn.Module):
                 None if g is None else gather_batch(g) for g in (groups, positive_groups, negative_groups)
             )
             excluded = excluded_pairs(len(full[0]), groups, full[0].device, positive_groups)  # (N, N)
-            anchors, positives, theirs = (None if g is None else gather_batch(_exact(g)) for g in given.values())
-            own = anchors if positives is None else positives
-            false = None if anchors is None else guides.false_negatives(anchors, own, own, self.options)  # (N, N)
+            false, false_mined = guides.masks(
+                self.options, *(g if g is None else gather_batch(g) for g in given.values())
+            )
             mined = None
             if negatives is not None:
                 negatives = gather_batch(_exact(negatives))
                 mined = self._mined_columns(full[0], negatives, (groups, positive_groups), negative_groups)  # (N, N·m)
-                if theirs is not None:
-                    hide = guides.false_negatives(anchors, theirs.flatten(0, -2), own, self.options)  # (N, N·m)
-                    mined = mined.masked_fill(hide & mined.isfinite(), self._masked)
+                if false_mined is not None:
+                    mined = mined.masked_fill(false_mined & mined.isfinite(), self._masked)
             out = self._loss(full[0], full[1], excluded, mined, false)
             if self.views == 3:
                 second = self._loss(full[1], full[2], excluded, None, false)

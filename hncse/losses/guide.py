@@ -10,7 +10,7 @@ from hncse.errors import HncseError
 from hncse.mixing import EPS
 from hncse.presets import LossOptions
 
-__all__ = ["check", "false_negatives"]
+__all__ = ["check", "false_negatives", "masks"]
 
 
 def check(o: LossOptions, n: int, m: int, given: dict[str, Tensor | None]) -> None:
@@ -41,6 +41,24 @@ def check(o: LossOptions, n: int, m: int, given: dict[str, Tensor | None]) -> No
             raise HncseError(f"{name} holds NaN or infinity")
 
 
+def masks(
+    o: LossOptions, guide: Tensor | None, positive: Tensor | None, mined: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Mark false negatives of the batch (N, N), and of mined negatives (N, N·m); None where there is no guide of them.
+
+    Args:
+        o: Of the loss.
+        guide: (N, d) the guide's vectors of the anchors.
+        positive: (N, d) of the positives; None: the same sentences.
+        mined: (N, d) or (N, m, d) of the mined negatives.
+    """
+    if guide is None:
+        return None, None
+    own = guide if positive is None else positive
+    theirs = None if mined is None else false_negatives(guide, mined.flatten(0, -2), own, o)
+    return false_negatives(guide, own, own, o), theirs
+
+
 def false_negatives(guide: Tensor, candidates: Tensor, own: Tensor, o: LossOptions) -> Tensor:
     """Mark the candidates that the guide takes for the anchor's positive.
 
@@ -54,7 +72,7 @@ def false_negatives(guide: Tensor, candidates: Tensor, own: Tensor, o: LossOptio
         (N, M) bool.
     """
     with torch.no_grad():
-        guide, candidates, own = (F.normalize(v, dim=1, eps=EPS) for v in (guide, candidates, own))
+        guide, candidates, own = (F.normalize(v.float(), dim=1, eps=EPS) for v in (guide, candidates, own))
         cosine = guide @ candidates.T  # (N, M)
         false = torch.zeros_like(cosine, dtype=torch.bool)
         if o.guide_above is not None:

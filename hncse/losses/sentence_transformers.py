@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +33,13 @@ class SentenceTransformersLoss(nn.Module):
 
     citation = CITATION
 
-    def __init__(self, model: nn.Module, preset: str, loss: ContrastiveLoss, mini_batch_size: int | None) -> None:
+    def __init__(
+        self, model: nn.Module, preset: str, loss: ContrastiveLoss, mini_batch_size: int | None, guide: Any = None
+    ) -> None:
         """Keep the parts; `for_sentence_transformers` makes them."""
         super().__init__()
         self.model, self.preset, self.loss, self.mini_batch_size = model, preset, loss, mini_batch_size
+        self._guide = (guide,)  # in a tuple, so that it is no submodule that is trained or saved
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
         """Embed every column and compute the loss; ``labels`` are not used.
@@ -46,15 +49,30 @@ class SentenceTransformersLoss(nn.Module):
         """
         columns = [dict(column) for column in sentence_features]
         groups = [sentence_groups(column) for column in columns]
+        guides = self._guides(columns)
         if len(columns) == 1:
             columns = columns * self.loss.views
         z = [self._embed(column) for column in columns]
+        more: dict[str, Any] = dict(zip(("guide", "positive_guide"), guides, strict=False))
         if len(groups) == 1:
-            return self.loss(*z, groups=groups[0]).loss
-        more: dict[str, Any] = {}
+            return self.loss(*z, groups=groups[0], **more).loss
         if len(z) > 2:
-            more = {"negatives": torch.stack(z[2:], dim=1), "negative_groups": torch.stack(groups[2:], dim=1)}
+            more |= {"negatives": torch.stack(z[2:], dim=1), "negative_groups": torch.stack(groups[2:], dim=1)}
+            more |= {"negative_guide": torch.stack(guides[2:], dim=1)} if guides else {}
         return self.loss(z[0], z[1], groups=groups[0], positive_groups=groups[1], **more).loss
+
+    def _guides(self, columns: list[dict[str, Any]]) -> list[Tensor]:
+        """The guide's (B, d') vectors of each column's texts, which are read back from their tokens; [] without one."""
+        (guide,) = self._guide
+        if guide is None:
+            return []
+        vectors, tokenizer = [], cast("Any", self.model).tokenizer
+        for column in columns:
+            ids = column["input_ids"]
+            rows = ids.tensor_split(column["offsets"][1:].cpu()) if "offsets" in column else ids
+            texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+            vectors.append(torch.as_tensor(guide.encode(texts, show_progress_bar=False)).to(ids.device))
+        return vectors
 
     def _embed(self, column: dict[str, Any]) -> Tensor:
         """(B, d): one column, in parts that the backward pass computes again where that was asked for."""

@@ -143,6 +143,13 @@ def load_encoder(config: TrainingConfig) -> SentenceEncoder:
     )
 
 
+def load_guide(config: TrainingConfig) -> SentenceEncoder:
+    """Load the encoder that says which negatives are false; `TrainingConfig` has seen to it that there is one."""
+    from hncse.encoder import SentenceEncoder
+
+    return SentenceEncoder.from_pretrained(str(config.guide))
+
+
 def facts(
     config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, own: OwnLoss | None = None
 ) -> dict[str, Any]:
@@ -153,6 +160,8 @@ def facts(
     deciding = config.deciding() | loss | {
         "data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__,
     }  # fmt: skip
+    if config.guide is not None:
+        deciding |= {"guide": load_guide(config).fingerprint()}
     noise = encoder.unusual_dropout() if config.dropout is None else {}  # config.dropout overrides them all
     if noise:
         deciding |= {"encoder_dropout": noise}

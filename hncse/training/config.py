@@ -137,6 +137,9 @@ class TrainingConfig:
         "dropout probability; None keeps the encoder's own (BERT: 0.1)",
         _number(lambda value: 0 <= value < 1, "it must lie in [0, 1) (SimCSE uses 0.1)"),
     )
+    guide: str | None = _option(
+        None, "for losses that ask which negatives are false (dclr, gist): another encoder, as `encoder` names one"
+    )
     corpus: str = _option("docstrings", "docstrings, minimal-pairs, wikipedia, wiki1m, a file, hf:NAME:COLUMN")
     column: str | None = _option(None, "column of a corpus that has several")
     negatives: str | None = _option(None, "column of the corpus file with a mined negative each; None: none")
@@ -202,7 +205,7 @@ class TrainingConfig:
                 put(f.name, str(value))
             elif hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number out of an array
                 put(f.name, value.item())
-        for name in ("encoder", "output"):
+        for name in ("encoder", "guide", "output"):
             if isinstance(value := getattr(self, name), str) and value.startswith("~"):
                 put(name, str(expand(value)))
         hard = {} if self.batches == "shuffled" else HARD_BATCHES.get(str(self.encoder), {})
@@ -211,7 +214,8 @@ class TrainingConfig:
                 put(name, value)
         for f in dataclasses.fields(self):
             _check(f, getattr(self, f.name))
-        presets.resolve(self.loss, **{"temperature": self.temperature, **self.loss_options})
+        loss = presets.resolve(self.loss, **{"temperature": self.temperature, **self.loss_options})
+        _check_guide(self, loss.needs_guide)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
@@ -248,6 +252,15 @@ def _check(f: dataclasses.Field[Any], value: Any) -> None:
         holds, right = valid
     if not holds(value):
         raise HncseError(f"{f.name} is {str(value)[:40] + ' …' if len(str(value)) > 60 else value!r}; {right}")
+
+
+def _check_guide(config: TrainingConfig, needed: bool) -> None:
+    if needed and config.guide is None:
+        raise HncseError(
+            f"loss {config.loss!r} asks a guide which negatives are false: give guide='minilm', or another"
+        )
+    if config.guide is not None and not needed:
+        raise HncseError(f"guide is {config.guide!r}, and loss {config.loss!r} asks none; leave it out, or take gist")
 
 
 def parse_value(name: str, text: str) -> Any:

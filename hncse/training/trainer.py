@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from hncse import losses
+from hncse import losses, training
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.files import somebody_watches, whole_file
@@ -48,7 +48,10 @@ class Sentences(Dataset):
         start: (n+1,) int64, where each begins.
         group: (n,) int64, equal where two sentences have the same tokens.
         rows: Training examples; where there are mined negatives, sentence rows + i is that of example i.
+        guide: (n, d) float32, a guide's vectors of all sentences; None where the loss asks none.
     """
+
+    guide: Tensor | None = None
 
     def __init__(
         self, encoder: SentenceEncoder, sentences: list[str], max_length: int, negatives: list[str] | None = None
@@ -82,6 +85,9 @@ class Sentences(Dataset):
             padded = encoder.pad([self[self.rows + i][1] for i in places])
             batch |= {f"negative_{name}": tensor for name, tensor in padded.items()}
             batch["negative_groups"] = torch.from_numpy(self.group[self.rows + places])
+        if self.guide is not None:
+            batch["guide"] = self.guide[places]
+            batch |= {"negative_guide": self.guide[self.rows + places]} if self.mined else {}
         return batch
 
 
@@ -93,7 +99,9 @@ class Contrastive(nn.Module):
         super().__init__()
         self.encoder, self.loss, self.length_groups = encoder, loss, length_groups
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, groups: Tensor, **mined: Tensor) -> dict[str, Any]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, groups: Tensor, guide: Tensor | None = None, **mined: Tensor
+    ) -> dict[str, Any]:
         """Embed the views of a batch (B, L) and its mined negatives (B, L'), if it has any, and compute the loss."""
         z = self.encoder.views(input_ids, attention_mask, n=self.loss.views, length_groups=self.length_groups)
         more: dict[str, Tensor] = {}
@@ -101,6 +109,8 @@ class Contrastive(nn.Module):
             ids, attention = mined["negative_input_ids"], mined["negative_attention_mask"]
             negatives = self.encoder.views(ids, attention, n=1, length_groups=self.length_groups)[0]
             more = {"negatives": negatives, "negative_groups": mined["negative_groups"]}
+        if guide is not None:
+            more |= {"guide": guide} | {name: rows for name, rows in mined.items() if name == "negative_guide"}
         out = self.loss(*z, groups=groups, **more)
         return {"loss": out.loss, "diagnostics": out.diagnostics}
 
@@ -303,6 +313,9 @@ def fit(
     encoder.to(arguments.device)
     data = Sentences(encoder, corpus.sentences, config.max_length, corpus.negatives)
     encoder.check_readable([data[i][1] for i in range(data.rows)])
+    if config.guide is not None:
+        texts = [*corpus.sentences, *(corpus.negatives or [])]
+        data.guide = torch.from_numpy(training.load_guide(config).encode(texts, show_progress=False))
     if config.dropout != 0 and not encoder.views_differ():
         raise HncseError(
             f"{config.encoder!r} has no dropout, so the two views of a sentence are equal and teach nothing; give "
