@@ -59,11 +59,34 @@ def test_exported_folders_give_equal_vectors(options: dict[str, Any], llama: Pat
     other = SentenceTransformer(str(saved), device="cpu")
     np.testing.assert_allclose(other.encode(TEXTS), z, atol=2e-5)
     np.testing.assert_allclose(other.encode(TEXTS[0]), z[0], atol=2e-5)  # without padding
-    plain = T.AutoModel.from_pretrained(saved)
+    plain, layer = T.AutoModel.from_pretrained(saved), options.get("layers", -1)
     for text, vector in zip(TEXTS, z, strict=True):
-        states = plain(**T.AutoTokenizer.from_pretrained(saved)(encoder.prompt + text, return_tensors="pt"))[0][0]
+        inputs = T.AutoTokenizer.from_pretrained(saved)(encoder.prompt + text, return_tensors="pt")
+        states = plain(**inputs, output_hidden_states=True).hidden_states[layer][0]
         pooled = states[-1] if options["pooling"] == "last" else states[bool(encoder.prompt) :].mean(0)
         np.testing.assert_allclose(pooled.detach().numpy(), vector, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_cut_language_model_is_the_whole_ones_hidden_state(kind: str, llama: Path, tmp_path: Path) -> None:
+    """No norm of a higher layer acts on it; saved and cut again it is still that layer."""
+    folder = llama
+    if kind == "gpt2":
+        folder = tmp_path / "gpt2"
+        config = T.GPT2Config(n_embd=32, n_layer=3, n_head=2, n_positions=32, vocab_size=LIKE_BERT["vocab_size"])
+        T.GPT2Model(config).save_pretrained(folder)
+        T.AutoTokenizer.from_pretrained(llama).save_pretrained(folder)
+    whole = T.AutoModel.from_pretrained(folder)
+    inputs = T.AutoTokenizer.from_pretrained(folder)(TEXTS[0], return_tensors="pt")
+    states = whole(**inputs, output_hidden_states=True).hidden_states
+    encoder = SentenceEncoder.from_pretrained(folder, "mean", layers=2)
+    for cut, layer in (
+        (encoder, 2),
+        (SentenceEncoder.from_pretrained(encoder.save(tmp_path / "two")), 2),
+        (SentenceEncoder.from_pretrained(tmp_path / "two", layers=1), 1),
+        (SentenceEncoder.from_pretrained(folder, "mean", layers=len(states) - 1), -1),
+    ):
+        np.testing.assert_allclose(cut.encode(TEXTS[:1])[0], states[layer][0].mean(0).detach(), atol=2e-6)
 
 
 def test_direction_decides_what_a_token_reads(llama: Path) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hncse.encoder import blocks
 from hncse.errors import HncseError, unknown
 from hncse.files import expand
 
@@ -201,22 +202,24 @@ class Settings:
         return mode if isinstance(mode, str) and mode in POOLINGS else None
 
     def _layers(self, path: str, mode: str | None) -> list[str]:
-        """Which of our poolings a weighted mean over layers is; it takes one of ours, with mean pooling after it."""
+        """Which of our poolings a weighted mean over layers and the pooling after it are."""
         from safetensors.torch import load_file
 
         config = self.json(f"{path}/config.json", dict) or {}
         weights = self.path(f"{path}/model.safetensors")
         n, start = config.get("num_hidden_layers"), config.get("layer_start", 4)
-        if weights is not None and isinstance(n, int) and isinstance(start, int) and mode == "mean":
+        if weights is not None and isinstance(n, int) and isinstance(start, int) and mode is not None:
+            layer = (self.json("config.json", dict) or {}).get(blocks.LAYER, n)
             given = load_file(weights).get("layer_weights")
-            for_ours = {name: layer_weights(name, n)[start:] for name in ("first_last", "last_two")}
+            names = [mode, *(("first_last", "last_two") if mode == "mean" else ())]
+            for_ours = {name: layer_weights(name, layer, n)[start:] for name in names}
             fits = [
                 name
                 for name, wanted in for_ours.items()
                 if given is not None
                 and given.shape == wanted.shape
-                and wanted.sum() == 2
-                and (given / given.sum() - wanted / 2).abs().max() < 1e-6
+                and (given / given.sum() - wanted).abs().max() < 1e-6
+                and abs(wanted.sum() - 1) < 1e-6
             ]
             if fits:
                 return fits
@@ -335,15 +338,17 @@ def _files(folder: Path) -> list[str]:
 
 
 def _write(encoder: Any, folder: Path) -> None:
-    layered = encoder.pooling in ("first_last", "last_two")
     config = encoder.backbone.config
-    before = config.output_hidden_states
-    config.output_hidden_states = layered  # sentence-transformers' layer pooling reads this
+    changes, weights = blocks.as_published(encoder.backbone)
+    layered = bool(changes) or encoder.pooling in ("first_last", "last_two")
+    changes["output_hidden_states"] = layered  # sentence-transformers' layer pooling reads this
+    before = {name: getattr(config, name) for name in changes}
+    vars(config).update(changes)
     try:
         with quiet():
-            encoder.backbone.save_pretrained(folder)
+            encoder.backbone.save_pretrained(folder, state_dict=weights)
     finally:
-        config.output_hidden_states = before
+        vars(config).update(before)
     tokenizer = _tokenizer(encoder)
     tokenizer.save_pretrained(folder)
     modules = [{"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"}]
@@ -413,11 +418,12 @@ def _prompts(encoder: Any) -> dict[str, Any]:
 
 
 def _layer_pooling(encoder: Any, folder: Path) -> dict[str, Any]:
-    """Express "average two layers" as a weighted mean over all hidden states."""
+    """Express "average two layers", or "the last layer but one", as a weighted mean over all hidden states."""
     from safetensors.torch import save_file
 
-    n = encoder.backbone.config.num_hidden_layers
-    weights = layer_weights(encoder.pooling, n)
+    layer = encoder.backbone.config.num_hidden_layers
+    n = layer + hasattr(encoder.backbone.config, blocks.LAYER)
+    weights = layer_weights(encoder.pooling, layer, n)
     name = "2_WeightedLayerPooling"
     settings = {"word_embedding_dimension": encoder.dimension, "layer_start": 0, "num_hidden_layers": n}
     _json(folder / name / "config.json", settings)
@@ -425,23 +431,23 @@ def _layer_pooling(encoder: Any, folder: Path) -> dict[str, Any]:
     return {"idx": 1, "name": "1", "path": name, "type": f"{_MODULES}.WeightedLayerPooling"}
 
 
-def layer_weights(pooling: str, n_layers: int) -> Any:
-    """Weights over hidden_states, of which 0 is the embedding layer: ``first_last`` or ``last_two`` as a sum of two.
+def layer_weights(pooling: str, layer: int, n_layers: int) -> Any:
+    """Weights over hidden_states, of which 0 is the embedding layer, for a pooling that reads up to ``layer``.
 
     Returns:
-        (n_layers + 1,) float32.
+        (n_layers + 1,) float32 with sum 1.
     """
     import torch
 
-    weights = torch.zeros(n_layers + 1)
-    for layer in pooled_layers(pooling, n_layers):
-        weights[layer] += 1
+    weights, layers = torch.zeros(n_layers + 1), pooled_layers(pooling, layer)
+    for index in layers:
+        weights[index] += 1 / len(layers)
     return weights
 
 
-def pooled_layers(pooling: str, n_layers: int) -> tuple[int, int]:
+def pooled_layers(pooling: str, n_layers: int) -> tuple[int, ...]:
     """Indices into hidden_states, of which 0 is the embedding layer."""
-    return (1, n_layers) if pooling == "first_last" else (n_layers - 1, n_layers)
+    return {"first_last": (1, n_layers), "last_two": (n_layers - 1, n_layers)}.get(pooling, (n_layers,))
 
 
 def has_own_pooler(config: Any) -> bool:

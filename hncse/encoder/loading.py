@@ -78,11 +78,12 @@ def load(
         _check_architecture(name, config)
         if dropout is not None:
             blocks.set_dropout(config, dropout)
-        if layers is not None:
-            blocks.keep_lower(name, config, layers)
+        cut = blocks.keep_lower(name, config, layers)
         if bidirectional is not None:
             blocks.set_direction(config, bidirectional)
-        model = _load_model(name, source, config, options, cut=layers is not None)
+        model = _load_model(name, source, config, options, cut)
+        if cut:
+            blocks.drop_final_norm(model)
         blocks.wire_dropout(model)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     _check_tokenizer(name, model, tokenizer)
