@@ -4,10 +4,12 @@
     print(to_markdown(table))
 
 A verdict is "better" or "worse" where the t-test's p, corrected by Holm over all methods of one family, is at most
-alpha, and "not told apart" otherwise: that is no proof of equality. An interval is of one method alone, so one that
-leaves out 0 may still be "not told apart" after Holm. How far two runs of one method differ by luck: `luck`,
-`best_of`; seeds for an effect: `seeds_needed`, `power`. The doubt within one run, over sentence pairs, is in its
-sts.json (`hncse.evaluation.sts.evaluate_full`).
+alpha, and "not told apart" otherwise: that is no proof of equality. Equality is a test of its own: with a ``margin``
+δ, "equal within ±δ" where both one-sided t-tests against -δ and +δ say so (TOST), corrected by Holm likewise. A family
+are the methods trained alike, those of fewer than six seeds for themselves: they explore, and do not weigh on the
+others. An interval is of one method alone, so one that leaves out 0 may still be "not told apart" after Holm. How far
+two runs of one method differ by luck: `luck`, `best_of`; seeds for an effect: `seeds_needed`, `power`. The doubt
+within one run, over sentence pairs, is in its sts.json (`hncse.evaluation.sts.evaluate_full`).
 
 Student's t assumes scores that are normal over seeds. Beside it stands the bootstrap-t
 (`hncse.evaluation.resampling.bootstrap_t`), which does not, from six seeds on.
@@ -20,7 +22,7 @@ in notebooks/07a_luck_and_verdicts.ipynb.
 from __future__ import annotations
 
 import argparse
-import bisect
+import functools
 import json
 import math
 import sys
@@ -30,11 +32,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hncse.data.text import Markup, markdown, table
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import results
+from hncse.evaluation.luck import (
+    POWER,
+    RESAMPLES,
+    best_of,
+    best_of_normal,
+    check_scores,
+    check_settings,
+    half_width,
+    luck,
+    luck_normal,
+    power,
+    seeds_needed,
+)
 from hncse.evaluation.resampling import bootstrap_t
 from hncse.presets import OPTION_NAMES, PRESETS, resolve
 from hncse.runs import find
@@ -48,13 +62,9 @@ __all__ = [
     "to_markdown", "tuned",
 ]  # fmt: skip
 
-POWER = 0.8  # the share of studies that should see an effect that is there
-RESAMPLES = 10_000
 FEWEST = 6  # seeds in each arm, for a bootstrap
 SAME = 1e-3  # points; equal weights score within 4e-5 of each other, by rounding in the encoder
 _MANY = 1000  # seeds; beyond it a sentence says "more than"
-_MOST = 10_000_000  # seeds; more is an answer nobody can use
-_CELLS = 20_000_000  # float64 that `luck` may hold: 160 MB
 
 
 # Means and differences
@@ -71,6 +81,7 @@ class Difference:
         bootstrap_low: End of the bootstrap-t interval; NaN for fewer than six seeds, or where too many are equal.
         bootstrap_high: The other end.
         p: Two-sided, from t.
+        p_equal: Of the two one-sided tests that the difference lies within ±margin; NaN without a margin.
         sd_difference: Over seeds: of the differences if paired, else the root of the two variances' mean.
         paired: Whether seeds stand against themselves.
         test: The test and its seeds in words.
@@ -82,6 +93,7 @@ class Difference:
     bootstrap_low: float = math.nan
     bootstrap_high: float = math.nan
     p: float = math.nan
+    p_equal: float = math.nan
     sd_difference: float = math.nan
     paired: bool = True
     test: str = ""
@@ -133,6 +145,7 @@ def difference(
     *,
     paired: bool | None = None,
     alpha: float = 0.05,
+    margin: float | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
@@ -144,6 +157,7 @@ def difference(
         paired: True tests the differences over the seeds both have, False two independent arms (Welch). None pairs if
             every seed of one is among the other's, as in a sweep or an unfinished one, and says Welch if not.
         alpha: One minus the intervals' coverage.
+        margin: δ, the largest difference, in points, that would not matter; None: equality is not tested.
         resamples: Behind the bootstrap; 0 leaves it out.
         seed: Of the resampling.
 
@@ -157,8 +171,9 @@ def difference(
     """
     from scipy import stats
 
-    _check(alpha=alpha, resamples=resamples)
-    a, b = (_scores(list(scores.values()), 1, "a mean") for scores in (method, baseline))
+    _check_margin(margin)
+    check_settings(alpha=alpha, resamples=resamples)
+    a, b = (check_scores(list(scores.values()), 1, "a mean") for scores in (method, baseline))
     common = sorted(method.keys() & baseline.keys())
     if paired is None:
         paired = len(common) == min(len(a), len(b))
@@ -174,20 +189,30 @@ def difference(
     if min(len(a), len(b)) < 2:
         return Difference(value, **about)
     if paired and np.abs(a - b).max() <= SAME:
-        return Difference(0.0, p=1.0, sd_difference=0.0, **about)
+        return Difference(0.0, p=1.0, p_equal=math.nan if margin is None else 0.0, sd_difference=0.0, **about)
     arms = [a - b] if paired else [a, b]
     sd = math.sqrt(float(np.mean([arm.var(ddof=1) for arm in arms])))
     if sd <= 1e-9 * float(np.abs(a).max()):  # t would be infinite
         return Difference(value, sd_difference=0.0, **about)
-    test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=False)
+    t_test = stats.ttest_rel if paired else functools.partial(stats.ttest_ind, equal_var=False)
+    test = t_test(a, b)
     low, high = test.confidence_interval(1 - alpha)
+    if margin is not None:
+        above, below = t_test(a + margin, b, alternative="greater"), t_test(a - margin, b, alternative="less")
+        about["p_equal"] = float(max(above.pvalue, below.pvalue))
     ends: Any = math.nan, math.nan
     if resamples and all(len(arm) >= FEWEST and np.ptp(arm) > 0 for arm in arms):
         ends = bootstrap_t(arms, alpha, resamples, seed)
         ends = ends if np.isfinite(ends).all() else (math.nan, math.nan)
     return Difference(
-        value, float(low), float(high), float(ends[0]), float(ends[1]), float(test.pvalue), sd, **about
+        value, float(low), float(high), float(ends[0]), float(ends[1]), float(test.pvalue), sd_difference=sd,
+        **about,
     )  # fmt: skip
+
+
+def _check_margin(margin: float | None) -> None:
+    if margin is not None and not 0 < margin < math.inf:
+        raise HncseError(f"the margin is {margin}; it must be above 0: the largest difference that would not matter")
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -222,6 +247,7 @@ def compare(
     family: str | None = None,
     paired: bool | None = None,
     alpha: float = 0.05,
+    margin: float | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -231,29 +257,38 @@ def compare(
         scores: Columns ``by``, ``seed`` and ``value`` (higher is better), a row a run.
         baseline: One of the values of ``by``; None where there is none: then nothing is tested, and each row says so.
         by: Column that names methods.
-        family: Column that says which methods Holm corrects together; None: all of the table.
+        family: Column that says which methods Holm corrects together; None: all of the table. Within each, methods of
+            fewer than six seeds are corrected for themselves, where others have more.
         paired: As in `difference`, for all methods; None decides for each.
         alpha: Chance, over a family, of a verdict "better" or "worse" where no method differs.
+        margin: As in `difference`.
         resamples: Behind the bootstrap intervals; 0 leaves them out.
         seed: Of the resampling.
 
     Returns:
         A row for each method, the baseline first, then the others by their means, lowest first: ``by``, ``baseline``,
         the columns of `means`, the fields of `Difference` (NaN where there is nothing to compare), ``p_holm``,
-        ``tests`` (methods over which Holm corrects), ``alpha``, ``verdict`` ("baseline", "better", "worse", "not told
-        apart", "not tested") and ``gap``: why there is no test, else "".
+        ``tests`` (methods over which Holm corrects), ``alpha``, ``margin``, ``equal`` (whether it lies within
+        ±margin), ``verdict`` ("baseline", "better", "worse", "not told apart", "not tested") and ``gap``: why there is
+        no test, else "".
 
     Raises:
         HncseError: An unknown baseline, or as in `difference`.
     """
     import pandas as pd
 
-    _check(alpha=alpha, resamples=resamples)
-    _scores(scores["value"].tolist(), 0, "a table")
+    check_settings(alpha=alpha, resamples=resamples)
+    check_scores(scores["value"].tolist(), 0, "a table")
     arms = {name: dict(zip(part["seed"], part["value"], strict=True)) for name, part in scores.groupby(by, sort=False)}
     if baseline is not None and baseline not in arms:
         raise unknown("baseline", baseline, arms)
-    settings: dict[str, Any] = {"paired": paired, "alpha": alpha, "resamples": resamples, "seed": seed}
+    settings: dict[str, Any] = {
+        "paired": paired,
+        "alpha": alpha,
+        "margin": margin,
+        "resamples": resamples,
+        "seed": seed,
+    }
     others = [name for name in arms if baseline not in (None, name)]
     differences = {name: asdict(difference(arms[name], arms[str(baseline)], **settings)) for name in others}
     columns = list(Difference.__dataclass_fields__)
@@ -261,8 +296,10 @@ def compare(
     rows = rows.sort_values("mean", kind="stable")
     rows = rows.sort_index(key=lambda names: names != baseline, kind="stable")  # the baseline first
     families = "" if family is None else rows.index.map(scores.groupby(by)[family].first())
-    p = rows.assign(family=families).groupby("family")["p"]
-    rows = rows.assign(p_holm=p.transform(lambda each: holm(each.tolist())), tests=p.transform("count"), alpha=alpha)
+    named = rows.assign(family=families, explores=rows["n"] < FEWEST).groupby(["family", "explores"])
+    p_holm, p_equal = (named[name].transform(lambda each: holm(each.tolist())) for name in ("p", "p_equal"))
+    rows = rows.assign(p_holm=p_holm, tests=named["p"].transform("count"), alpha=alpha, margin=margin)
+    rows = rows.assign(equal=p_equal <= alpha)
     return _verdicts(rows.rename_axis(by).reset_index().assign(baseline=baseline))
 
 
@@ -402,183 +439,6 @@ def _by_value(value: Any) -> tuple[bool, float, str]:
     return not number, float(value) if number else 0.0, str(value)
 
 
-# How large luck is: exact for normal scores (power) and for lists of scores (every way of drawing counts once)
-
-
-def power(effect: float, sd: float, n: int, *, alpha: float = 0.05, paired: bool = False) -> float:
-    """Chance that a two-sided t-test sees an effect.
-
-    Args:
-        effect: True difference between two methods, in points.
-        sd: Standard deviation over seeds within a method; if paired, of the differences seed by seed.
-        n: Seeds in each arm; if paired, pairs.
-        alpha: Level of the test.
-        paired: Whether the same seeds stand in both arms and their differences are tested.
-
-    Returns:
-        Between alpha (no effect) and 1.
-
-    Raises:
-        HncseError: sd is not positive, n is below 2, alpha is no share.
-    """
-    if n < 2:
-        raise HncseError(f"n is {n}; a t-test needs at least 2 seeds")
-    _check(effect, sd, alpha)
-    from scipy import stats
-
-    df, shift = (n - 1, math.sqrt(n)) if paired else (2 * (n - 1), math.sqrt(n / 2))
-    shift *= abs(effect) / sd
-    threshold = stats.t.isf(alpha / 2, df)
-    wrong_side = stats.nct.cdf(-threshold, df, shift)  # underflows to NaN where it is next to nothing
-    return min(1.0, float(stats.nct.sf(threshold, df, shift)) + float(np.nan_to_num(wrong_side)))
-
-
-def seeds_needed(effect: float, sd: float, *, alpha: float = 0.05, target: float = POWER, paired: bool = False) -> int:
-    """Count the seeds that let a two-sided t-test see an effect.
-
-    On BERT-base (sd 0.84) a difference of 1.0 takes 13 seeds in each arm; 12 see it with 79.6 % power.
-
-    Args:
-        effect: As in `power`; its sign is ignored.
-        sd: As in `power`.
-        alpha: Level of the test.
-        target: Power wanted.
-        paired: As in `power`.
-
-    Returns:
-        The least n whose `power` is at least ``target``: seeds in each arm, or pairs.
-
-    Raises:
-        HncseError: As in `power`; no effect, an impossible target, or more than ten million seeds.
-    """
-    _check(effect, sd, alpha)
-    if effect == 0:
-        raise HncseError("the effect is 0: no number of seeds shows it; name the smallest difference that matters")
-    if not alpha < target < 1:
-        raise HncseError(f"the power wanted is {target}; it must lie between alpha, {alpha}, and 1, such as {POWER}")
-
-    def enough(n: int) -> bool:
-        return power(effect, sd, n, alpha=alpha, paired=paired) >= target
-
-    high = 2
-    while not enough(high):
-        if high == _MOST:
-            raise HncseError(f"an effect of {effect:g} at sd {sd:g} takes more than {_MOST:,} seeds; name a larger one")
-        high = min(2 * high, _MOST)
-    counts = range(max(2, high // 2), high + 1)
-    return counts[bisect.bisect_left(counts, True, key=enough)]
-
-
-def half_width(sd: float, n: int, level: float = 0.95) -> float:
-    """Half the width of the interval of a difference between two means of n seeds each, the sd being known (normal)."""
-    _check(0.0, sd, 1 - level, n=n)
-    from scipy import stats
-
-    return float(stats.norm.isf((1 - level) / 2)) * sd * math.sqrt(2 / n)
-
-
-def luck(scores: Sequence[float], difference: float, k: int = 1, *, decimals: int = 2) -> float:
-    """Share of pairs of runs of one method that differ by at least so much, though nothing sets them apart.
-
-    Exact: every two disjoint sets of k runs count once. They are counted by the difference of their sums, a run after
-    the other: the number of ways to reach a difference with a runs on one side and b on the other.
-
-    Args:
-        scores: (n,) one a seed, n ≥ 2k.
-        difference: In points, at least 0.
-        k: Runs in each mean.
-        decimals: Scores are rounded to so many first, as tables print them.
-
-    Returns:
-        Between 0 and 1.
-
-    Raises:
-        HncseError: Too few scores, some not finite, or too many ways to count.
-    """
-    _check(k=k)
-    values = _scores(scores, 2 * k, f"to compare means of {k}")
-    if not difference >= 0:
-        raise HncseError(f"the difference is {difference}; it must be 0 or more points, such as 1.0")
-    scaled = np.rint(values * 10**decimals)
-    units = [int(u) for u in scaled - scaled.min()]
-    reach = k * max(units)  # the largest difference of two sums
-    size = 2 * reach + 1
-    if (k + 1) ** 2 * size > _CELLS:
-        raise HncseError(
-            f"k is {k}, scores span {np.ptp(values):g}: too many ways to count; take a smaller k, or luck_normal"
-        )
-    ways = np.zeros((k + 1, k + 1, size))  # [a, b, difference + reach]
-    ways[0, 0, reach] = 1
-    for u in units:
-        before = ways.copy()
-        ways[1:, :, u:] += before[:-1, :, : size - u]
-        ways[:, 1:, : size - u] += before[:, :-1, u:]
-    enough = np.abs(np.arange(size) - reach) >= difference * k * 10**decimals - 1e-6  # (size,)
-    return float(ways[k, k, enough].sum() / ways[k, k].sum())
-
-
-def luck_normal(sd: float, difference: float, k: int = 1) -> float:
-    """Return `luck` of normal scores with this standard deviation."""
-    _check(difference, sd, k=k)
-    from scipy import stats
-
-    return 2 * float(stats.norm.sf(abs(difference) / (sd * math.sqrt(2 / k))))
-
-
-def best_of(scores: Sequence[float], k: int) -> float:
-    """Points gained by printing the best of k runs in place of their mean.
-
-    Exact: the mean over all sets of k runs of their highest score, less the mean of all.
-
-    Args:
-        scores: (n,) one a seed, n ≥ k.
-        k: Runs of which the best is printed.
-
-    Raises:
-        HncseError: Too few scores, or some not finite.
-    """
-    _check(k=k)
-    values = np.sort(_scores(scores, k, f"to take the best of {k}"))
-    from scipy.special import comb
-
-    highest = comb(np.arange(len(values)), k - 1) / comb(len(values), k)  # (n,) share of sets whose highest is the i-th
-    return float(highest @ values - values.mean())
-
-
-def best_of_normal(sd: float, k: int) -> float:
-    """Return `best_of` of normal scores with this standard deviation: sd · E[largest of k standard normals]."""
-    _check(0.0, sd, k=k)
-    from scipy import integrate, stats
-
-    def density(x: float) -> float:
-        return x * k * float(stats.norm.pdf(x) * stats.norm.cdf(x) ** (k - 1))
-
-    return sd * float(integrate.quad(density, -12, 12, limit=200)[0])
-
-
-def _scores(scores: Sequence[float], least: int, purpose: str) -> NDArray[np.float64]:
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 1 or len(values) < least:
-        raise HncseError(f"{values.size} scores were given; {purpose} takes at least {least}")
-    if not np.isfinite(values).all():
-        raise HncseError("a score is NaN or infinite; has a training diverged? Leave that run out, and say so")
-    return values
-
-
-def _check(effect: float = 0.0, sd: float = 1.0, alpha: float = 0.05, resamples: int = 0, **counts: int) -> None:
-    if not math.isfinite(effect):
-        raise HncseError(f"the effect is {effect}; it must be a number of points, such as 1.0")
-    if not (sd > 0 and math.isfinite(sd)):
-        raise HncseError(f"sd is {sd}; it must be positive, such as 0.84 (SimCSE on BERT-base)")
-    if not 0 < alpha < 1:
-        raise HncseError(f"alpha is {alpha}; it must lie between 0 and 1, such as 0.05")
-    if resamples < 0:
-        raise HncseError(f"resamples is {resamples}; it must be 0 (no bootstrap) or a number such as {RESAMPLES:,}")
-    for name, count in counts.items():
-        if count < 1:
-            raise HncseError(f"{name} is {count}; it must be 1 run or more")
-
-
 # In words
 
 
@@ -606,6 +466,8 @@ def sentence(row: pd.Series, effect: float | None = None, target: float = POWER)
     if verdict == "not told apart" and effect:
         seeds = _seeds_words(row, effect, target)
         text += f"; a true difference of {abs(effect):.2f} takes {seeds} seeds each to see ({100 * target:g} % power)"
+    if row["margin"]:
+        text += f"; {'' if row['equal'] else 'not shown to be '}equal within ±{row['margin']:g}"
     return text
 
 
@@ -625,7 +487,11 @@ def to_markdown(
     level = f"{100 * (1 - first['alpha']):g} %"
     head = ["method", "verdict", "test", "seeds", "mean", "sd"]
     head += ["difference", f"{level} t", f"{level} bootstrap", "p", "p Holm"]
-    tested = f"{first['tests']} tested method{'' if first['tests'] == 1 else 's'}"
+    few, many = (compared.loc[(compared["n"] < FEWEST) == explores, "tests"].max() for explores in (True, False))
+    counts = [int(n) for n in (many, few) if n > 0] or [0]
+    tested = f"{counts[0]} tested method{'' if counts[0] == 1 else 's'}"
+    if len(counts) > 1:
+        tested += f", and over the {counts[1]} of fewer than {FEWEST} seeds for themselves"
     caption = (
         f"{markdown(about)}{'. ' if about else ''}Mean ± half the {level} t-interval over seeds; differences from "
         f"{markdown(first['baseline'])} with {level} intervals (t; bootstrap-t, from {FEWEST} seeds on), two-sided p, "
@@ -724,8 +590,9 @@ def _verdict_texts(options: argparse.Namespace) -> Iterator[str]:
             continue
         family = None if options.across else "family"
         compared = compare(
-            part, options.baseline, by="name", family=family, alpha=options.alpha, resamples=options.resamples
-        )
+            part, options.baseline, by="name", family=family, alpha=options.alpha, margin=options.margin,
+            resamples=options.resamples,
+        )  # fmt: skip
         about = f"{setting}; {results.measure_name(measure, solver)}"
         yield to_markdown(compared, about, by="name", effect=options.effect, target=options.power)
 
@@ -760,6 +627,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--alpha", type=float, default=0.05, help="chance of a false verdict in a table (default 0.05)")
     add("--power", type=float, default=POWER, help=f"wanted when seeds are counted (default {POWER})")
     add("--effect", type=float, help="a difference that matters: say what it takes to see it")
+    add("--margin", type=float, help="a difference that would not matter: test whether each is smaller (TOST)")
     add("--resamples", type=int, default=RESAMPLES, help=f"of the bootstrap (default {RESAMPLES})")
     add("--seeds-needed", type=float, metavar="EFFECT", help="count the seeds for this difference")
     add("--sd", type=float, help="with --seeds-needed: standard deviation over seeds")

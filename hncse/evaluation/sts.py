@@ -22,7 +22,7 @@ from hncse.data.senteval import STS_TASKS, StsSubset
 from hncse.errors import HncseError, command
 from hncse.evaluation import TIE, Encoder, check_resampling, embed, open_encoder, resampling, terminal
 
-__all__ = ["evaluate", "evaluate_full", "table"]
+__all__ = ["evaluate", "evaluate_full", "similarities", "table"]
 
 Floats = NDArray[np.float64]
 Subsets = list[tuple[StsSubset, Floats]]  # of a task, each with the cosines (n,) of its pairs
@@ -105,6 +105,14 @@ def evaluate_full(
         "files": senteval.together(subset.release for subsets in compared.values() for subset, _ in subsets),
         "bootstrap": {"resamples": bootstrap, "seed": seed, "level": 0.95, "over": "sentence pairs"},
     }
+
+
+def similarities(
+    encoder: Encoder, tasks: Sequence[str] | None = None, split: str = "test"
+) -> dict[str, tuple[Floats, Floats]]:
+    """Cosines and gold scores (P,) of each task's pairs; arguments and errors as in `evaluate`."""
+    compared, _ = _compared(encoder, tasks, split, None, None, True)
+    return {task: _together(subsets) for task, subsets in compared.items()}
 
 
 def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:

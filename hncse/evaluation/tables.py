@@ -388,8 +388,17 @@ def dev(frame: pd.DataFrame, baseline: str = "simcse", exploring: bool = False) 
     return Table("dev", caption, head, _records(groups), text=4)
 
 
-def tuned(frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None = None) -> Table:
-    """Each loss in the setting that STS-B dev prefers, then read on test; empty where no loss has two settings."""
+def tuned(
+    frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None = None, margin: float | None = None
+) -> Table:
+    """Each loss in the setting that STS-B dev prefers, then read on test; empty where no loss has two settings.
+
+    Args:
+        frame: As in `sts`.
+        baseline: As in `sts`.
+        solver: Of the transfer tasks; None takes SentEval's where the runs have them.
+        margin: As in `verdicts`.
+    """
     solver = solver or results.best_solver(frame)
     measures = {"STS-B dev": "stsb-dev", "STS": "sts", "transfer": "transfer", "probe": "probe"}
     rows = []
@@ -403,7 +412,7 @@ def tuned(frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None =
         for name, measure in measures.items():
             scores = results.select(best, measure, solver)
             known = baseline if baseline in set(scores["loss"]) else None
-            compared = statistics.compare(scores, known, by="loss", resamples=0).set_index("loss")
+            compared = statistics.compare(scores, known, by="loss", margin=margin, resamples=0).set_index("loss")
             groups[name] = _cells(best, measure, solver)
             groups[f"{name} {_against(baseline)}"] = [verdict(compared, loss) for loss in groups["loss"]]
         rows += _records(groups)
@@ -477,7 +486,7 @@ def verdict(compared: pd.DataFrame, key: object, exploring: bool = False) -> str
 
 def verdicts(
     frame: pd.DataFrame, baseline: str = "simcse", measures: Iterable[str] = ("sts", "transfer", "probe", "stsb-dev"),
-    effect: float = 1.0,
+    effect: float = 1.0, margin: float | None = None,
 ) -> str:  # fmt: skip
     """The tables of verdicts in words, as Markdown: one for each training and measure that the runs have.
 
@@ -486,6 +495,7 @@ def verdicts(
         baseline: As in `sts`.
         measures: Of `MEASURES`; those without scores are left out.
         effect: A difference that matters, in points: rows that are not told apart say how many seeds it takes.
+        margin: A difference that would not matter, in points: every row says whether it is shown to be smaller.
     """
     parts, solver = [], results.best_solver(frame)
     for words, part in results.trainings(frame).values():
@@ -493,7 +503,7 @@ def verdicts(
             scores = results.named(results.select(part, measure, solver))
             if baseline in set(scores["name"]) != {baseline}:
                 about = f"{words}; {results.measure_name(measure, solver)}"
-                compared = statistics.compare(scores, baseline, by="name", family="family")
+                compared = statistics.compare(scores, baseline, by="name", family="family", margin=margin)
                 parts.append(statistics.to_markdown(compared, about, by="name", effect=effect))
     return "\n".join(parts)
 
