@@ -27,7 +27,7 @@ export IPYTHONDIR := $(CURDIR)/$(VENV)/ipython
 PAPERMILL = $(PY) -m papermill --kernel python3 --language python --log-level WARNING --execution-timeout $(TIMEOUT) \
 	$(if $(CI),--no-progress-bar)
 
-.PHONY: help setup train test test-real notebooks figures tables lint wheel colab browser bench clean
+.PHONY: help setup train test test-real notebooks figures tables lint wheel colab browser book bench clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -100,6 +100,11 @@ colab: setup ## run the notebooks in a fresh environment that holds what Colab d
 browser: setup ## drive the notebooks in JupyterLab with a Chromium that is installed here (apt install chromium)
 	@$(PY) -m $(INSTALL) -e ".[browser]"
 	@$(PY) -m pytest -m browser
+
+book: setup ## build the pages (notebooks as they ran, results, a page to type in) into out/book/html; needs Node.js
+	@$(PY) -m $(INSTALL) -e ".[book]"
+	@npm ci --silent --no-audit --no-fund --prefix book
+	@$(PY) -m book
 
 bench: setup ## measure speed and memory against the plain forms and sentence-transformers, as ratios
 	@$(PY) -m benchmarks

@@ -1,0 +1,139 @@
+"""Build the book: ``python -m book`` (`make book`) runs the notebooks, then writes one site into out/book/html.
+
+    python -m book                       # everything: notebooks, two short trainings, all anchors of the explorer
+    python -m book --draft               # notebooks as they are, without outputs, and few anchors: for looking at pages
+
+MyST's own site builder takes its theme from a server that must be reached while building; Sphinx with MyST-NB reads
+the same Markdown, comes whole from PyPI, and its pages ask no other host for anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+
+from book import notebooks, results, weights
+from hncse import runs
+from hncse.errors import HncseError, command
+from tools import notebook_files, runner
+from tools.notebook_files import CHECKOUT
+
+HERE = Path(__file__).parent
+LOSSES = ("simcse", "hnm-no-replacement")
+_TITLES = {"Notebooks": "notebooks", "In this page": "touch", "Results": "results", "Methods": "methods"}
+
+
+def trained() -> list[runs.Run]:
+    """The two short runs behind the pages: notebook 03's values, SimCSE and HNM; finished ones are opened."""
+    from hncse.notebook import read_defaults
+    from hncse.training import TrainingConfig, train
+
+    (path,) = notebook_files.find(["03_train"])
+    (cell,) = [c for c in notebook_files.read(path).cells if "parameters" in c.metadata.get("tags", [])]
+    values = {p.name: p.default for p in read_defaults(cell.source)}
+    fields = {name: value for name, value in values.items() if name in TrainingConfig.__dataclass_fields__}
+    return [train(TrainingConfig.from_dict(fields | {"loss": loss})) for loss in LOSSES]
+
+
+def pages(source: Path, executed: Path | None) -> None:
+    """Write every page: the notebooks (executed ones from a folder, or as they are), texts, results, weights."""
+    files = notebook_files.find()
+    names = {f"notebooks/{path.name}": path.name for path in files}
+    site = notebooks.Site(CHECKOUT, source, names | {
+        "notebooks/GLOSSARY.md": "GLOSSARY.md", "README.md": "index.md",
+        "figures/decision_boundary.html": "explorer.md",
+    })  # fmt: skip
+    text, terms = notebooks.glossary((CHECKOUT / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8"))
+    (source / "GLOSSARY.md").write_text(site.links(text, "notebooks"), encoding="utf-8")
+    (source / "downloads").mkdir()
+    for path in files:
+        shutil.copyfile(path, source / "downloads" / path.name)
+        copy = executed / path.name if executed else path
+        if not copy.is_file():
+            raise HncseError(f"{copy} is not there; `python -m tools.notebooks run` executes the notebooks")
+        shown = notebooks.page(notebook_files.read(copy), path.stem, site, terms)
+        (source / path.name).write_text(nbformat.writes(shown), encoding="utf-8")
+    made = results.write(source, source / "_shown")
+    groups = {
+        "notebooks": [*(path.stem for path in files), "GLOSSARY"],
+        "touch": [path.stem for path in sorted((HERE / "pages").glob("*.md")) if path.stem != "index"],
+        "results": [name for name in made if name.startswith("results_")],
+        "methods": [name for name in made if name.startswith("method_")],
+    }
+    for path in (HERE / "pages").glob("*.md"):
+        shutil.copyfile(path, source / path.name)
+    trees = [
+        f"```{{toctree}}\n:caption: {title}\n:hidden:\n\n" + "\n".join(groups[group]) + "\n```"
+        for title, group in _TITLES.items()
+    ]
+    with (source / "index.md").open("a", encoding="utf-8") as index:
+        index.write("\n\n" + "\n\n".join(trees) + "\n")
+
+
+def assets(source: Path) -> None:
+    """Put beside the pages what they load: the equations' style and fonts, weights of the encoder, explorer.js."""
+    from hncse import SentenceEncoder
+
+    dist = HERE / "node_modules" / "katex" / "dist"
+    if not dist.is_dir():
+        raise HncseError(f"{dist} is not there: npm ci --prefix book (needs Node.js)")
+    shown = source / "_shown"
+    (shown / "katex" / "fonts").mkdir(parents=True)
+    shutil.copyfile(dist / "katex.min.css", shown / "katex" / "katex.min.css")
+    for font in (dist / "fonts").glob("*.woff2"):
+        shutil.copyfile(font, shown / "katex" / "fonts" / font.name)
+    encoders = {run.config["parameters"]["loss"]: run.load_encoder() for run in trained()}
+    weights.write(SentenceEncoder.from_pretrained("kit"), encoders, shown / "encoder")
+
+
+def build(out: Path, executed: Path | None) -> Path:
+    """Write the pages and turn them into HTML; returns the folder of the site.
+
+    Raises:
+        HncseError: A broken link inside the book, or anything else that Sphinx warns of.
+    """
+    source, site = out / "source", out / "html"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(HERE / "static", source / "_shown")
+    shutil.copyfile(HERE / "conf.py", source / "conf.py")
+    pages(source, executed)
+    assets(source)
+    sphinx = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-E"]
+    if subprocess.run([*sphinx, str(source), str(site)], check=False).returncode:
+        raise HncseError("the book has broken links or pages (the warnings above)")
+    if subprocess.run(["node", str(HERE / "equations.mjs"), *map(str, site.glob("*.html"))], check=False).returncode:
+        raise HncseError("the book has equations that KaTeX cannot read (the lines above)")
+    return site
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m book", description="Build the book into one site.")
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "out" / "book", help="folder (default out/book)")
+    parser.add_argument("--notebooks", type=Path, metavar="FOLDER", help="of notebooks that were executed already")
+    parser.add_argument("--draft", action="store_true", help="notebooks without outputs, few anchors in the explorer")
+    options = parser.parse_args(arguments)
+    began, executed = time.monotonic(), options.notebooks
+    if executed is None and not options.draft:
+        executed = runs.root() / "notebooks"
+        if not runner.run(notebook_files.find(), lambda line: print(line, flush=True)):  # noqa: T201
+            raise HncseError("a notebook failed (the table above)")
+    site = build(options.out, executed)
+    files = [path for path in site.rglob("*") if path.is_file()]
+    largest = max((path for path in files if path.suffix == ".html"), key=lambda path: path.stat().st_size)
+    sys.stdout.write(
+        f"{site}: {len(list(site.glob('*.html')))} pages, {sum(p.stat().st_size for p in files) / 1e6:.1f} MB; largest "
+        f"{largest.name}, {largest.stat().st_size / 1e6:.2f} MB; {(time.monotonic() - began) / 60:.1f} minutes\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
