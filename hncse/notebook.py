@@ -7,6 +7,7 @@ train(config, on_log=LiveCurve())   # a curve that grows while training; nothing
 from __future__ import annotations
 
 import ast
+import base64
 import contextlib
 import difflib
 import io
@@ -323,11 +324,12 @@ class LiveCurve:
             self._handle = None
 
     def _draw(self, run: Run) -> None:
-        from IPython.display import Image, display
+        from IPython.display import HTML, display  # its Image takes no alt text in Colab's IPython 7
 
         from hncse.visual import figures, style
 
-        picture = Image(style.png(figures.training_curve(run)), width=style.WIDTH, alt="Loss and scores so far.")
+        code = base64.b64encode(style.png(figures.training_curve(run))).decode()
+        picture = HTML(f'<img alt="Loss and scores so far." width="{style.WIDTH}" src="data:image/png;base64,{code}"/>')
         if self._handle is None:
             self._handle = display(picture, display_id=True)
         else:

@@ -114,7 +114,7 @@ def interpreter(uv: Path, work: Path) -> Path:
     if not here.startswith(f"{PYTHON}."):  # nor is Colab's torch to be had for it without its packages for GPUs
         (torch,) = re.findall(r"^torch==\S+", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M)
         say(f"environment  no Python {PYTHON} could be had: Python {here}, and {torch} in place of Colab's")
-        given = re.sub(r"^torch==.*", torch, given, flags=re.M)
+        given = re.sub(r"^(torch|setuptools)==.*", "", given, flags=re.M)  # it wants a younger setuptools
         call([python, "-m", "pip", "install", "-q", torch])
     (work / "given.txt").write_text(given, encoding="utf-8")
     call([uv, "pip", "install", "-q", "--python", python, "-r", work / "given.txt"])

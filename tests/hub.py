@@ -24,11 +24,12 @@ class Hub:
     fault: ``cut`` sends half of a file as if it were all of it, ``damaged`` changes a byte, ``dropped once`` hangs up
     in the middle of the first transfer, ``failing`` answers with a server error; ``silent`` describes a file and never
     sends it, ``dripping`` sends it a byte at a time, ``busy`` asks to come back in an hour.
+    port: To listen at; 0 takes a free one.
     """
 
-    def __init__(self, datasets: dict[str, dict[str, bytes]], fault: str = "none"):
+    def __init__(self, datasets: dict[str, dict[str, bytes]], fault: str = "none", port: int = 0):
         assert fault in FAULTS
-        self.datasets, self.fault = datasets, fault
+        self.datasets, self.fault, self.port = datasets, fault, port
         self.asked: list[str] = []
         self.over = threading.Event()
         self.dropped = False
@@ -52,7 +53,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, hub: Hub):
         self.hub = hub
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", hub.port), _Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -61,6 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def end_headers(self) -> None:
+        if self.server.hub.port:  # the next hub at this port must not be asked through a connection to this one
+            self.send_header("Connection", "close")
+        super().end_headers()
 
     def do_HEAD(self) -> None:
         self.answer(with_body=False)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from hncse import demonstrations as demo
+from hncse.data import corpora, probe
 from hncse.errors import HncseError
+from hncse.evaluation import probe as evaluation_probe
 from hncse.visual import contrastive, style
 from tests import random_state
 from tools import gallery as tools_gallery
@@ -16,7 +18,12 @@ ROW = [0.9, 0.3, 0.6, -0.2]
 
 @pytest.fixture(scope="module")
 def gallery():
-    with random_state.unchanged():  # though it trains
+    groups = probe.load()
+    sentences = corpora.from_sentences([s.text for group in groups for s in group.sentences][:400])
+    with random_state.unchanged(), pytest.MonkeyPatch.context() as patch:  # though it trains
+        patch.setattr(probe, "load", lambda: groups[:100])
+        patch.setattr(evaluation_probe, "load", lambda: groups[:100])
+        patch.setattr(corpora, "load", lambda *_, **__: sentences)
         return tools_gallery.contrastive_figures(steps=3, batch_size=16, looks=1)
 
 

@@ -162,7 +162,8 @@ def test_live_curve_draws_in_place_and_not_too_often(monkeypatch):
 
     shown: list[Handle] = []
 
-    def fake_display(*_, **__):
+    def fake_display(picture, **__):
+        assert 'alt="Loss' in picture.data and "data:image/png;base64,iVBOR" in picture.data
         shown.append(Handle())
         return shown[-1]
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 
 import numpy as np
-import papermill
 import pytest
 import torch
 from transformers import BertConfig, BertModel
@@ -18,7 +17,8 @@ from hncse.evaluation import stages
 from hncse.notebook import read_defaults
 from hncse.pretraining import vectors as static_vectors
 from hncse.visual import pretraining as pictures
-from tests import tiny
+from tests import processes, tiny
+from tests.cells import run_notebook
 from tests.test_pretraining import toy_config, toy_sentences
 from tools import notebook_files
 
@@ -243,17 +243,12 @@ def test_the_notebook_asks_for_what_pretraining_takes():
 def test_the_notebook_runs_from_a_file_to_a_loadable_encoder(tmp_path, monkeypatch):
     monkeypatch.setenv("HNCSE_HEADLESS", "1")
     monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    processes.shrink(monkeypatch.setattr)
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(toy_sentences(400)), encoding="utf-8")
     small = {"corpus": str(corpus), "vocabulary": 256, "width": 16, "tokens": 30_000, "words": ["red", "zebra"]}
-    (path,) = notebook_files.find(["A1_pretrain_encoder"])
-    done = papermill.execute_notebook(
-        str(path), str(tmp_path / "out.ipynb"), small, kernel_name="python3", progress_bar=False, execution_timeout=120
-    )
-    outputs = [o for c in done.cells for o in c.get("outputs", [])]
-    shown = [o["data"] for o in outputs if "image/png" in o.get("data", {})]
-    assert len(shown) == 3 and all('alt="' in d["text/html"] for d in shown)
+    done = run_notebook("A1_pretrain_encoder", tmp_path, **small)
+    assert len(done.pictures) == 3 and all('alt="' in d["text/html"] for d in done.pictures)
     (run,) = (tmp_path / "runs").iterdir()
     drawn = {"pretraining_loss", "pretraining_attention", "pretraining_stages"}
     assert {p.stem for p in (run / "figures").glob("*.png")} == drawn
@@ -262,5 +257,4 @@ def test_the_notebook_runs_from_a_file_to_a_loadable_encoder(tmp_path, monkeypat
     assert SentenceEncoder.from_pretrained(run / "counted" / "encoder").encode(["the red house"]).shape == (1, 16)
     settings = json.loads((run / "untrained" / "settings.json").read_text(encoding="utf-8"))
     assert settings["static"] is False and settings["tokens"] == 0
-    said = "\n".join(o.get("text", "") + o.get("data", {}).get("text/markdown", "") for o in outputs)
-    assert "no piece of its own" in said and "no file here" in said
+    assert "no piece of its own" in done.text and "no file here" in done.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ from hncse.errors import HncseError
 from hncse.evaluation import probe, report
 from hncse.evaluation.tables import STS
 from hncse.runs import Run
-from tests import tiny
+from tests import processes, tiny
 
 
 @pytest.fixture
@@ -253,13 +254,24 @@ def test_jobs_of_a_process_that_was_ended_are_tried_in_a_new_one(monkeypatch, tm
     assert lost.state == "failed" and "memory" in lost.why
 
 
+@pytest.fixture
+def quick_processes(monkeypatch):
+    """Processes of a sweep that begin at once, and a probe of few groups here and there."""
+    context = processes.context()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
+    monkeypatch.setattr(sweep, "_use_threads", processes.begin)
+    processes.shrink(monkeypatch.setattr)
+
+
 def lines_of(stderr: str) -> list[str]:
     """Names of the runs that a sweep's progress says it made itself."""
     return re.findall(r"^\d+ of \d+: (\S+) done$", stderr, flags=re.MULTILINE)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_processes")
 def test_processes_and_threads_share_a_folder_and_train_nothing_twice(arguments, tmp_path, capsys):
+    assert len(jobs(arguments)) == 3  # sources are read now: Python 3.11 parses them in one thread at a time
     codes: list[int] = []
     other = threading.Thread(target=lambda: codes.append(sweep.main([*arguments, "--no-test"])))
     other.start()
@@ -275,17 +287,19 @@ def test_processes_and_threads_share_a_folder_and_train_nothing_twice(arguments,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_processes")
 def test_a_cluster_trains_nothing_twice_and_resumes_what_a_killed_worker_left(arguments, tmp_path, capsys):
     from distributed import LocalCluster
 
     arguments = [word.replace("snapshots=0", "snapshots=2").replace("=1000", "=10") for word in arguments]
-    arguments += ["epochs=10", "--no-test", "--seeds", "1-2"]  # 20 steps each, a checkpoint after 10
+    arguments += ["epochs=30", "--no-test", "--seeds", "1-2"]  # 60 steps each, a checkpoint after every 10
+    ours = [job.run for job in jobs(arguments)]
     codes: list[int] = []
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, preload="tests.processes") as cluster:
         where = ["--cluster", cluster.scheduler_address]
         thread = threading.Thread(target=lambda: codes.append(sweep.main([*arguments, *where])))
         thread.start()
-        run = killed_in_the_middle([job.run for job in jobs(arguments)], thread)
+        run = killed_in_the_middle(ours, thread)
         first = (run.path / "snapshots" / "step-000000.safetensors").stat()
         thread.join(timeout=1800)
         names = lines_of(capsys.readouterr().err)
@@ -293,7 +307,7 @@ def test_a_cluster_trains_nothing_twice_and_resumes_what_a_killed_worker_left(ar
         other = [word.replace("/runs", "/unbroken") for word in arguments] + ["--seeds", str(run.config["seed"])]
         codes.append(sweep.main([*other, *where]))
     assert codes == [0, 0]
-    assert sorted(names) == sorted(job.run.name for job in jobs(arguments))
+    assert sorted(names) == sorted(run.name for run in ours)
     again = (run.path / "snapshots" / "step-000000.safetensors").stat()
     assert again.st_mtime_ns == first.st_mtime_ns, "begun anew and not resumed"
     whole = Run(tmp_path / "unbroken" / run.name)

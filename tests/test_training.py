@@ -24,12 +24,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hncse import SentenceEncoder, files, presets, runs, training
+from hncse import SentenceEncoder, cli, files, presets, runs, training
 from hncse.data import corpora, probe
 from hncse.errors import HncseError
 from hncse.evaluation import probe as measure
 from hncse.training import TrainingConfig, train, trainer
-from tests import tiny
+from tests import processes, tiny
 
 TEXTS = tiny.sentences(96)
 SCORES = trainer.Watch._scores
@@ -607,44 +607,59 @@ COMMAND = [
 ]  # fmt: skip
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(training.__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "hncse", "train", *COMMAND], cwd=folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores Ctrl-C
-    )  # fmt: skip
+def hncse_train(folder: Path, number: int) -> None:
+    """What a process of its own does; looking at the probe takes it a while, in which it can be ended."""
+    os.chdir(folder)
+    for name, descriptor in (("out", 1), ("err", 2)):
+        os.dup2(os.open(f"{name}-{number}", os.O_WRONLY | os.O_CREAT), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
+    processes.shrink()
+    measure.evaluate = lambda *_, **__: time.sleep(0.5) or {"spearman": 0.0}
+    sys.exit(cli.main(["train", *COMMAND]))
 
 
-def until(process: subprocess.Popen[str], words: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if words in line:
-            return
-    raise AssertionError(f"it ended without {words!r}")
+class Started:
+    """Such a process, its output in files."""
+
+    def __init__(self, folder: Path, number: int):
+        self.folder, self.number = folder, number
+        self.process = processes.context().Process(target=hncse_train, args=(folder, number), daemon=True)
+        self.process.start()
+
+    def said(self, name: str = "err") -> str:
+        path = self.folder / f"{name}-{self.number}"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def until(self, words: str) -> None:
+        while words not in self.said():
+            assert self.process.is_alive(), f"it ended without {words!r}: {self.said()}"
+            time.sleep(0.005)
+
+    def end(self, *signals: signal.Signals) -> int | None:
+        for number in signals:
+            os.kill(self.process.pid, number)
+        self.process.join()
+        return self.process.exitcode
 
 
 def test_ctrl_c_kill_and_two_at_once_leave_one_whole_run(model, tmp_path):
     (tmp_path / "corpus.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     shutil.copytree(model, tmp_path / "tiny")
-    first = start(tmp_path)
-    until(first, "step 7 ")
-    first.send_signal(signal.SIGINT)
-    out, err = first.communicate()
-    assert first.returncode == 130 and not out and "Traceback" not in err
-    assert "same command resumes" in err.splitlines()[-1]
+    first = Started(tmp_path, 1)
+    first.until("step 7 ")
+    assert first.end(signal.SIGINT) == 130 and not first.said("out") and "Traceback" not in first.said()
+    assert "same command resumes" in first.said().splitlines()[-1]
     run = runs.Run(tmp_path / "runs" / "one")
     with run.lock():
-        pair = [start(tmp_path), start(tmp_path)]
-        for process in pair:
-            until(process, "waiting for process")
+        pair = [Started(tmp_path, 2), Started(tmp_path, 3)]
+        for waiting in pair:
+            waiting.until("waiting for process")
     while (owner := re.match(r"process (\d+) ", run.owner())) is None or run.history[-1]["step"] < 13:
-        time.sleep(0.01)
-    (killed,) = (process for process in pair if process.pid == int(owner[1]))
-    (other,) = (process for process in pair if process is not killed)
-    killed.kill()
-    killed.communicate()
-    assert other.communicate()[0] == "runs/one\n" and other.returncode == 0
+        time.sleep(0.005)
+    pair.sort(key=lambda started: started.process.pid != int(owner[1]))
+    killed, other = pair
+    assert killed.end(signal.SIGKILL) == -signal.SIGKILL
+    assert other.end() == 0 and other.said("out") == "runs/one\n"
     assert [line["step"] for line in run.history if "loss" in line] == list(range(1, 19))
     assert [line["step"] for line in run.history if "probe" in line] == [0, 6, 12, 18]
     assert [line["step"] for line in run.history] == sorted(line["step"] for line in run.history)

@@ -172,7 +172,7 @@ def _words_missing(data: Any) -> str:
     page = data.get("text/html", "")
     if not re.search(r'<img\b[^>]*\balt="[^"]+"', page):
         return "alt text"
-    return "" if re.search(r"<figcaption>[^<]+</figcaption>", page) else "caption"
+    return "" if re.search(r"<figcaption[^>]*>[^<]+</figcaption>", page) else "caption"
 
 
 def _files(executed: Any, began: float) -> Iterator[str]:

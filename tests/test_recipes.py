@@ -1,0 +1,101 @@
+"""README's recipes, executed from its own text in a folder that holds the small files they name."""
+
+from __future__ import annotations
+
+import csv
+import re
+import runpy
+import shlex
+
+import pytest
+
+from hncse import cli, runs
+from tests import processes, tiny
+from tests.data import benchmark
+from tools.notebook_files import CHECKOUT
+
+SECTION = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("\n## Recipes\n")[2].partition("\n## ")[0]
+RECIPES = {
+    title: re.findall(r"```(\w+)\n(.*?)```", text, re.S)
+    for title, text in re.findall(r"^\*\*(.+?)\*\*(.*?)(?=^\*\*|\Z)", SECTION, re.M | re.S)
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """my-encoder, my.txt, pairs.csv and a benchmark."""
+    folder = tmp_path_factory.mktemp("recipes")
+    tiny.encoder("mean").save(folder / "my-encoder")
+    sentences = tiny.sentences(64)
+    (folder / "my.txt").write_text("\n".join(sentences), encoding="utf-8")
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("query", "passage"), *zip(sentences[:32], sentences[32:], strict=True)])
+    return folder
+
+
+@pytest.fixture
+def place(files, tmp_path, monkeypatch):
+    """The folder that a recipe runs in; a benchmark and a probe of few rows."""
+    for path in files.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    benchmark.shrink(monkeypatch)
+    benchmark.write(tmp_path / "data")
+    for name in ("data", "runs", "cache"):
+        monkeypatch.setenv(f"HNCSE_{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("HNCSE_OTHER_BENCHMARKS", "1")
+    processes.shrink(monkeypatch.setattr)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(language: str, code: str, place) -> None:
+    """Run a block: Python as a file of its own, each line of a shell's as a command line."""
+    if language == "python":
+        (place / "recipe.py").write_text(code, encoding="utf-8")
+        runpy.run_path(str(place / "recipe.py"))
+        return
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        assert words.pop(0) == "hncse", line
+        assert cli.main(words) == 0, line
+
+
+def evaluated(place, out):
+    assert "Spearman ×100 over" in out and "STS16" in out
+
+
+def mined(place, out):
+    from pyarrow import parquet
+
+    table = parquet.read_table(place / "mined.parquet")
+    assert table.column_names[:3] == ["anchor", "positive", "negative"] and len(table) > 3
+
+
+def trained_with_a_loss(place, out):
+    (made,) = runs.list_runs(place / "runs")
+    assert made.finished and made.name.startswith("my-loss-")
+
+
+def trained_in_sentence_transformers(place, out):
+    assert "HNCSE" in (place / "mine" / "README.md").read_text(encoding="utf-8")
+
+
+#: What is left behind or said.
+OUTCOMES = {
+    "Evaluate my folder": evaluated,
+    "Mine for my passages": mined,
+    "Train with my loss": trained_with_a_loss,
+    "In sentence-transformers' trainer": trained_in_sentence_transformers,
+}
+
+
+def test_every_recipe_is_executed():
+    assert RECIPES.keys() == OUTCOMES.keys() and all(RECIPES.values())
+
+
+@pytest.mark.parametrize("title", OUTCOMES)
+def test_a_recipe(title, place, capsys):
+    for language, code in RECIPES[title]:
+        run(language, code, place)
+    OUTCOMES[title](place, capsys.readouterr().out)
