@@ -202,12 +202,15 @@ class Run:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def load_encoder(self) -> SentenceEncoder:
-        """Load the trained encoder."""
+        """Load the trained encoder; its `save` writes a model card with this run's scores."""
+        from hncse import model_card
         from hncse.encoder import SentenceEncoder
 
         if not self.encoder_path.is_dir():
             raise HncseError(f"run {self.name!r} has no encoder/ yet: it was interrupted; train again to resume it")
-        return SentenceEncoder.from_pretrained(self.encoder_path)
+        encoder = SentenceEncoder.from_pretrained(self.encoder_path)
+        encoder.card = functools.partial(model_card.of_run, self)
+        return encoder
 
     def has(self, what: str) -> bool:
         """Whether ``<what>.json`` is there, for example ``has("sts")``."""

@@ -1,19 +1,21 @@
-"""A Hugging Face hub for tests: a local server that hands out dataset files, whole, cut, damaged or interrupted.
+"""A Hugging Face hub for tests: a local server that hands out files, whole, cut or interrupted, and takes some.
 
 with Hub({"owner/name": {"file.txt": b"..."}}) as hub:
     hub.url                    # for HF_ENDPOINT
     hub.asked                  # ["HEAD owner/name/file.txt", "GET owner/name/file.txt", ...]
+    hub.datasets, hub.commits  # what was pushed, and the commits' messages; with the token "may write" alone
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-_PATH = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/(?:main|0{40})/(.+)")  # datasets and models alike
+_PATH = re.compile(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/(?:main|[0-9a-f]{40})/(.+)")  # datasets and models alike
 _ABOUT = re.compile(r"/api/models/([^/]+/[^/]+)(/tree/.*)?")  # what transformers asks besides files
 FAULTS = ("none", "cut", "damaged", "dropped once", "failing", "silent", "dripping", "busy")
 
@@ -31,6 +33,8 @@ class Hub:
         assert fault in FAULTS
         self.datasets, self.fault, self.port = datasets, fault, port
         self.asked: list[str] = []
+        self.private: set[str] = set()
+        self.commits: list[str] = []
         self.over = threading.Event()
         self.dropped = False
 
@@ -74,6 +78,49 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer(with_body=True)
 
+    def do_POST(self) -> None:
+        """What a push asks: make a repository, how to send each file (as it is), check a card, commit."""
+        hub = self.server.hub
+        lines = self.rfile.read(int(self.headers["Content-Length"])).decode().splitlines()
+        hub.asked.append(f"POST {self.path}")
+        given = json.loads(lines[0])
+        about = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", self.path)
+        if self.headers.get("Authorization") != "Bearer may write":
+            self.refuse(401, "")
+        elif self.path == "/api/repos/create":
+            repository = f"{given.get('organization') or 'me'}/{given['name']}"
+            new = repository not in hub.datasets
+            hub.datasets.setdefault(repository, {})
+            hub.private |= (
+                {repository}
+                if new and "private" in (given.get("visibility"), given.get("private") and "private")
+                else set()
+            )
+            self.say({"url": f"{hub.url}/{repository}"}, 200 if new else 409)
+        elif self.path == "/api/validate-yaml":
+            self.say({"errors": [], "warnings": []})
+        elif about and about[2] == "preupload":
+            names = [file["path"] for file in given["files"]]
+            self.say({"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]})
+        elif about:
+            self.commit(hub.datasets[about[1]], [json.loads(line) for line in lines])
+            self.say({"commitUrl": f"{hub.url}/{about[1]}/commit/{self.sha}", "commitOid": self.sha})
+        else:
+            self.refuse(404, "")
+
+    def commit(self, files: dict[str, bytes], lines: list[dict]) -> None:
+        self.server.hub.commits.append(lines[0]["value"]["summary"])
+        for line in lines[1:]:
+            if line["key"] == "file":
+                files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            else:
+                assert line["key"] == "deletedFile"
+                del files[line["value"]["path"]]
+
+    @property
+    def sha(self) -> str:
+        return f"{len(self.server.hub.commits):040x}"
+
     def answer(self, with_body: bool) -> None:
         hub = self.server.hub
         found = _PATH.fullmatch(self.path)
@@ -95,8 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def describe(self, repository: str) -> None:
         siblings = [{"rfilename": name} for name in self.server.hub.datasets[repository]]
-        body = json.dumps({"id": repository, "sha": "0" * 40, "siblings": siblings, "tags": []}).encode()
-        self.send_response(200)
+        about = {"id": repository, "sha": self.sha, "siblings": siblings, "tags": []}
+        self.say(about | {"private": repository in self.server.hub.private})
+
+    def say(self, content: dict, status: int = 200) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -120,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         if hub.fault == "silent" and with_body:
             hub.over.wait()
         self.send_response(206 if start else 200)
-        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("X-Repo-Commit", self.sha)
         self.send_header("ETag", f'"{hashlib.sha256(true).hexdigest()}"')
         self.send_header("X-Linked-Size", str(len(true)))
         self.send_header("Accept-Ranges", "bytes")

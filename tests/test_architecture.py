@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hncse"
 #: Encoder (with loading and saving), miner, mixing, presets, losses, errors, files: they know nothing else of the kit.
 CORE = {
-    "encoder", "encoder.blocks", "encoder.folders", "encoder.loading", "errors", "files", "losses", "losses.relatives",
-    "losses.sentence_transformers", "miner", "mixing",
+    "encoder", "encoder.blocks", "encoder.card", "encoder.folders", "encoder.hub", "encoder.loading", "encoder.onnx",
+    "errors", "files", "losses", "losses.guide", "losses.relatives", "losses.sentence_transformers", "miner", "mixing",
     "presets",
 }  # fmt: skip
 

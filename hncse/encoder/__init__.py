@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class SentenceEncoder(nn.Module):
         name: What it was loaded from; for reports only.
         prompt: Text put before every sentence, as the default prompt of a sentence-transformers model is.
         prompts: That model's prompts by name, kept for `save`.
+        card: Writes the README.md that `save` adds, from the encoder and a name; `hncse.Run.load_encoder` sets it.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class SentenceEncoder(nn.Module):
         self.name = name
         self.prompt = _start(tokenizer) if pooling == "mean_no_first" else ""
         self.prompts: dict[str, str] = {}
+        self.card: Callable[[SentenceEncoder, str], str | None] | None = None
 
     @classmethod
     def from_pretrained(
@@ -184,19 +187,34 @@ class SentenceEncoder(nn.Module):
         Returns:
             (B, d) in the backbone's dtype.
         """
+        return self.pool(
+            self.token_embeddings(input_ids, attention_mask, token_type_ids, inputs_embeds), attention_mask
+        )
+
+    def token_embeddings(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """What is pooled, (B, L, d): the last layer, or the mean of two; arguments as in `forward`."""
         layers = self.pooling in ("first_last", "last_two")
         inputs = {"input_ids": input_ids, "token_type_ids": token_type_ids, "inputs_embeds": inputs_embeds}
         inputs = {name: value for name, value in inputs.items() if value is not None}
         out = self.backbone(attention_mask=attention_mask, output_hidden_states=layers, return_dict=True, **inputs)
-        tokens = out.last_hidden_state  # (B, L, d)
+        if not layers:
+            return out.last_hidden_state
+        first, last = folders.pooled_layers(self.pooling, len(out.hidden_states) - 1)
+        return (out.hidden_states[first] + out.hidden_states[last]) / 2
+
+    def pool(self, tokens: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pool tokens (B, L, d) under a mask (B, L) to sentences (B, d)."""
         if self.pooling == "cls":
             return tokens[:, 0]  # (B, d)
         if self.pooling == "last":
             last_token = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)  # (B,)
-            return tokens[torch.arange(len(tokens), device=tokens.device), last_token]
-        if layers:
-            first, last = folders.pooled_layers(self.pooling, len(out.hidden_states) - 1)
-            tokens = (out.hidden_states[first] + out.hidden_states[last]) / 2
+            return tokens.gather(1, last_token[:, None, None].expand(-1, 1, tokens.shape[2]))[:, 0]
         weight = attention_mask.unsqueeze(-1).to(tokens.dtype)  # (B, L, 1)
         if self.pooling == "mean_no_first":
             weight = torch.cat([torch.zeros_like(weight[:, :1]), weight[:, 1:]], dim=1)
@@ -382,6 +400,7 @@ class SentenceEncoder(nn.Module):
         A new folder, or one that holds nothing but an earlier save, is complete or as it was: it is written beside
         its place and then moved. In a folder that holds other things the files are written one by one and the others
         stay; ``hncse.json`` lists what `save` wrote, and only that is ever replaced or removed. ``~`` is your home.
+        The encoder of a run gets a model card, README.md, unless a README.md of yours stands there, which stays.
 
         Returns:
             The folder.
@@ -392,6 +411,66 @@ class SentenceEncoder(nn.Module):
                 sentence-transformers cannot do with this tokenizer.
         """
         return folders.save(self, path)
+
+    def export(self, path: str | Path, format: str = "onnx", int8: bool = False) -> Path:
+        """Write what `save` writes and, in ``onnx/``, the encoder for onnxruntime and transformers.js.
+
+        ``onnx/model.onnx`` (and with ``int8`` ``onnx/model_quantized.onnx``, weights in 8 bits) takes ``input_ids`` and
+        ``attention_mask`` and gives ``token_embeddings`` and ``sentence_embedding``, pooled as here. A prompt is not in
+        the graph: put it before the text. ``hncse export`` also prints the scores of each format.
+
+        Returns:
+            The folder.
+
+        Raises:
+            HncseError: As `save`; another format, onnx or onnxruntime not installed, an encoder beyond 2 GB or of an
+                architecture that cannot be traced, or a graph whose embeddings differ.
+        """
+        from hncse.encoder import onnx
+
+        if format not in ("onnx",):
+            raise unknown("export format", format, ["onnx"])
+        return folders.save(self, path, lambda folder: onnx.write(self, folder, int8))
+
+    def push_to_hub(
+        self, repo: str, *, private: bool | None = None, token: str | None = None, message: str = ""
+    ) -> str:
+        """Save into a model repository of the Hugging Face hub, in one commit; it is made if it is not there.
+
+        Files of an earlier push that are not written any more are removed, others stay, and so does a README.md that
+        this kit did not write; without one the encoder gets a card.
+
+        Args:
+            repo: ``"owner/name"``, or a name among your own.
+            private: Whether only you may see it; None leaves it as it is, or as your account makes new ones.
+            token: One with permission to write; None takes that of ``hf auth login``.
+            message: Of the commit.
+
+        Returns:
+            The repository's address.
+
+        Raises:
+            HncseError: As `save`; no network, no permission, no such name, or a repository that is public where
+                ``private`` was asked for, or the other way round. Nothing is sent then.
+        """
+        from hncse.encoder import card, hub
+
+        with tempfile.TemporaryDirectory() as work:
+            folder = folders.save(self, Path(work) / "encoder", card=self.card or card.plain, name=repo)
+            return hub.upload(folder, repo, private, token, message)
+
+    def as_sentence_transformer(self) -> Any:
+        """A copy as `sentence_transformers.SentenceTransformer`: for its evaluators, its trainer, or mteb.
+
+        Raises:
+            HncseError: As `save`; sentence-transformers is not installed.
+        """
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise HncseError("this needs an optional package: pip install 'hncse[sentence-transformers]'") from error
+        with tempfile.TemporaryDirectory() as work, folders.quiet():
+            return SentenceTransformer(str(self.save(Path(work) / "encoder")), device=str(self.device))
 
     def fingerprint(self) -> str:
         """Hash weights, tokenizer, pooling, length limit and prompt: equal keys mean equal embeddings."""

@@ -14,12 +14,14 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hncse.encoder import blocks
+from hncse.encoder.card import FILE as README
+from hncse.encoder.card import ours
 from hncse.errors import HncseError, unknown
 from hncse.files import expand
 
@@ -229,8 +231,22 @@ class Settings:
         )
 
 
-def save(encoder: Any, path: str | Path) -> Path:
-    """Write ``encoder`` to the folder ``path``; see `hncse.SentenceEncoder.save`."""
+def save(
+    encoder: Any,
+    path: str | Path,
+    more: Callable[[Path], None] | None = None,
+    card: Callable[[Any, str], str | None] | None = None,
+    name: str = "",
+) -> Path:
+    """Write ``encoder`` to the folder ``path``; see `hncse.SentenceEncoder.save`.
+
+    Args:
+        encoder: A `hncse.SentenceEncoder`.
+        path: The folder.
+        more: Writes further files into the folder it is given, before the whole is moved to its place.
+        card: Writes README.md, from the encoder and its name; None takes the encoder's own ``card``.
+        name: What the card calls it; else the folder's name.
+    """
     folder = expand(path)
     real = Path(os.path.realpath(folder))  # a link to a folder stays a link
     if getattr(encoder.backbone, "peft_config", None):
@@ -247,6 +263,10 @@ def save(encoder: Any, path: str | Path) -> Path:
         with tempfile.TemporaryDirectory(prefix=f".{real.name[:40]}-", dir=beside) as work:
             fresh = Path(work) / "encoder"
             _write(encoder, fresh)
+            _add_card(encoder, fresh, real, card or encoder.card, name or real.name)
+            if more is not None:
+                more(fresh)
+            _list(encoder, fresh)
             if whole:
                 _swap(fresh, real, Path(work) / "old")
             else:
@@ -276,7 +296,7 @@ def _merge(fresh: Path, folder: Path) -> None:
     ours, new = _written(folder), _files(fresh)
     for name in new:
         place = folder / name
-        if os.path.lexists(place) and name not in ours:
+        if os.path.lexists(place) and name not in ours and name != README:  # which was looked at already
             raise HncseError(
                 f"{place} is there and was not written by an earlier save; nothing was changed. "
                 "Give an empty or a new folder, or move that file away"
@@ -311,7 +331,8 @@ def _written(folder: Path) -> set[str]:
     listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     inside = [n for n in listed if n and not PurePosixPath(n).is_absolute() and ".." not in PurePosixPath(n).parts]
     straight = [n for n in inside if not any((folder / p).is_symlink() for p in list(PurePosixPath(n).parents)[:-1])]
-    return {n for n in straight if _is_file(folder / n) or not os.path.lexists(folder / n)}
+    there = {n for n in straight if _is_file(folder / n) or not os.path.lexists(folder / n)}
+    return there - ({README} if not _our_card(folder) else set())
 
 
 def _holds_only(folder: Path, ours: set[str]) -> bool:
@@ -374,6 +395,28 @@ def _write(encoder: Any, folder: Path) -> None:
     _json(folder / "1_Pooling" / "config.json", pooling)
     _json(folder / "sentence_bert_config.json", transformer)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def _add_card(encoder: Any, folder: Path, goal: Path, card: Callable[[Any, str], str | None] | None, name: str) -> None:
+    """Write README.md into ``folder``, unless one that is not ours stands at its ``goal``."""
+    text = card(encoder, name) if card is not None else None
+    if text is None:
+        return
+    if os.path.lexists(goal / README) and not _our_card(goal):
+        _LOG.warning("%s is yours and stays; no model card is written", goal / README)
+        return
+    (folder / README).write_text(text, encoding="utf-8")
+
+
+def _our_card(folder: Path) -> bool:
+    try:
+        return not (folder / README).is_symlink() and ours((folder / README).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _list(encoder: Any, folder: Path) -> None:
+    """Write the list of the files, then put all of them on the disk."""
     settings = {"pooling": encoder.pooling, "max_length": encoder.max_length}
     _json(folder / SETTINGS, settings | {"files": sorted([*_files(folder), SETTINGS])})
     mode = (folder / SETTINGS).stat().st_mode  # the umask's; the library writes weights for their owner alone
