@@ -195,7 +195,7 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
     encoders: dict[Any, Any] = {}
     jobs = []
     for c in configs:
-        text = (c.corpus, c.limit, c.column, c.negatives)
+        text = (c.corpus, c.limit, c.column, c.positives, str(c.negatives), c.pairs, c.sample_seed)
         weights = (c.encoder, c.pooling, c.layers, c.bidirectional, c.dropout)
         if text not in corpora:
             corpora[text] = training.load_corpus(c)

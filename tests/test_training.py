@@ -370,11 +370,11 @@ def test_copies_share_a_group_mined_negatives_included():
     data = trainer.Sentences(encoder, ["a cat", "a dog", "A  cat", "the tree"], 16)
     assert data.group.tolist() == [0, 1, 0, 3]
     assert [list(data[i][1]) for i in (0, 2)] == [list(data[0][1])] * 2
-    data = trainer.Sentences(encoder, TEXTS[:4], 16, [TEXTS[2], TEXTS[9], TEXTS[2], TEXTS[0]])
+    data = trainer.Sentences(encoder, TEXTS[:4], 16, [(TEXTS[i],) for i in (2, 9, 2, 0)])
     assert len(data) == 4
     batch = data.collate(encoder, [data[i] for i in (0, 2, 3)])
     assert batch["groups"].tolist() == [0, 2, 3]
-    assert batch["negative_groups"].tolist() == [2, 2, 0]
+    assert batch["negative_groups"].tolist() == [[2], [2], [0]]
     assert len(batch["negative_input_ids"]) == 3
 
 

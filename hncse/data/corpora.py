@@ -6,35 +6,44 @@ corpora.load("wikipedia", limit=100_000)                # home()/wikipedia/*.txt
 corpora.load("wiki1m")                                  # the paper's million sentences, fetched once
 corpora.load("reviews.csv", column="text")              # your own .txt, .csv, .tsv, .jsonl or .parquet
 corpora.load("hf:stanfordnlp/sst2:sentence", limit=50_000)
+corpora.load("qa.csv", column="query", positives="passage")         # pairs
+corpora.load("hf:sentence-transformers/all-nli@triplet", pairs=True)  # columns in order: anchor, positive, negative …
+corpora.load("nli")                                     # SimCSE's 275,601 triplets, fetched once
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hncse import data, files
-from hncse.data import docstrings, minimal_pairs, readers, remote
+from hncse.data import docstrings, minimal_pairs, pairs, readers, remote
+from hncse.data.pairs import Columns
 from hncse.data.readers import Bad, Rows, Tally, Value
 from hncse.errors import HncseError, unknown
 
-__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_sentences", "load", "stream"]
+__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_rows", "from_sentences", "load", "stream"]
 
 _LOG = logging.getLogger(__name__)
 
 #: Names of sources; a file's path and ``hf:<dataset>:<column>`` are sources too.
-SOURCES: tuple[str, ...] = ("docstrings", "minimal-pairs", "wikipedia", "wiki1m")
+SOURCES: tuple[str, ...] = ("docstrings", "minimal-pairs", "wikipedia", "wiki1m", "nli", "cad-nli")
+_TRIPLETS = ("nli", "cad-nli")
 #: A line beyond either is no sentence (a whole document, or data) and is left out.
 MAX_WORDS, MAX_CHARACTERS = 2_000, 20_000
 
-_WIKI1M = "wiki1m_for_simcse.txt"
+_WIKI1M, _NLI = "wiki1m_for_simcse.txt", "nli_for_simcse.csv"
 _WIKI1M_LINES = range(999_000, 1_001_001)  # a million; readers differ by a few in what they call a line
+_NLI_LINES = range(275_000, 276_201)  # 275,601 triplets
+_NLI_COLUMNS = ("sent0", "sent1", "hard_neg")
+_INSTEAD = {_WIKI1M: "'wikipedia', 'docstrings' or 'minimal-pairs'", _NLI: "'cad-nli', or a file of your own"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,13 @@ class Corpus:
     """Sentences and where they come from.
 
     Attributes:
-        sentences: The sentences, words separated by single spaces.
+        sentences: The sentences, of pairs the anchors; words separated by single spaces.
         source: What was asked for.
         fingerprint: sha256 over the sentences: the same sentences in the same order have the same one.
         skipped: Lines left out, by reason.
         first_skipped: The first of them, by reason: a line number (a record's number, where there are no lines).
-        negatives: A mined hard negative of each sentence, or None.
+        positives: The positive of each, or None: a sentence is its own.
+        negatives: The m hard negatives of each, or None.
         notes: What was decided about the file, repaired in it, or not used of it; a sentence each.
         families: The number of the family each belongs to, of near neighbours that mean different things, or None.
     """
@@ -57,7 +67,8 @@ class Corpus:
     fingerprint: str
     skipped: dict[str, int] = field(default_factory=dict)
     first_skipped: dict[str, int] = field(default_factory=dict)
-    negatives: list[str] | None = None
+    positives: list[str] | None = None
+    negatives: list[tuple[str, ...]] | None = None
     notes: list[str] = field(default_factory=list)
     families: list[int] | None = None
 
@@ -67,7 +78,9 @@ class Corpus:
 
     def describe(self) -> str:
         """Say in one line how many sentences there are, what was left out, where that begins, and every note."""
-        text = f"{len(self):,} sentences from {self.source}"
+        m = len(self.negatives[0]) if self.negatives else 0
+        rows = "pairs" if self.positives is not None else "sentences"
+        text = f"{len(self):,} {rows}{f' with {m} hard negative(s) each' if m else ''} from {self.source}"
         if self.skipped:
             text += f"; left out: {_listed(self.skipped, self.first_skipped)}"
         return "; ".join([text, *self.notes])
@@ -79,22 +92,30 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     column: str | None = None,
-    negatives: str | None = None,
+    positives: str | None = None,
+    negatives: str | Sequence[str] | None = None,
+    pairs: bool = False,
 ) -> Corpus:
-    """Load sentences.
+    """Load sentences, or rows of an anchor, its positive and its hard negatives.
 
     Blank lines, lines beyond :data:`MAX_WORDS` or :data:`MAX_CHARACTERS`, lines that are not UTF-8 and records
     without text are left out, counted and, but for blank ones, reported in a warning; so is whatever was decided about
-    a table (`hncse.data.delimited` has the rules) and a column such as ``positive`` that is there and not read.
+    a table (`hncse.data.delimited` has the rules) and a column such as ``positive`` that is there and not read. A row
+    is left out whole, of pairs also where a hard negative is the anchor or the positive, but for case and spacing.
 
     Args:
         source: ``docstrings``, ``minimal-pairs``, ``wikipedia``, ``wiki1m``, a file, or ``hf:<dataset>:<column>``; a
-            dataset of several configurations is named ``<dataset>@<configuration>``.
+            dataset of several configurations is named ``<dataset>@<configuration>``. Triplets of natural language
+            inference: ``nli`` (SimCSE's, fetched once) and ``cad-nli`` (home()/hard_negatives/cad-nli/train.tsv, from
+            which they are made as SimCSE makes its own).
         limit: At most so many sentences, a sample: the first of ``wikipedia`` (its files are shuffled, and only what
             is needed is read) and of ``minimal-pairs``, a seeded draw of the others. None takes all.
         seed: Seed of that draw, of the order of ``docstrings``, and of the words of ``minimal-pairs``.
         column: Column or key of a .csv, .tsv, .jsonl or .parquet file.
-        negatives: Another column of it, with a mined negative of each sentence (`hncse.mining` writes such files).
+        positives: Another column, of a file or a dataset, with the positive of each sentence.
+        negatives: One or several others, with its hard negatives (`hncse.mining` writes such files).
+        pairs: Take the columns of text in their order, as sentence-transformers does: anchor, positive, then hard
+            negatives, if there are any. A dataset is then named without a column.
 
     Returns:
         The corpus, at least two of its sentences different.
@@ -105,9 +126,10 @@ def load(
     """
     _check(limit, seed)
     name, notes = str(source), Tally()
-    columns = [column] if negatives is None else [column or "anchor", negatives]
-    draw = name == "wiki1m" or not _is_named(name)
-    corpus = _corpus(_rows(name, columns, limit, seed, notes), name, limit, seed, draw, notes)
+    columns = Columns.of(column, positives, negatives, pairs)
+    paired = columns.has_positive() or name in _TRIPLETS
+    draw = name in ("wiki1m", *_TRIPLETS) or not _is_named(name)
+    corpus = _corpus(_rows(name, columns, limit, seed, notes), name, limit, seed, draw, notes, paired)
     if name == "minimal-pairs":
         return replace(corpus, families=[family for family, _ in minimal_pairs.sentences(limit, seed)])
     return corpus
@@ -128,7 +150,13 @@ def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, colum
         HncseError: As `load`; a corpus of fewer than two sentences is none here.
     """
     name, skipped, notes = str(source), Tally(), Tally()
-    rows = _rows(name, [column], limit, seed, notes)  # wrong names fail here, not when the first sentence is read
+    if name in _TRIPLETS:
+        raise HncseError(
+            f"source {name!r} holds triplets, not sentences; give a file of its own to what reads sentences"
+        )
+    rows = _rows(
+        name, Columns((column,)), limit, seed, notes
+    )  # wrong names fail here, not when the first sentence is read
 
     def sentences() -> Iterator[str]:
         for (sentence,) in islice(_cleaned(rows, skipped), limit):
@@ -158,6 +186,40 @@ def from_sentences(
     return _corpus(_numbered(sentences), source, limit, seed, True, Tally())
 
 
+def from_rows(
+    rows: Any,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    column: str | None = None,
+    positives: str | None = None,
+    negatives: str | Sequence[str] | None = None,
+    source: str = "given rows",
+) -> Corpus:
+    """Make a corpus of rows already in memory: anchor, positive and hard negatives, cleaned and checked as `load` does.
+
+    Args:
+        rows: Tuples of texts; or a table: a ``datasets.Dataset``, a ``DataFrame``, a list of dictionaries.
+        limit: At most so many of them, drawn with ``seed``; None takes all.
+        seed: Seed of the draw.
+        column: The table's column of anchors; without any column all of text are taken in their order.
+        positives: Its column of positives.
+        negatives: Its columns of hard negatives.
+        source: What to call them.
+
+    Raises:
+        HncseError: Rows of different lengths, something that is no text, columns that are not there.
+    """
+    _check(limit, seed)
+    notes, named = Tally(), any(value is not None for value in (column, positives, negatives))
+    columns = Columns.of(column, positives, negatives, not named)
+    if pairs.is_table(rows):
+        return _corpus(pairs.read_table(rows, columns, notes), source, limit, seed, True, notes, columns.has_positive())
+    if named:
+        raise HncseError("column, positives and negatives name columns of a table; tuples have none, only their order")
+    return _corpus(pairs.read_tuples(rows), source, limit, seed, True, notes, True)
+
+
 def _check(limit: int | None, seed: int) -> None:
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 2):
         raise HncseError(f"limit is {limit!r}; it must be a whole number of at least 2, or None for all sentences")
@@ -169,31 +231,44 @@ def _is_named(name: str) -> bool:
     return name in SOURCES or name.startswith("hf:")
 
 
-def _rows(name: str, columns: Sequence[str | None], limit: int | None, seed: int, notes: Tally) -> Rows:
+def _rows(name: str, columns: Columns, limit: int | None, seed: int, notes: Tally) -> Rows:
     """Open a source; what its rows hold is not looked at yet."""
     if not _is_named(name):
-        return readers.read_columns(_existing(name), columns, notes)
-    if asked := [column for column in columns if column is not None]:
+        path = _existing(name)
+        return (
+            readers.read_columns(path, columns.named(*readers.head(path), str(path), notes), notes)
+            if (columns.in_order)
+            else readers.read_columns(path, columns.names, notes)
+        )
+    if name.startswith("hf:"):
+        return _hugging_face(name, columns, limit, seed, notes)
+    if asked := [column for column in columns.names if column is not None]:
         raise HncseError(f"source {name!r} takes no column (got {asked[-1]!r}); only files of your own do")
-    if name == "docstrings":
-        return _numbered(docstrings.harvest(seed))
-    if name == "minimal-pairs":
-        return _numbered(sentence for _, sentence in minimal_pairs.sentences(limit, seed))
-    if name == "wikipedia":
-        return _wikipedia()
-    if name == "wiki1m":
-        return _wiki1m()
-    return _hugging_face(name, limit, seed, notes)
+    if columns.in_order and name not in _TRIPLETS:
+        raise HncseError(
+            f"source {name!r} holds sentences, no pairs; of the named sources {' and '.join(_TRIPLETS)} do"
+        )
+    sources: dict[str, Callable[[], Rows]] = {
+        "docstrings": lambda: _numbered(docstrings.harvest(seed)),
+        "minimal-pairs": lambda: _numbered(sentence for _, sentence in minimal_pairs.sentences(limit, seed)),
+        "wikipedia": _wikipedia,
+        "wiki1m": lambda: _published("wikipedia", _WIKI1M, [None], _WIKI1M_LINES, "1,000,000 lines"),
+        "nli": lambda: _published("nli", _NLI, _NLI_COLUMNS, _NLI_LINES, "275,601 triplets"),
+        "cad-nli": _counterfactual,
+    }
+    return sources[name]()
 
 
 def _numbered(sentences: Iterable[str]) -> Rows:
     return ((number, (sentence,)) for number, sentence in enumerate(sentences, 1))
 
 
-def _corpus(rows: Rows, source: str, limit: int | None, seed: int, draw: bool, notes: Tally) -> Corpus:
+def _corpus(
+    rows: Rows, source: str, limit: int | None, seed: int, draw: bool, notes: Tally, paired: bool = False
+) -> Corpus:
     """Keep the good rows, all of them or a sample: the first ``limit``, or a draw that keeps their order."""
     skipped = Tally()
-    kept = list(islice(_cleaned(rows, skipped), None if draw else limit))
+    kept = list(islice(_cleaned(rows, skipped, paired), None if draw else limit))
     if limit is not None and len(kept) > limit:
         chosen = np.random.default_rng(seed).choice(len(kept), limit, replace=False)
         kept = [kept[place] for place in sorted(chosen.tolist())]
@@ -202,9 +277,10 @@ def _corpus(rows: Rows, source: str, limit: int | None, seed: int, draw: bool, n
     digest = hashlib.sha256()
     for row in kept:
         digest.update("\t".join(row).encode() + b"\n")
-    sentences, *others = map(list, zip(*kept, strict=True))
     facts = digest.hexdigest(), dict(skipped.counts), skipped.first
-    return Corpus(sentences, source, *facts, others[0] if others else None, notes.lines())
+    positives = [row[1] for row in kept] if paired else None
+    negatives = [row[1 + paired :] for row in kept] if len(kept[0]) > 1 + paired else None
+    return Corpus([row[0] for row in kept], source, *facts, positives, negatives, notes.lines())
 
 
 def _warn(source: str, skipped: Tally, notes: Tally) -> None:
@@ -215,15 +291,18 @@ def _warn(source: str, skipped: Tally, notes: Tally) -> None:
         _LOG.warning("%s: %s", source, line)
 
 
-def _cleaned(rows: Rows, skipped: Tally) -> Iterator[tuple[str, ...]]:
+def _cleaned(rows: Rows, skipped: Tally, paired: bool = False) -> Iterator[tuple[str, ...]]:
     """Yield the rows that hold nothing but sentences; count the rest by reason."""
     for number, values in rows:
         row = tuple(map(_sentence, values))
-        bad = next((value for value in row if isinstance(value, Bad)), None)
-        if bad is None:
-            yield row  # type: ignore[misc]
+        bad = [value for value in row if isinstance(value, Bad)]
+        if bad:
+            gap = bad[0].reason == "blank" and len(bad) < len(row)
+            skipped.add("with a blank text in the row" if gap else bad[0].reason, number)
+        elif paired and {pairs.plain(str(n)) for n in row[2:]} & {pairs.plain(str(text)) for text in row[:2]}:
+            skipped.add("with a hard negative that is the anchor or the positive", number)
         else:
-            skipped.add(bad.reason, number)
+            yield row  # type: ignore[misc]
 
 
 def _sentence(value: Value) -> str | Bad:
@@ -280,50 +359,76 @@ def _wikipedia() -> Rows:
         yield from readers.read_columns(path, [None])
 
 
-def _wiki1m() -> Rows:
-    """Read SimCSE's training sentences; fetch them first where they are not there yet."""
-    path = data.home() / "wikipedia" / _WIKI1M
+def _published(folder: str, filename: str, columns: Sequence[str | None], lines: range, right: str) -> Rows:
+    """Read a file that SimCSE's authors published; fetch it first where it is not there yet."""
+    path = data.home() / folder / filename
     if not path.is_file():
-        _fetch_wiki1m(path)
-    number = 0
-    for number, row in readers.read_columns(path, [None]):
-        yield number, row
-    if number not in _WIKI1M_LINES:
+        _fetch(path, columns, lines, right)
+    count = 0
+    for row in readers.read_columns(path, columns):
+        count += 1
+        yield row
+    if count not in lines:
         raise HncseError(
-            f"{path} has {number:,} lines, SimCSE's file has 1,000,000: it is cut off or another one. Remove it to "
-            "fetch it again, or load it by its path"
+            f"{path} has {count:,} {right.split()[1]}, SimCSE's file has {right.split()[0]}: it is cut off or another "
+            "one. Remove it to fetch it again, or load it by its path"
         )
 
 
-def _fetch_wiki1m(path: Path) -> None:
+def _fetch(path: Path, columns: Sequence[str | None], lines: range, right: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with remote.work_folder(path.parent) as work:
-            fresh = remote.download(_WIKI1M, work)
-            lines = sum(1 for _ in readers.read(fresh))
-            if lines not in _WIKI1M_LINES:
-                raise remote.Unavailable(f"the file at {files.hub()} has {lines:,} lines instead of 1,000,000")
+            fresh = remote.download(path.name, work)
+            count = sum(1 for _ in readers.read_columns(fresh, columns))
+            if count not in lines:
+                raise remote.Unavailable(
+                    f"the file at {files.hub()} has {count:,} {right.split()[1]} instead of {right.split()[0]}"
+                )
             fresh.replace(path)
     except remote.Unavailable as error:
         raise HncseError(
-            f"{_WIKI1M} is not in {path.parent}, and {error}. Two ways to get it: run this again with a network (it is "
-            f"fetched once, from {remote.REPOSITORY}), or put the file there yourself (HNCSE_DATA names another data "
-            "folder). Without it: 'wikipedia', 'docstrings' or 'minimal-pairs'"
+            f"{path.name} is not in {path.parent}, and {error}. Two ways to get it: run this again with a network (it "
+            f"is fetched once, from {remote.REPOSITORY}), or put the file there yourself (HNCSE_DATA names another "
+            f"data folder). Without it: {_INSTEAD[path.name]}"
         ) from error
     except OSError as error:
         raise HncseError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def _hugging_face(source: str, limit: int | None, seed: int, notes: Tally) -> Rows:
+def _counterfactual() -> Rows:
+    """Make triplets of the training split of counterfactually augmented NLI (Kaushik et al., arXiv:1909.12434)."""
+    path = data.home() / "hard_negatives" / "cad-nli" / "train.tsv"
+    if not path.is_file():
+        raise HncseError(
+            f"there is no file {path}. Get it from github.com/acmi-lab/counterfactually-augmented-data, "
+            "NLI/all_combined/train.tsv, and put it there; HNCSE_DATA names the data folder"
+        )
+    rows = readers.read_columns(path, ["sentence1", "sentence2", "gold_label"])
+    texts = ((str(premise), str(hypothesis), str(label)) for _, (premise, hypothesis, label) in rows)
+    return enumerate(pairs.nli_triplets(texts), 1)
+
+
+def _hugging_face(source: str, columns: Columns, limit: int | None, seed: int, notes: Tally) -> Rows:
     """Read ``hf:<dataset>:<column>``; with a limit it is streamed in a shuffled order, not downloaded whole."""
-    name, _, column = source.removeprefix("hf:").rpartition(":")
-    if not name or not column:
-        raise HncseError(f"source {source!r} must read hf:<dataset>:<column>, for example hf:stanfordnlp/sst2:sentence")
+    name, colon, column = source.removeprefix("hf:").rpartition(":")
+    asked = columns.names[0]
+    if not colon and (columns.in_order or asked is not None):
+        name, column = column, asked or "in order"
+    if not name or not column or (colon and columns.in_order):
+        raise HncseError(
+            f"source {source!r} must read hf:<dataset>:<column>, for example hf:stanfordnlp/sst2:sentence; with "
+            "pairs=True, which takes all columns of text in their order, hf:<dataset>"
+        )
+    if colon and asked not in (None, "anchor", column):
+        raise HncseError(f"source {source!r} names its column itself; leave column {asked!r} out")
+    if not columns.in_order:
+        columns = replace(columns, names=(column, *columns.names[1:]))
+    keys: list[str] = []
     for number, row in enumerate(remote.rows(name, streamed=limit is not None, seed=seed), 1):
-        if number == 1:
-            notes.unused(row, [readers.pick_column(list(row), column, f"dataset {name}")])
-        value = row.get(column)
-        yield number, (value if isinstance(value, str) else Bad("no text in the record"),)
+        keys = keys or columns.named(list(row), row, f"dataset {name}", notes)
+        values = [row.get(key) for key in keys]
+        yield number, tuple(value if isinstance(value, str) else Bad("no text in the record") for value in values)
 
 
 def _existing(name: str) -> Path:

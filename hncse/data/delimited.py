@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 from hncse.errors import HncseError, unknown
 
-__all__ = ["TEXT_NAMES", "Bad", "Tally", "pick_column", "read"]
+__all__ = ["TEXT_NAMES", "Bad", "Tally", "header", "pick_column", "read"]
 
 #: Column names that need no choosing.
 TEXT_NAMES: tuple[str, ...] = ("text", "sentence", "texts", "sentences")
@@ -82,7 +82,7 @@ class Tally:
     def lines(self) -> list[str]:
         """Everything noted, a sentence each."""
         counted = [f"{n:,} × {what} (first at line {self.first[what]:,})" for what, n in self.counts.items()]
-        return [*self.remarks, *counted]
+        return [*dict.fromkeys(self.remarks), *counted]
 
 
 class _Row(NamedTuple):
@@ -187,6 +187,18 @@ def read(
         yield row.line, (cells,) * len(places) if isinstance(cells, Bad) else cells
 
 
+def header(path: Path, lines: Lines) -> list[str]:
+    """Names of a table's columns.
+
+    Raises:
+        HncseError: It has no line of names for two columns or more.
+    """
+    layout = _layout(path, lines, [])
+    if layout is None or len(layout.header) < 2 or not _has_header(path, layout, [], lines, Tally()):
+        raise HncseError(f"{path} has no line of names for two columns or more on top, such as 'anchor,positive'")
+    return layout.header
+
+
 def pick_column(columns: Sequence[str], asked: str | None, source: str) -> str:
     """Return the column to read.
 
@@ -203,7 +215,10 @@ def pick_column(columns: Sequence[str], asked: str | None, source: str) -> str:
     if len(columns) == 1 or len(named) == 1:
         return (named or columns)[0]
     names = ", ".join(_printable(name) or "(no name)" for name in columns)
-    raise HncseError(f"{source} has several columns; choose one with column=: {names}")
+    raise HncseError(
+        f"{source} has several columns; choose one with column=: {names} (of rows of anchor, positive, negatives: "
+        "positives= and negatives= too, or pairs=True for all in this order)"
+    )
 
 
 def _cells(row: _Row, width: int, places: list[int], delimiter: str, notes: Tally) -> tuple[str, ...] | Bad:

@@ -7,6 +7,7 @@ A reader yields what stands in the file, bad records included; `hncse.data.corpo
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gzip
 import io
 import json
@@ -20,7 +21,7 @@ from hncse.data import delimited
 from hncse.data.delimited import Bad, Tally, pick_column
 from hncse.errors import HncseError
 
-__all__ = ["SUFFIXES", "Bad", "Rows", "Tally", "Value", "format_of", "pick_column", "read", "read_columns"]
+__all__ = ["SUFFIXES", "Bad", "Rows", "Tally", "Value", "format_of", "head", "pick_column", "read", "read_columns"]
 
 #: What a file may be called; ``.gz`` and ``.xz`` may follow all but ``.parquet``.
 SUFFIXES: tuple[str, ...] = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
@@ -62,14 +63,48 @@ def read_columns(path: Path, columns: Sequence[str | None], notes: Tally | None 
     Raises:
         HncseError: Unknown kind of file, a column that is not there or must be chosen, a damaged file.
     """
+    reader = _READERS[_kind(path)]
+    with _troubles(path):
+        yield from reader(path, columns, Tally() if notes is None else notes)
+
+
+def head(path: Path) -> tuple[list[str], dict[str, Any] | None]:
+    """Names of a file's columns, and a row that tells which hold text (None: all of them, as in a .csv).
+
+    Raises:
+        HncseError: As `read_columns`, and of a file without columns.
+    """
+    kind = _kind(path)
+    with _troubles(path):
+        if kind == ".jsonl":
+            records = (record for record in map(_parsed, _lines(path)) if isinstance(record, dict) and record)
+            first = next(records, {})
+            return list(first), first
+        if kind == ".parquet":
+            with _parquet_file(path) as file:
+                schema = file.schema_arrow
+                return schema.names, {name: "" for name in schema.names if _is_text(schema.field(name).type)}
+        if kind == ".txt":
+            raise HncseError(
+                f"{path} is a text file, one sentence a line; pairs need columns: .csv, .jsonl or .parquet"
+            )
+        return delimited.header(path, lambda: _decoded(path)), None
+
+
+def _kind(path: Path) -> str:
     kind = format_of(path)
     if kind is None:
         raise HncseError(
             f"{path}: cannot tell what kind of file this is; its name must end in one of {', '.join(SUFFIXES)} "
             f"({' or '.join(_COMPRESSED)} may follow)"
         )
+    return kind
+
+
+@contextlib.contextmanager
+def _troubles(path: Path) -> Iterator[None]:
     try:
-        yield from _READERS[kind](path, columns, Tally() if notes is None else notes)
+        yield
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
         raise HncseError(f"{path} is cut off or damaged: {error}") from error
     except OSError as error:
@@ -111,12 +146,13 @@ def _text(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
             return
 
 
-def _separated(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
-    def lines() -> Iterator[str]:
-        with _open(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as file:
-            yield from file
+def _decoded(path: Path) -> Iterator[str]:
+    with _open(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="surrogateescape", newline="") as file:
+        yield from file
 
-    yield from delimited.read(path, lines, columns, notes)
+
+def _separated(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
+    yield from delimited.read(path, lambda: _decoded(path), columns, notes)
 
 
 def _json_lines(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
@@ -146,27 +182,40 @@ def _parsed(line: bytes) -> Any:
 
 
 def _parquet(path: Path, columns: Sequence[str | None], notes: Tally) -> Rows:
+    with _parquet_file(path) as file:
+        names = file.schema_arrow.names
+        keys = [pick_column(names, column, str(path)) for column in columns]
+        notes.unused(names, keys)
+        for key in keys:
+            kind = file.schema_arrow.field(key).type
+            if not _is_text(kind):
+                hint = " (bytes: decode them before writing)" if "binary" in str(kind) else ""
+                raise HncseError(f"{path}: column {key!r} holds {kind}, not text{hint}")
+        number = 0
+        for batch in file.iter_batches(columns=list(dict.fromkeys(keys))):
+            for values in zip(*(batch.column(key).to_pylist() for key in keys), strict=True):
+                number += 1
+                yield number, tuple(_NO_TEXT if value is None else value for value in values)
+
+
+@contextlib.contextmanager
+def _parquet_file(path: Path) -> Iterator[Any]:
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            keys = [pick_column(names, column, str(path)) for column in columns]
-            notes.unused(names, keys)
-            for key in keys:
-                kind = file.schema_arrow.field(key).type
-                held = kind.value_type if pa.types.is_dictionary(kind) else kind  # categories, as pandas writes them
-                if held not in (pa.string(), pa.large_string(), pa.string_view()):
-                    hint = " (bytes: decode them before writing)" if "binary" in str(held) else ""
-                    raise HncseError(f"{path}: column {key!r} holds {kind}, not text{hint}")
-            number = 0
-            for batch in file.iter_batches(columns=list(dict.fromkeys(keys))):
-                for values in zip(*(batch.column(key).to_pylist() for key in keys), strict=True):
-                    number += 1
-                    yield number, tuple(_NO_TEXT if value is None else value for value in values)
+            yield file
     except pa.ArrowException as error:
         raise HncseError(f"{path} is no parquet file or is damaged: {error}") from error
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a column of this arrow type holds text, plain or as categories, as pandas writes them."""
+    import pyarrow as pa
+
+    held = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return held in (pa.string(), pa.large_string(), pa.string_view())
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str | None], Tally], Rows]] = {

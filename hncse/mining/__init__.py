@@ -535,8 +535,8 @@ def _sources(options: argparse.Namespace) -> tuple[list[str], list[str] | None, 
         return corpora.load(source, limit=options.limit, seed=options.seed, column=options.column).sentences, None, None
     sample = {"limit": options.anchor_limit, "seed": options.seed, "column": options.anchor_column}
     if options.positives is not None:
-        pairs = corpora.load(options.anchors, negatives=options.positives, **sample)  # two columns, row by row
-        return pairs.sentences, pairs.negatives, options.corpus
+        pairs = corpora.load(options.anchors, positives=options.positives, **sample)
+        return pairs.sentences, pairs.positives, options.corpus
     same = options.corpus is not None and expand(options.anchors).resolve() == expand(options.corpus).resolve()
     if same and options.anchor_column != options.column:
         sys.stderr.write(

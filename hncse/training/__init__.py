@@ -1,6 +1,7 @@
 """Corpus + encoder + loss → a run folder. `transformers.Trainer` does the training; ours is what surrounds it.
 
 run = train(TrainingConfig(loss="hnm-no-replacement", corpus="wikipedia", limit=100_000))
+run = train(TrainingConfig(seed=1), [("a question", "its answer", "another answer"), …])
 run = train(TrainingConfig(seed=1), loss=my_loss)     # any function of the two views: hncse.training.own_loss
 
 hncse train --loss hnm-no-replacement --corpus wikipedia --limit 100000
@@ -21,7 +22,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from hncse import __version__, presets, runs
 from hncse.errors import HncseError, command
 from hncse.files import expand, somebody_watches, source_hash
 from hncse.runs import Run
-from hncse.training.config import PAPER, PLACES, RECIPES, DefaultLimit, TrainingConfig, parse_value
+from hncse.training.config import PAPER, PLACES, RECIPES, TRAININGS, DefaultLimit, TrainingConfig, parse_value
 
 if TYPE_CHECKING:
     from hncse.data.corpora import Corpus
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-__all__ = ["PAPER", "RECIPES", "TrainingConfig", "parse_value", "train"]
+__all__ = ["PAPER", "RECIPES", "TRAININGS", "TrainingConfig", "parse_value", "train"]
 
 _CODE = ("encoder", "miner", "mixing", "presets", "losses", "training")
 _PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
@@ -46,7 +47,7 @@ _PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 def train(
     config: TrainingConfig,
-    sentences: Sequence[str] | None = None,
+    sentences: Any = None,
     on_log: Callable[[Run], None] | None = None,
     *,
     loss: Callable[..., Any] | None = None,
@@ -61,7 +62,10 @@ def train(
 
     Args:
         config: What to do.
-        sentences: The corpus, in place of ``config.corpus``; all of them, unless the configuration gives a limit.
+        sentences: The corpus, in place of ``config.corpus``; all of it, unless the configuration gives a limit.
+            Sentences; or rows of anchor, positive and hard negatives, if any: tuples, a ``datasets.Dataset``, a
+            ``DataFrame``, a list of dictionaries (its columns of text in their order, or those that the configuration
+            names), a `hncse.mining.MinedCorpus`.
         on_log: Called with the run after every line of its history, for a live picture (process 0 only).
         loss: A function of z1 and z2, (N, d) float32 tensors, that returns a number to minimise as a tensor, or a
             `hncse.losses.LossOutput`; in place of ``config.loss``. Its name is its row's in every table, its source a
@@ -81,16 +85,7 @@ def train(
     if sentences is not None and isinstance(config.limit, DefaultLimit):
         config = dataclasses.replace(config, limit=None)
     corpus = load_corpus(config, sentences)
-    if config.batches == "families" and corpus.families is None:
-        raise HncseError(
-            f"batches is 'families', and {corpus.source} has none; take corpus='minimal-pairs', or "
-            "batches='neighbours', which finds near sentences in any corpus"
-        )
-    if len(corpus.sentences) < config.batch_size:
-        raise HncseError(
-            f"the corpus has {len(corpus.sentences)} sentences, batch_size is {config.batch_size}: give a larger "
-            f"corpus or batch_size={max(2, len(corpus.sentences) // 2)} or less"
-        )
+    _check_rows(config, corpus, own is not None)
     encoder = load_encoder(config)
     described = facts(config, corpus, encoder, own)
     run = run_folder(config, described["key"], own.name if own else None)
@@ -119,15 +114,48 @@ def _own_loss(config: TrainingConfig, function: Callable[..., Any]) -> OwnLoss:
     return OwnLoss(function, config.temperature)
 
 
-def load_corpus(config: TrainingConfig, sentences: Sequence[str] | None = None) -> Corpus:
-    """Load the corpus that a configuration names, or take the sentences given in its place."""
-    from hncse.data import corpora
+def load_corpus(config: TrainingConfig, sentences: Any = None) -> Corpus:
+    """Load the corpus that a configuration names, or take the sentences or rows given in its place."""
+    from hncse.data import corpora, pairs
 
+    sample: dict[str, Any] = {"limit": config.limit, "seed": config.sample_seed or 0}
+    columns: dict[str, Any] = {"column": config.column, "positives": config.positives, "negatives": config.negatives}
     if sentences is None:
-        return corpora.load(config.corpus, limit=config.limit, column=config.column, negatives=config.negatives)
-    if config.negatives is not None:
-        raise HncseError("negatives names a column of a corpus file; sentences given as a list have none")
-    return corpora.from_sentences(sentences, limit=config.limit)
+        return corpora.load(config.corpus, **sample, **columns, pairs=config.pairs)
+    if hasattr(sentences, "triplets"):  # a MinedCorpus
+        sentences = sentences.triplets(similarities=False)
+    if pairs.is_table(sentences):
+        return corpora.from_rows(sentences, **sample, **columns)
+    if any(value is not None for value in columns.values()):
+        raise HncseError("column, positives and negatives name columns of a table; sentences given as a list have none")
+    sentences = sentences if isinstance(sentences, str) else list(sentences)
+    if config.pairs or (sentences and isinstance(sentences[0], tuple | list)):
+        return corpora.from_rows(sentences, **sample)
+    return corpora.from_sentences(sentences, **sample)
+
+
+def _check_rows(config: TrainingConfig, corpus: Corpus, own: bool) -> None:
+    """Refuse rows that the loss can make nothing of."""
+    if config.batches == "families" and corpus.families is None:
+        raise HncseError(
+            f"batches is 'families', and {corpus.source} has none; take corpus='minimal-pairs', or "
+            "batches='neighbours', which finds near sentences in any corpus"
+        )
+    if len(corpus.sentences) < config.batch_size:
+        raise HncseError(
+            f"the corpus has {len(corpus.sentences)} sentences, batch_size is {config.batch_size}: give a larger "
+            f"corpus or batch_size={max(2, len(corpus.sentences) // 2)} or less"
+        )
+    if own:
+        return
+    options = presets.resolve(config.loss, **config.all_loss_options())
+    if options.views == 3 and (corpus.positives or corpus.negatives):
+        raise HncseError(f"loss {config.loss!r} has three views of one sentence; rows with more texts have none")
+    if not options.in_batch_negatives and corpus.negatives is None:
+        raise HncseError(
+            f"in_batch_negatives is False, and {corpus.source} has no hard negatives: nothing would be left to learn "
+            "from; name their columns with negatives"
+        )
 
 
 def load_encoder(config: TrainingConfig) -> SentenceEncoder:
@@ -239,10 +267,12 @@ def _edits(old: dict[str, Any], new: dict[str, Any]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hncse train",
-        description="Train a sentence encoder on unlabelled sentences and write a run folder.",
+        description="Train a sentence encoder on sentences, pairs or triplets, and write a run folder.",
         epilog=presets.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    recipes = f"a training by its name: {', '.join(TRAININGS)}; options beside it hold"
+    parser.add_argument("--recipe", default=argparse.SUPPRESS, help=recipes, metavar="X")
     for f in dataclasses.fields(TrainingConfig):
         options: dict[str, Any] = {"metavar": "X"}
         default = f.default
@@ -250,6 +280,8 @@ def _parser() -> argparse.ArgumentParser:
             options, default = {"nargs": "*", "metavar": "NAME=VALUE"}, {}
         elif str(f.type).startswith("bool"):
             options = {"action": argparse.BooleanOptionalAction}
+        elif "list" in str(f.type):
+            options = {"nargs": "+", "metavar": "X"}
         text = f"{f.metadata['help']} (default {default!r})"
         parser.add_argument("--" + f.name.replace("_", "-"), default=argparse.SUPPRESS, help=text, **options)
     return parser

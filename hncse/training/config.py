@@ -14,7 +14,7 @@ from hncse import presets
 from hncse.errors import HncseError, unknown
 from hncse.files import expand
 
-__all__ = ["HARD_BATCHES", "PAPER", "PLACES", "RECIPES", "DefaultLimit", "TrainingConfig", "parse_value"]
+__all__ = ["HARD_BATCHES", "PAPER", "PLACES", "RECIPES", "TRAININGS", "DefaultLimit", "TrainingConfig", "parse_value"]
 
 #: SimCSE's and HNCSE's setting for BERT-base (SimCSE, Table A.1).
 PAPER: dict[str, Any] = {"temperature": 0.05, "learning_rate": 3e-5, "head": True}
@@ -26,6 +26,16 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 #: What differs where batches hold near neighbours. The trials behind this value are not recorded: it is no tuned one.
 HARD_BATCHES: dict[str, dict[str, Any]] = {"kit": {"learning_rate": 3e-4}}
+#: Trainings that go by one name (``--recipe``, `TrainingConfig.from_recipe`); whatever is given beside it holds.
+#: ``supervised`` is SimCSE's with NLI triplets, equation 5 (run_sup_example.sh; Table A.1 for BERT-base): anchors,
+#: entailed positives, contradictions as hard negatives, other rows' too; weight 0. Two things differ: the head is left
+#: behind as in every training here, and an encoder of `RECIPES` keeps its own learning rate and τ.
+TRAININGS: dict[str, dict[str, Any]] = {
+    "supervised": {
+        "corpus": "nli", "pairs": True, "limit": None, "loss": "simcse", "epochs": 3.0, "batch_size": 512,
+        "learning_rate": 5e-5,
+    },
+}  # fmt: skip
 #: Ways to make one vector of a sentence's tokens, `hncse.encoder.POOLINGS` without importing torch; who shares a batch.
 POOLINGS = ("cls", "mean", "first_last", "last_two", "last", "mean_no_first")
 BATCHES = ("shuffled", "families", "neighbours")
@@ -87,6 +97,13 @@ _HEAD: Rule = (
     "with a capital)",
 )
 _TRUTH: Rule = lambda value: isinstance(value, bool), "it must be True, False or None"
+_YES_NO: Rule = lambda value: isinstance(value, bool), "it must be True or False"
+_NAMES: Rule = (
+    lambda value: (
+        isinstance(value, str) or (isinstance(value, list | tuple) and all(isinstance(v, str) for v in value))
+    ),
+    "it must be a column's name, or a list of names",
+)
 _OPTIONS: Rule = (
     lambda value: isinstance(value, dict) and all(isinstance(name, str) for name in value),
     "give a dictionary such as {'k': 5}",
@@ -140,10 +157,29 @@ class TrainingConfig:
     guide: str | None = _option(
         None, "for losses that ask which negatives are false (dclr, gist): another encoder, as `encoder` names one"
     )
-    corpus: str = _option("docstrings", "docstrings, minimal-pairs, wikipedia, wiki1m, a file, hf:NAME:COLUMN")
+    corpus: str = _option(
+        "docstrings", "docstrings, minimal-pairs, wikipedia, wiki1m, nli, cad-nli, a file, hf:NAME:COLUMN"
+    )
     column: str | None = _option(None, "column of a corpus that has several")
-    negatives: str | None = _option(None, "column of the corpus file with a mined negative each; None: none")
+    positives: str | None = _option(
+        None, "column of the corpus with a positive of each sentence; None: its own second view under dropout"
+    )
+    negatives: str | list[str] | None = _option(
+        None, "columns of the corpus with a hard negative each, one or several; None: none", _NAMES
+    )
+    pairs: bool = _option(
+        False, "take the corpus's columns in order, as sentence-transformers does: anchor, positive, negatives", _YES_NO
+    )
+    in_batch_negatives: bool | None = _option(
+        None,
+        "whether other rows of the batch are negatives too; False: a row's own hard negatives alone. Short for the "
+        "loss option of this name, None: as it stands there",
+        _TRUTH,
+    )
     limit: int | None = _option(DefaultLimit(6_400), "sentences taken from the corpus; None takes all", _whole(2))
+    sample_seed: int | None = _option(
+        None, "seed of the sample that limit draws; None: the same sentences whatever the seed", _whole(0, 2**32 - 1)
+    )
     epochs: float = _option(
         1.0,
         "passes over the sentences",
@@ -200,35 +236,50 @@ class TrainingConfig:
             object.__setattr__(self, name, value)
 
         for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Path):
-                put(f.name, str(value))
-            elif hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number out of an array
-                put(f.name, value.item())
-        for name in ("encoder", "guide", "output"):
-            if isinstance(value := getattr(self, name), str) and value.startswith("~"):
-                put(name, str(expand(value)))
+            put(f.name, _spelled(f.name, getattr(self, f.name)))
         hard = {} if self.batches == "shuffled" else HARD_BATCHES.get(str(self.encoder), {})
         for name, value in (PAPER | RECIPES.get(str(self.encoder), {}) | hard).items():
             if getattr(self, name) is None:
                 put(name, value)
         for f in dataclasses.fields(self):
             _check(f, getattr(self, f.name))
-        loss = presets.resolve(self.loss, **{"temperature": self.temperature, **self.loss_options})
-        _check_guide(self, loss.needs_guide)
+        if self.in_batch_negatives is not None:
+            put("loss_options", self.loss_options | {"in_batch_negatives": self.in_batch_negatives})
+            put("in_batch_negatives", None)
+        _check_guide(self, presets.resolve(self.loss, **self.all_loss_options()).needs_guide)
+
+    def all_loss_options(self) -> dict[str, Any]:
+        """All that is said of the loss: temperature and seed as they are here, then ``loss_options``."""
+        return {"temperature": self.temperature, "seed": self.seed, **self.loss_options}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
-        """Build from names and values, as a notebook's parameters give them.
+        """Build from names and values, as a notebook's parameters give them; ``recipe`` may be one (`from_recipe`).
 
         Raises:
             HncseError: A name that is no field (the nearest is given) or a bad value.
         """
         valid = [f.name for f in dataclasses.fields(cls)]
         for name in values:
-            if name not in valid:
+            if name not in (*valid, "recipe"):
                 raise unknown("parameter", name, valid)
-        return cls(**values)
+        return cls.from_recipe(**values) if "recipe" in values else cls(**values)
+
+    @classmethod
+    def from_recipe(cls, recipe: str, **values: Any) -> TrainingConfig:
+        """Build one of `TRAININGS` by its name; values given beside it hold.
+
+        Raises:
+            HncseError: No such recipe, or a bad value.
+        """
+        if recipe not in TRAININGS:
+            raise unknown("recipe", recipe, TRAININGS)
+        chosen = dict(TRAININGS[recipe])
+        if values.get("encoder", "kit") in RECIPES:
+            del chosen["learning_rate"]
+        if {"column", "positives", "negatives"} & values.keys():  # then they are not taken in their order
+            del chosen["pairs"]
+        return cls(**chosen | values)
 
     def deciding(self) -> dict[str, Any]:
         """The values that decide the weights that come out: all but names and places."""
@@ -238,6 +289,19 @@ class TrainingConfig:
             for f in dataclasses.fields(self)
             if f.name not in PLACES and (f.name in _FIRST_FIELDS or values[f.name] != f.default)
         }
+
+
+def _spelled(name: str, value: Any) -> Any:
+    """A value as it is written down: paths as text, numbers out of arrays, one name rather than a list of one."""
+    if isinstance(value, Path):
+        value = str(value)
+    elif hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    elif isinstance(value, list | tuple):
+        value = value[0] if len(value) == 1 else list(value) or None
+    if name in ("encoder", "guide", "output") and isinstance(value, str) and value.startswith("~"):
+        value = str(expand(value))
+    return value
 
 
 def _check(f: dataclasses.Field[Any], value: Any) -> None:

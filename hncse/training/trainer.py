@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import platform
 import time
 from collections.abc import Callable
@@ -47,18 +48,30 @@ class Sentences(Dataset):
         ids: (tokens,) int32, all sentences one after the other.
         start: (n+1,) int64, where each begins.
         group: (n,) int64, equal where two sentences have the same tokens.
-        rows: Training examples; where there are mined negatives, sentence rows + i is that of example i.
+        rows: Training examples, by their anchors; sentence rows + i is the positive of example i, where there are
+            positives, and its hard negatives stand in the blocks of rows behind.
+        paired: Whether there are positives.
+        mined: m, the hard negatives of each example.
         guide: (n, d) float32, a guide's vectors of all sentences; None where the loss asks none.
     """
 
     guide: Tensor | None = None
 
     def __init__(
-        self, encoder: SentenceEncoder, sentences: list[str], max_length: int, negatives: list[str] | None = None
+        self,
+        encoder: SentenceEncoder,
+        sentences: list[str],
+        max_length: int,
+        negatives: list[tuple[str, ...]] | None = None,
+        positives: list[str] | None = None,
     ) -> None:
-        """Tokenise ``sentences`` and a mined negative of each, if there are any, cut at ``max_length`` tokens."""
-        self.rows, self.mined = len(sentences), negatives is not None
-        sentences = [*sentences, *(negatives or [])]
+        """Tokenise sentences, their positives and m hard negatives of each, if any, cut at ``max_length`` tokens."""
+        self.rows, self.paired, self.mined = (
+            len(sentences),
+            positives is not None,
+            len(negatives[0]) if negatives else 0,
+        )
+        sentences = _texts(sentences, negatives, positives)
         parts, lengths = [], []
         for begin in range(0, len(sentences), _TOKENISE):
             rows = encoder.tokenize(sentences[begin : begin + _TOKENISE], max_length)
@@ -81,14 +94,26 @@ class Sentences(Dataset):
         """Pad a batch: what `Contrastive.forward` takes."""
         places = np.array([i for i, _ in rows])
         batch = encoder.pad([ids for _, ids in rows]) | {"groups": torch.from_numpy(self.group[places])}
+        if self.paired:
+            batch |= self._padded(encoder, "positive", places + self.rows)
         if self.mined:
-            padded = encoder.pad([self[self.rows + i][1] for i in places])
-            batch |= {f"negative_{name}": tensor for name, tensor in padded.items()}
-            batch["negative_groups"] = torch.from_numpy(self.group[self.rows + places])
+            first = self.rows * (1 + self.paired)
+            batch |= self._padded(encoder, "negative", places[:, None] + first + self.rows * np.arange(self.mined))
         if self.guide is not None:
             batch["guide"] = self.guide[places]
-            batch |= {"negative_guide": self.guide[self.rows + places]} if self.mined else {}
         return batch
+
+    def _padded(self, encoder: SentenceEncoder, name: str, places: np.ndarray) -> dict[str, Tensor]:
+        """Ids, mask and groups of the sentences at ``places``, (B,) or (B, m), their names with a prefix."""
+        padded = encoder.pad([self[i][1] for i in places.ravel()])
+        batch = {f"{name}_{key}": tensor.unflatten(0, places.shape) for key, tensor in padded.items()}
+        batch[f"{name}_groups"] = torch.from_numpy(self.group[places])
+        return batch if self.guide is None else batch | {f"{name}_guide": self.guide[places]}
+
+
+def _texts(sentences: list[str], negatives: list[tuple[str, ...]] | None, positives: list[str] | None) -> list[str]:
+    """All texts of a corpus in the order of `Sentences`: anchors, positives, then one negative of each, the next …"""
+    return [*sentences, *(positives or []), *itertools.chain.from_iterable(zip(*(negatives or []), strict=True))]
 
 
 class Contrastive(nn.Module):
@@ -99,20 +124,35 @@ class Contrastive(nn.Module):
         super().__init__()
         self.encoder, self.loss, self.length_groups = encoder, loss, length_groups
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, groups: Tensor, guide: Tensor | None = None, **mined: Tensor
-    ) -> dict[str, Any]:
-        """Embed the views of a batch (B, L) and its mined negatives (B, L'), if it has any, and compute the loss."""
-        z = self.encoder.views(input_ids, attention_mask, n=self.loss.views, length_groups=self.length_groups)
-        more: dict[str, Tensor] = {}
-        if mined:
-            ids, attention = mined["negative_input_ids"], mined["negative_attention_mask"]
-            negatives = self.encoder.views(ids, attention, n=1, length_groups=self.length_groups)[0]
-            more = {"negatives": negatives, "negative_groups": mined["negative_groups"]}
-        if guide is not None:
-            more |= {"guide": guide} | {name: rows for name, rows in mined.items() if name == "negative_guide"}
-        out = self.loss(*z, groups=groups, **more)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, groups: Tensor, **more: Tensor) -> dict[str, Any]:
+        """Embed a batch and compute the loss.
+
+        Args:
+            input_ids: (B, L) of the anchors; two views of each, or as many as the loss takes, without positives.
+            attention_mask: (B, L).
+            groups: (B,), see `losses.ContrastiveLoss`.
+            **more: ``positive_input_ids``, ``positive_attention_mask`` (B, L') and ``positive_groups`` (B,); the same
+                of ``negative_``, (B, m, L'') and (B, m); a guide's vectors, ``guide`` (B, d') and of either.
+        """
+        given: dict[str, Tensor] = {name: more[name] for name in more if name.endswith(("_groups", "guide"))}
+        if "positive_groups" in more:
+            z1, z2 = self._embed(input_ids, attention_mask), self._embed(*_of("positive", more))
+            z: tuple[Tensor, ...] = (z1, z2)
+        else:
+            z = self.encoder.views(input_ids, attention_mask, n=self.loss.views, length_groups=self.length_groups)
+        if "negative_groups" in more:
+            ids, mask = _of("negative", more)
+            given["negatives"] = self._embed(ids.flatten(0, 1), mask.flatten(0, 1)).unflatten(0, ids.shape[:2])
+        out = self.loss(*z, groups=groups, **given)
         return {"loss": out.loss, "diagnostics": out.diagnostics}
+
+    def _embed(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Embed sentences once, (B, L) → (B, d)."""
+        return self.encoder.views(ids, mask, n=1, length_groups=self.length_groups)[0]
+
+
+def _of(name: str, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch[f"{name}_input_ids"], batch[f"{name}_attention_mask"]
 
 
 class ContrastiveTrainer(Trainer):
@@ -311,18 +351,18 @@ def fit(
     """
     arguments = _arguments(config, run, encoder.device.type)
     encoder.to(arguments.device)
-    data = Sentences(encoder, corpus.sentences, config.max_length, corpus.negatives)
-    encoder.check_readable([data[i][1] for i in range(data.rows)])
+    data = Sentences(encoder, corpus.sentences, config.max_length, corpus.negatives, corpus.positives)
+    encoder.check_readable([data[i][1] for i in range(data.rows * (1 + data.paired))])
     if config.guide is not None:
-        texts = [*corpus.sentences, *(corpus.negatives or [])]
+        texts = _texts(corpus.sentences, corpus.negatives, corpus.positives)
         data.guide = torch.from_numpy(training.load_guide(config).encode(texts, show_progress=False))
-    if config.dropout != 0 and not encoder.views_differ():
+    if not data.paired and config.dropout != 0 and not encoder.views_differ():
         raise HncseError(
             f"{config.encoder!r} has no dropout, so the two views of a sentence are equal and teach nothing; give "
             "dropout=0.1, as SimCSE has it, or dropout=0 to train without all the same"
         )
     if own is not None:
-        own.try_out(config.batch_size, encoder.dimension, int(data.mined), arguments.device)
+        own.try_out(config.batch_size, encoder.dimension, data.mined, arguments.device)
     select, first = described["selection"] == "stsb-dev", arguments.process_index == 0
     with run.lock() if first else contextlib.nullcontext(), checkpoints.disk_troubles(run, encoder):
         last = None
@@ -335,8 +375,7 @@ def fit(
         if not over:
             sampler = _sampler(config, corpus, encoder, first)  # before a checkpoint's weights are loaded
             watch = Watch(config, encoder, run, select, on_log)
-            options = {"temperature": config.temperature, "seed": config.seed, **config.loss_options}
-            watch.loss = own or losses.build(config.loss, **options)
+            watch.loss = own or losses.build(config.loss, **config.all_loss_options())
             _train(data, sampler, watch, arguments, last)
 
 

@@ -213,7 +213,7 @@ def test_a_column_of_triplets_that_is_not_used_is_said(kind, tmp_path, caplog):
     else:
         write(path, ["anchor,positive,negative", *(",".join(row.values()) for row in rows)])
     corpus = corpora.load(path, column="anchor", negatives="negative")
-    assert (corpus.sentences[3], corpus.negatives[3]) == ("Question 3?", "Wrong 3.")
+    assert (corpus.sentences[3], corpus.negatives[3]) == ("Question 3?", ("Wrong 3.",))
     assert corpus.notes == ["column 'positive' is not used"]
     assert "column 'positive' is not used" in caplog.text and "'positive'" in corpus.describe()
 
