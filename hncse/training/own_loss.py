@@ -97,7 +97,9 @@ class OwnLoss(ContrastiveLoss):
         """Show its name."""
         return self.name
 
-    def _loss(self, z1: Tensor, z2: Tensor, excluded: Tensor, extra: Tensor | None = None) -> LossOutput:
+    def _loss(
+        self, z1: Tensor, z2: Tensor, excluded: Tensor, extra: Tensor | None = None, false: Tensor | None = None
+    ) -> LossOutput:
         with torch.no_grad():
             diagnostics = super()._loss(z1, z2, excluded, extra).diagnostics
         if hasattr(self.function, "step"):

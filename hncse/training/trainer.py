@@ -112,7 +112,7 @@ class Sentences(Dataset):
 
 
 def _texts(sentences: list[str], negatives: list[tuple[str, ...]] | None, positives: list[str] | None) -> list[str]:
-    """All texts of a corpus in the order of `Sentences`: anchors, positives, then one negative of each, the next …"""
+    """Texts of a corpus in the order of `Sentences`: anchors, positives, then each one's first negative, its second."""
     return [*sentences, *(positives or []), *itertools.chain.from_iterable(zip(*(negatives or []), strict=True))]
 
 
