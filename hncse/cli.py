@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("measure guards against false negatives on the probe", "hncse.evaluation.audit:main"),
     "mine": ("mine hard negatives from a corpus", "hncse.mining:main"),
     "sweep": ("train and judge a grid of losses, seeds and options", "hncse.sweep:main"),
+    "paper": ("run the whole setting of the paper on a GPU, and print its tables", "hncse.paper:main"),
     "runs": ("list runs, or print one run's summary", "hncse.runs:main"),
     "results": ("write the results of finished runs as one CSV", "hncse.evaluation.results:main"),
     "statistics": ("print verdicts: differences with their intervals", "hncse.evaluation.statistics:main"),

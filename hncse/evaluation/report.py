@@ -30,15 +30,16 @@ from hncse.runs import Run
 
 __all__ = ["MODES", "before_and_after", "judge", "judge_transfer", "judged", "planes", "run_summary", "transfer_of"]
 
-#: "auto": STS where its files are; "fetch": download them once; "probe": only the embedded probe.
-MODES = ("auto", "fetch", "probe")
+#: "auto": STS where its files are; "fetch": download them once; "all": the transfer tasks as well, files fetched where
+#: they are missing; "probe": only the embedded probe.
+MODES = ("auto", "fetch", "all", "probe")
 _BOOTSTRAP = 200  # resamples behind STS intervals; the command line of hncse.evaluation.sts takes more
 
 Rows = NDArray[np.float32]
 
 
 def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None) -> Run:
-    """Score a run and write probe.json, baseline.json, summary.md and, where its files are, sts.json.
+    """Score a run and write probe.json, baseline.json, summary.md and, where wanted, sts.json and transfer.json.
 
     Args:
         run: Finished.
@@ -56,13 +57,13 @@ def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None
         raise unknown("value of evaluate", evaluate, MODES)
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; train again with the same values to resume it")
-    if evaluate == "fetch":
-        senteval.fetch()
+    if evaluate in ("fetch", "all"):
+        senteval.fetch(evaluate == "all")
     with_sts = evaluate != "probe" and senteval.sts_present()
     _judge_trained(run, with_sts, show_progress)
     _judge_before(run, with_sts, show_progress)
     files.write_text(run.path / "summary.md", run_summary(run))
-    return run
+    return judge_transfer(run) if evaluate == "all" else run
 
 
 def judge_transfer(run: Run, solver: str = "senteval", **settings: Any) -> Run:

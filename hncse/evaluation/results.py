@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS", "IGNORED", "MEASURES", "RECORDED", "SCOPE", "SOLVERS", "STS", "TRANSFER", "best_solver", "defaults",
-    "from_csv", "from_runs", "load", "measure_name", "method_name", "named", "recorded", "scopes", "select",
-    "tell_apart", "to_csv", "trainings", "transfer_results", "transfer_solver", "uncommon", "usual",
+    "from_csv", "from_runs", "load", "measure_name", "method_name", "named", "recorded", "recorded_with", "scopes",
+    "select", "tell_apart", "to_csv", "trainings", "transfer_results", "transfer_solver", "uncommon", "usual",
 ]  # fmt: skip
 
 #: What a run can be compared by. Higher is better in all of them.
@@ -107,6 +107,14 @@ def recorded(name: str) -> pd.DataFrame:
         raise unknown("file of recorded results", name, RECORDED)
     with resources.as_file(resources.files("hncse.data") / "results" / f"{name}.csv") as path:
         return from_csv(path)
+
+
+def recorded_with(measure: str) -> pd.DataFrame:
+    """All recorded results of runs that were judged on a measure, such as ``sts``, with their untrained encoders."""
+    import pandas as pd
+
+    frames = [frame for name in RECORDED if measure in set((frame := recorded(name))["measure"])]
+    return pd.concat(frames, ignore_index=True)
 
 
 def from_runs(runs: Iterable[Run] | None = None) -> pd.DataFrame:

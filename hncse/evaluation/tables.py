@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ARGUMENT", "COLUMNS", "FORMATS", "LANDMARKS", "PROBE", "STS", "TRANSFER", "Table", "ablation", "cases", "dev",
     "everything", "landmarks", "markdown", "probe", "sts", "sts_table", "transfer", "transfer_table", "tuned",
-    "verdict", "verdicts",
+    "verdict", "verdicts", "with_recorded",
 ]  # fmt: skip
 
 _FACTS = ["method", "encoder", "pooling", "corpus", "sentences"]
@@ -213,6 +213,19 @@ def landmarks(table: pd.DataFrame) -> pd.DataFrame:
             exact = like[like["method"] == name]  # before "SimCSE (unsup) reproduced by …"
             chosen += list((exact if len(exact) else like).index[:1])
     return table[(table["kind"] != "published") | table.index.isin(chosen)]
+
+
+def with_recorded(table: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """Add another table's trained rows as kind "recorded", and its untrained encoders where ``table`` has them not."""
+    import pandas as pd
+
+    known = set(table.loc[table["kind"] == "untrained", ["encoder", "pooling"]].itertuples(index=False, name=None))
+    rows = [
+        row | {"kind": row["kind"].replace("ours", "recorded")}
+        for row in recorded.to_dict("records")
+        if row["kind"] != "untrained" or (row["encoder"], row["pooling"]) not in known
+    ]
+    return pd.DataFrame([*table.to_dict("records"), *rows], columns=table.columns)
 
 
 def _scores(

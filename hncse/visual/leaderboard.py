@@ -20,14 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["dev_and_test", "draw", "sts_figure", "transfer_figure"]
 
-_TITLES = {"published": "Published, as printed", "untrained": "Untrained", "ours": "Ours"}
+_TITLES = {
+    "published": "Published, as printed",
+    "untrained": "Untrained",
+    "recorded": "Recorded with the kit",
+    "ours": "Yours",
+}
 _BACKBONES = {  # colour and shape: either tells them apart
     "bert-base": (OKABE_ITO["black"], "o"),
     "roberta-base": (OKABE_ITO["green"], "s"),
     "roberta-large": (OKABE_ITO["purple"], "D"),
 }
 _OTHER = (MUTED, "v")
-_KINDS = {"ours": (OKABE_ITO["blue"], "o"), "untrained": (OKABE_ITO["orange"], "^")}
+_SEEDED = ("ours", "recorded")  # means over seeds
+_KINDS = {
+    "ours": (OKABE_ITO["blue"], "o"), "recorded": (OKABE_ITO["sky"], "P"), "untrained": (OKABE_ITO["orange"], "^"),
+}  # fmt: skip
 
 
 def sts_figure(table: pd.DataFrame, seeds: Sequence[float] = ()) -> Figure:
@@ -163,9 +171,9 @@ def _name(kind: str, content: Any) -> str:
     if content["kind"] == "published":
         method = content["method"].split(" (sd of")[0]
         return f"{_short(method)}, {content['encoder']}"
-    seeds = f", {content['seeds']:.0f} seed{'s' if content['seeds'] > 1 else ''}" if content["kind"] == "ours" else ""
+    seeds = f", {content['seeds']:.0f} seed{'s' if content['seeds'] > 1 else ''}" if content["kind"] in _SEEDED else ""
     encoder = content["encoder"].rstrip("/").split("/")[-1]  # a folder's or a hub name's last part
-    method = f"{content['method']}, " if content["kind"] == "ours" else ""
+    method = f"{content['method']}, " if content["kind"] in _SEEDED else ""
     return f"{_short(method + encoder)}, {content['pooling']}{seeds}"
 
 
@@ -179,7 +187,7 @@ def _dot(axes: Axes, place: int, row: Any) -> None:
     known = half == half
     if known:
         axes.plot([x - half, x + half], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
-    alone = row["kind"] == "ours" and not known  # one seed: hollow, for nobody knows how far luck went
+    alone = row["kind"] in _SEEDED and not known  # one seed: hollow, for nobody knows how far luck went
     axes.plot(x, place, marker, color=colour, markersize=6, markerfacecolor="white" if alone else colour)
     text = f"{x:.2f} ± {half:.2f}" if known else f"{x:.2f}"
     axes.annotate(
