@@ -15,8 +15,10 @@ from PIL import Image
 from hncse import files, losses, miner, mixing, runs
 from hncse.data import probe
 from hncse.errors import HncseError
-from hncse.visual import boundary, explorer
-from hncse.visual.study import KINDS, Study, by_loss, copies, mix
+from hncse.visual import boundary, explorer, projection
+from hncse.visual.film import KINDS, copies
+from hncse.visual.mixes import mix
+from hncse.visual.study import Study, by_loss
 from tests import random_state
 from tests.oracles import loss_oracle
 from tools import film
@@ -59,6 +61,17 @@ def toy_run(path, shift, loss="simcse", steps=(0, 5, 10), groups=6, **settings):
     (path / "history.jsonl").write_text("")
     (path / "result.json").write_text("{}")
     return runs.Run(path)
+
+
+def quick_layout(reference, *, neighbours=12, min_dist=0.99, seed=0):
+    """In place of UMAP, which takes long to compile (tests/test_projection.py has it): a seeded, linear one."""
+    flat = np.asarray(reference) @ np.random.default_rng(seed + neighbours).normal(size=(len(reference[0]), 2))
+    return (flat - flat.mean(axis=0)) / np.abs(flat).max()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(projection, "fit", quick_layout)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +188,7 @@ def test_cases_are_the_miners_with_the_runs_band_also_where_p_is_nought(tmp_path
     assert len({tuple(study.cases(name).values()) for name in opened}) > 1
     z = np.concatenate([on_circle(0, 90, 10, 120, 130, 140, 0, 0)] * 6)
     z[1::8] = [0.0, 1.0]  # p is 0 to the last digit
-    study._z["0.3"] = [z, z]
+    study.runs["0.3"] = dataclasses.replace(study.runs["0.3"], embeddings=[z, z])
     assert set(study.cases("0.3").values()) == {"B"}
     with pytest.raises(HncseError, match="unknown run"):
         study.cases("0.4")
@@ -206,12 +219,14 @@ def test_runs_of_one_loss_keep_their_names_apart(tmp_path):
 
 
 def test_the_callers_random_state_is_untouched(tmp_path):
+    import sklearn.manifold  # noqa: F401  some library draws while it is imported
+
     run = toy_run(tmp_path / "run", 0.02, "pm-as-released")
     with random_state.unchanged():
         study = Study({"run": run}, neighbours=5, groups=toy_groups())
         film = study.film("toy-0")
         boundary.strip(film, "run")
-        boundary.distortion_report(film, "run")
+        boundary.caution(film, film.moments["run"][0])
         explorer.Explorer(study).scene()
 
 
@@ -228,12 +243,10 @@ def test_a_film_holds_the_group_first_and_exact_cosines(study):
         "other",
     ]
     assert len(made.points) == 8 + 12
-    assert all(p.grade is None and not p.text.startswith("toy 2") for p in made.points[8:])
-    from safetensors.numpy import load_file
-
+    assert all(not p.own and p.grade is None and not p.text.startswith("toy 2") for p in made.points[8:])
     for name, run in study.runs.items():
-        for (step, path), moment in zip(run.snapshots(), made.moments[name], strict=True):
-            z = load_file(path)["embeddings"].astype(float)[[p.row for p in made.points]]
+        for step, stored, moment in zip(run.steps, run.embeddings, made.moments[name], strict=True):
+            z = stored[[p.row for p in made.points]]
             z /= np.linalg.norm(z, axis=1, keepdims=True)
             assert moment.step == step
             assert np.allclose(moment.cosine, z @ z[0])
@@ -261,33 +274,58 @@ def test_between_snapshots_the_ends_are_the_snapshots(study):
         made.at("simcs", 0)
 
 
-def test_the_drawn_side_of_a_point_is_the_contour_s(study):
-    made = study.film("toy-3")
-    m = made.moments["simcse"][-1]
-    exact = np.concatenate([m.cosine, [x.cosine for x in m.synthetic]]) > m.p
-    guess = m.surface(np.concatenate([m.places, m.mix_places])) < boundary.angle(m.p)
-    free = np.ones(len(exact), bool)
-    free[[1, len(m.cosine)]] = False
-    assert np.array_equal(m.wrong_side[free], (exact != guess)[free])
-    assert not m.wrong_side[1]
+@pytest.mark.parametrize("group", range(6))
+def test_on_the_map_inside_means_nearer_than_the_positive_for_every_sentence_and_mix(study, group):
+    film = study.film(f"toy-{group}")
+    for moments in film.moments.values():
+        for at in moments:
+            radius = np.hypot(*np.concatenate([at.places, at.mix_places]).T)
+            tie = boundary.angle(at.p)
+            assert radius[1] == pytest.approx(tie, abs=1e-9), "the positive is on the line"
+            assert at.places[1, 0] == pytest.approx(0, abs=1e-9), "straight above the anchor"
+            rest = np.abs(at.all_cosines - at.p) > 1e-12
+            assert np.array_equal((radius < tie)[rest], (at.all_cosines > at.p)[rest])
 
 
-def test_the_map_shows_the_group_and_what_else_lies_inside_its_frame(study):
+def test_the_drawn_circle_goes_through_the_drawn_positive(study):
     film = study.film("toy-3")
-    left, right, bottom, top = film.box
+    at = film.moments["simcse"][-1]
+    axes = boundary.picture(film, at).axes[0]
+    circles = {round(patch.radius, 6): patch for patch in axes.patches}
+    (positive,) = [line for line in axes.lines if line.get_color() == boundary.LOOKS["positive"][0]
+                   and line.get_marker() == "o"]  # fmt: skip
+    assert round(float(np.hypot(*positive.get_xydata()[0])), 6) in circles
+    assert axes.get_aspect() == 1
+
+
+def test_the_free_maps_error_is_told_for_sentences_and_mixes_apart(study):
+    film = study.film("toy-3")
+    at = film.moments["simcse"][-1]
+    free = boundary.free_map(film, at, neighbours=5, seed=1)
+    guess, m = free.surface(free.places) < boundary.angle(at.p), len(film.points)
+    other = np.ones(len(guess), bool)
+    other[[1, m]] = False  # the positive is on the line, and z³ may be the positive
+    assert np.array_equal(free.wrong[other], (guess != (at.all_cosines > at.p))[other]) and not free.wrong[1]
+    assert (free.wrong_points, free.wrong_mixes) == (free.wrong[:m].mean(), free.wrong[m:].mean())
+    said = boundary.caution(film, at, free).get_label()
+    assert f"{100 * free.wrong_mixes:.0f} % of the mixes" in said
+    assert not np.allclose(free.places, boundary.free_map(film, at, neighbours=5, seed=2).places), "the knobs turn it"
+
+
+def test_the_map_shows_what_lies_inside_its_frame(study):
+    film = study.film("toy-3")
     for at in film.moments["simcse"]:
         for mixes in (True, False):
             shows = boundary.visible(film, at, mixes)
-            sentences, pm, hnm = shows[: len(film.points)], shows[len(film.points)], shows[len(film.points) + 1 :]
-            inside = [left < x < right and bottom < y < top for x, y in (*at.places, *at.mix_places)]
-            graded = [point.grade is not None for point in film.points]
-            assert sentences.tolist() == [g or i for g, i in zip(graded, inside, strict=False)]
-            assert pm == (mixes and at.mixes.case != "B")
-            assert hnm.tolist() == [mixes and i for i in inside[len(film.points) + 1 :]]
+            near = boundary.angle(at.all_cosines) <= film.reach
+            assert np.array_equal(shows, near & boundary.drawable(film, at, mixes))
+            assert all(show for show, point in zip(shows, film.points, strict=False) if point.kind in ("hard", "false"))
 
 
 def test_ruler_rows_keep_kinds_apart_and_lift_what_would_overlap():
-    rows = boundary.ruler_rows(["anchor", "hard", "hard", "hard", "other"], np.array([0.0, 30, 31, 60, 30]))
+    rows = boundary.ruler_rows(
+        dict.fromkeys(("hard", "other")), ["anchor", "hard", "hard", "hard", "other"], np.array([0.0, 30, 31, 60, 30])
+    )
     assert rows[0] == min(rows)
     assert len({round(r, 6) for r in rows[1:4]}) == 3, "two near ones part, the third stays in the middle"
     assert rows[4] > max(rows[1:4])
@@ -300,15 +338,15 @@ def test_pictures_say_what_they_show(study, tmp_path):
         "moment": boundary.moment(made, "simcse", 10),
         "strip": boundary.strip(made, "simcse", [0, 5, 10]),
         "rulers": boundary.rulers([(name, made, found[-1]) for name, found in made.moments.items()]),
-        "distortion": boundary.distortion(made, last),
+        "caution": boundary.caution(made, last),
     }
     for name, picture in pictures.items():
         assert len(picture.get_label()) > 60, name
         picture.savefig(tmp_path / f"{name}.png")
     assert f"{last.p:.2f}" in pictures["moment"].get_label()
-    assert -1 <= boundary.rank_agreement(last) <= 1
-    lines = boundary.distortion_report(made, "simcse")
-    assert "fitted again at every step" in lines and "trustworthiness" in lines
+    free = boundary.free_map(made, last)
+    lines = boundary.report(made, last, free)
+    assert f"{100 * free.wrong_mixes:.1f} %" in lines and "trustworthiness" in lines and -1 <= free.order <= 1
 
 
 def test_every_phenomenon_has_a_shape_of_its_own():
@@ -325,7 +363,8 @@ def test_the_film_loops_and_the_page_needs_nothing_else(study):
     assert not re.search(r"(src|href)=", text)
     assert set(re.findall(r"https?://[^\s\"']+", text)) <= {"http://www.w3.org/2000/svg"}
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
-    assert {name: [s["step"] for s in found] for name, found in data.items()} == study.steps
+    steps = {name: [s["step"] for s in found] for name, found in data["scenes"].items()}
+    assert steps == {name: list(run.steps) for name, run in study.runs.items()}
 
 
 def test_no_sentence_gets_out_of_the_page(tmp_path):
@@ -340,6 +379,7 @@ def test_no_sentence_gets_out_of_the_page(tmp_path):
     text.encode("utf-8")
     assert text.count("<script") == text.count("</script") == 2 and "<img" not in text and "<!--" not in text
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
+    data = data["scenes"]
     assert list(data) == [name]
     assert any(hostile in line for point in data[name][0]["points"] for line in point["tip"])
 

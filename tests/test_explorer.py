@@ -1,5 +1,6 @@
 """The explorer's state, without a browser: search finds, slider and switches change what is drawn."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from hncse.errors import HncseError
 from hncse.visual import explorer
 from hncse.visual.explorer import Explorer
-from tests.test_boundary import study  # noqa: F401  the same toy runs
+from hncse.visual.study import Study
+from tests.test_boundary import quick, study, toy_groups, toy_run  # noqa: F401  the same toy runs
 
 
 @pytest.fixture
@@ -27,13 +29,44 @@ def test_search_finds_words_in_any_order_and_ids(state):
     assert state.options()[0][1] == "toy-2", "what is shown stands first"
 
 
+def test_search_finds_whole_words_phenomena_cases_and_who_changed_sides(tmp_path):
+    groups = toy_groups(4)
+    texts = ("It was noticed.", "It was not.", "Why-not asks.", "Nothing.")
+    for i, text in enumerate(texts):
+        rows = [dataclasses.replace(groups[i].sentences[0], text=text), *groups[i].sentences[1:]]
+        if i == 3:
+            rows[3] = dataclasses.replace(rows[3], phenomenon="time_order")
+        groups[i] = dataclasses.replace(groups[i], sentences=tuple(rows))
+    run = toy_run(tmp_path / "run", 0.02, groups=4)
+    opened = Study({"simcse": run}, groups=groups, neighbours=3)
+    asked = ("not", "NOTICED was", "negation", "time order", "time_order", "case A", "case b", "changed sides")
+    found = {words: [g.id for g in opened.search(words)] for words in asked}
+    assert found["not"] == ["toy-1"] and found["NOTICED was"] == ["toy-0"]
+    assert found["negation"] == ["toy-0", "toy-1", "toy-2"]
+    assert found["time order"] == found["time_order"] == ["toy-3"]
+    cases = opened.cases("simcse")
+    assert found["case A"] == [g for g, case in cases.items() if case == "A"]
+    assert found["case b"] == [g for g, case in cases.items() if case == "B"]
+    crossed = []
+    for group in groups:
+        film = opened.film(group.id)
+        hard = [point.kind == "hard" for point in film.points]
+        first, last = ((m.cosine > m.p)[hard] for m in (film.moments["simcse"][0], film.moments["simcse"][-1]))
+        crossed += [group.id] if (first != last).any() else []
+    assert found["changed sides"] == crossed != []
+    assert [g.id for g in opened.search("changed sides it")] == [g for g in crossed if g in ("toy-0", "toy-1")]
+
+
 def test_the_slider_changes_places_angles_and_the_line(state):
     before = state.scene()
     state.move(10)
     after = state.scene()
     assert (before["step"], after["step"]) == (0, 10)
     assert before["tie"] > after["tie"], "the positive came nearer"
-    assert before["box"] == after["box"], "the map's frame stays"
+    assert before["reach"] == after["reach"], "the map's frame stays"
+    for scene in (before, after):
+        for point in scene["points"]:
+            assert (point["x"] ** 2 + point["y"] ** 2) ** 0.5 == pytest.approx(point["angle"], abs=2e-4)
     sentences = [i for i in by_id(before) if i.startswith("s")]
     moved = [i for i in sentences if by_id(before)[i]["angle"] != by_id(after)[i]["angle"]]
     assert len(moved) > 3
@@ -112,3 +145,14 @@ def test_the_widgets_are_wired(state):
 def test_headless_shows_nothing(study, monkeypatch):  # noqa: F811
     monkeypatch.setenv("HNCSE_HEADLESS", "1")
     assert explorer.show(study) is None
+    film = study.film("toy-0")
+    assert explorer.knobs(film, film.moments["simcse"][0]) is None
+
+
+def test_the_free_maps_knobs_draw_it_again(study, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("HNCSE_HEADLESS", "0")
+    film = study.film("toy-0")
+    above, picture = explorer.knobs(film, film.moments["simcse"][0]).children
+    before = bytes(picture.value)
+    above.children[2].value = 3
+    assert bytes(picture.value) != before and before.startswith(b"\x89PNG")

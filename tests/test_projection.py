@@ -1,4 +1,4 @@
-"""The map: turned, fitted once, placed. On toy geometry, and one small UMAP."""
+"""The polar map on toy geometry, and one small UMAP."""
 
 from math import cos, pi, sin
 
@@ -35,7 +35,43 @@ def layout(cloud):
 def test_a_rotation_of_everything_moves_nothing(cloud, layout):
     turned = projection.turn_onto(cloud @ rotation(8), cloud)
     assert np.allclose(turned, cloud)
-    assert np.allclose(projection.place(turned, cloud, layout), layout, atol=1e-6)
+    side = projection.sideways([cloud])
+    assert np.allclose(projection.polar(turned, side)[0], projection.polar(cloud, side)[0])
+
+
+def test_in_the_polar_map_distance_is_the_exact_angle_and_the_positive_is_above(cloud):
+    places, held = projection.polar(cloud, projection.sideways([cloud]))
+    unit = cloud / np.linalg.norm(cloud, axis=1, keepdims=True)
+    assert np.allclose(np.hypot(*places.T), np.degrees(np.arccos(np.clip(unit @ unit[0], -1, 1))))
+    assert places[1, 0] == 0 < places[1, 1]
+    assert held[1:].min() > 0 and held.max() <= 1 and held[1] == pytest.approx(1)
+
+
+def test_in_three_dimensions_the_polar_map_loses_nothing():
+    """A globe seen from its pole: longitude is the direction, a mix lies between its parents."""
+    latitude, longitude = np.radians([0, 30, 50, 60, 80]), np.radians([0, 90, 0, 160, -45])  # from the pole; 90: up
+    z = np.stack([np.sin(latitude) * np.cos(longitude), np.sin(latitude) * np.sin(longitude), np.cos(latitude)], axis=1)
+    z = np.concatenate([z, [z[2] + z[3]]])
+    places, held = projection.polar(z, projection.sideways([z[:5]]))
+    turned = np.degrees(np.arctan2(places[2:, 1], places[2:, 0]))
+    assert np.allclose(held[1:], 1)
+    expected = np.degrees(longitude[2:])
+    assert np.allclose(turned[:3], expected) or np.allclose(turned[:3], 180 - expected - 360 * (expected < 0))
+    assert min(turned[0], turned[1]) < turned[3] < max(turned[0], turned[1])
+
+
+def test_moving_one_sentence_moves_no_other_in_the_polar_map(cloud):
+    moved, side = cloud.copy(), projection.sideways([cloud])
+    moved[4] = cloud[25]
+    before, after = (projection.polar(z, side)[0] for z in (cloud, moved))
+    assert np.array_equal(np.delete(before, 4, axis=0), np.delete(after, 4, axis=0))
+    assert np.allclose(after[4], before[25])
+
+
+def test_copies_of_the_anchor_and_of_the_positive_have_a_place():
+    z = np.array([[1.0, 0], [1, 0], [-1, 0], [0, 1]])
+    places, _ = projection.polar(z, projection.sideways([z]))
+    assert np.allclose(np.hypot(*places.T), [0, 0, 180, 90])
 
 
 def test_turning_keeps_lengths_and_cosines(cloud):
@@ -77,10 +113,6 @@ def test_a_mapped_point_gets_its_own_place_and_others_lie_between():
     assert np.allclose(near, [[weight[1] / sum(weight), 0]]), "1/distance², with the distance through the sphere"
 
 
-def test_middle_is_the_mean_direction():
-    assert np.allclose(projection.middle([2 * on_circle(0), on_circle(90)]), on_circle(45))
-
-
 def test_a_surface_goes_through_what_is_known_and_its_contour_parts_the_sides():
     xy = np.array([[x, y] for x in np.linspace(-1, 1, 7) for y in np.linspace(-1, 1, 7)])
     distance = np.linalg.norm(xy, axis=1)
@@ -92,37 +124,10 @@ def test_a_surface_goes_through_what_is_known_and_its_contour_parts_the_sides():
     assert value[0, 10] == pytest.approx(surface([[x[10], y[0]]])[0]), "rows go with y"
 
 
-def test_a_kept_map_is_found_by_content_and_a_damaged_one_made_again(cloud, layout, tmp_path, monkeypatch):
-    assert np.array_equal(projection.fit_cached(cloud, tmp_path), layout)
-    (kept,) = tmp_path.iterdir()
-    assert kept.suffix == ".safetensors"
-    with monkeypatch.context() as patch:
-        patch.setattr(projection, "fit", lambda *a, **k: pytest.fail("fitted again"))
-        assert np.array_equal(projection.fit_cached(cloud, tmp_path), layout)
-    kept.write_bytes(b"cut off")
-    assert np.array_equal(projection.fit_cached(cloud, tmp_path), layout)
-    projection.fit_cached(cloud[:20], tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_run_that_cannot_be_written_has_a_map_all_the_same(cloud, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    assert projection.fit_cached(cloud[:8], tmp_path / "file").shape == (8, 2)
-    assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_drift_is_the_median_step_over_the_radius():
-    still = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
-    moved = still + np.array([0.0, 0.1])
-    assert projection.drift([still, still]) == 0
-    assert projection.drift([still, moved]) == pytest.approx(0.1)
-
-
 def test_copies_of_one_sentence_have_a_map_and_a_surface():
     z = np.repeat(np.eye(4, 6), 4, axis=0)
     flat = projection.fit(z)
     assert np.isfinite(flat).all() and np.isfinite(projection.Surface(flat, np.arange(16.0))(flat)).all()
-    assert projection.drift([np.ones((3, 2))] * 2) == 0
 
 
 def test_the_callers_random_state_is_untouched(cloud):
@@ -137,13 +142,10 @@ def test_the_callers_random_state_is_untouched(cloud):
         (lambda: projection.fit(np.ones((3, 2))), "at least 4 points"),
         (lambda: projection.turn_onto(np.ones((3, 2)), np.ones((4, 2))), "same sentences"),
         (lambda: projection.place(np.ones((1, 2)), np.ones((4, 2)), np.ones((3, 2))), "one for each"),
-        (lambda: projection.drift([np.ones((3, 2))]), "not two"),
-        (lambda: projection.drift([np.ones((3, 2)), np.ones((4, 2))]), "shapes differ"),
         (lambda: projection.fit(np.array([[1.0], [-1.0], [2.0], [3.0], [1.0]])), "width of 2"),
         (lambda: projection.fit(np.full((5, 3), np.nan)), "no direction"),
         (lambda: projection.fit(np.eye(5), neighbours=1), "2 or more"),
-        (lambda: projection.middle([]), "no common middle"),
-        (lambda: projection.middle([np.ones((3, 2)), np.ones((4, 2))]), "no common middle"),
+        (lambda: projection.fit(np.eye(5), min_dist=1.5), "0 to 1"),
         (lambda: projection.place(np.ones((1, 3)), np.ones((4, 2)), np.ones((4, 2))), "widths must be equal"),
         (lambda: projection.trust(np.eye(2), np.eye(2)), "three rows"),
         (lambda: projection.Surface([[0.0, 0.0], [1.0, 1.0]], [1.0, 2.0]), "three finite points"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from hncse.errors import HncseError, command
 from tools.gallery import FOLDER, PARAMETERS, other_entries
 
 if TYPE_CHECKING:
-    from hncse.visual.study import Film
+    from hncse.visual.film import Film
 
 __all__ = ["draw", "gif", "main", "page"]
 
@@ -71,18 +70,7 @@ def page(film: Film) -> str:
     from hncse.visual import explorer
 
     scenes = {name: [explorer.scene(film, at) for at in moments] for name, moments in film.moments.items()}
-    data = json.dumps(scenes, separators=(",", ":")).replace("<", "\\u003c")  # no sentence can end or open an element
-    script = explorer.SCRIPT.read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<title>The decision boundary while training</title>\n</head>\n"
-        '<body style="margin:16px auto;max-width:976px">\n<div id="film"></div>\n'
-        f'<script type="application/json" id="data">{data}</script>\n'
-        f'<script type="module">\n{script}\n'
-        'page(document.getElementById("film"), JSON.parse(document.getElementById("data").textContent));\n'
-        "</script>\n</body>\n</html>\n"
-    )
+    return explorer.page(scenes, "The decision boundary while training", "run")
 
 
 def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[Path]:

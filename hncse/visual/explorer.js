@@ -8,7 +8,7 @@ const STYLE = `
 .hncse svg { width: 100%; height: auto; display: block }
 .hncse .dot { transition: transform .45s ease; cursor: default; outline: none }
 .hncse .dot:hover path, .hncse .dot:focus path, .hncse .dot.twin path { stroke: #000; stroke-width: 2 }
-.hncse .tie, .hncse .near { transition: transform .45s ease }
+.hncse .tie, .hncse .near { transition: transform .45s ease } .hncse .circle { transition: r .45s ease }
 .hncse .tip { position: absolute; max-width: 330px; padding: 6px 9px; background: #fff; border: 1px solid #444;
   border-radius: 4px; box-shadow: 0 2px 8px #0003; pointer-events: none; visibility: hidden; z-index: 5; line-height: 1.35 }
 .hncse .key { display: flex; flex-wrap: wrap; gap: 2px 16px; padding: 2px 6px 6px }
@@ -45,16 +45,17 @@ export function create(el) {
   make(svg, "rect", { x: LEFT, y: TOP, width: SIDE, height: SIDE, fill: "#fff", stroke: "#ccc" });
   const layers = {
     near: make(svg, "rect", { class: "near", x: RULER, y: TOP, width: RULER_WIDE, height: SIDE, fill: "#F0E442", opacity: 0.28 }),
-    boundary: make(svg, "path", { "clip-path": `url(#${clip})`, fill: "#F0E442", "fill-opacity": 0.28,
-      stroke: "#222", "stroke-width": 1.8, "fill-rule": "evenodd" }),
+    rings: make(svg, "g", { "clip-path": `url(#${clip})` }),
+    boundary: make(svg, "circle", { class: "circle", "clip-path": `url(#${clip})`, cx: LEFT + SIDE / 2, cy: TOP + SIDE / 2,
+      fill: "#F0E442", "fill-opacity": 0.28, stroke: "#222", "stroke-width": 1.8 }),
     axis: make(svg, "g"), map: make(svg, "g", { "clip-path": `url(#${clip})` }), ruler: make(svg, "g"),
     tie: make(svg, "line", { class: "tie", x1: 0, x2: 0, y1: TOP, y2: TOP + SIDE, stroke: "#222", "stroke-width": 1.8 }),
     p: make(svg, "text", { class: "tie", y: TOP + 14 }),
   };
   layers.near.style.transformOrigin = `${RULER}px 0`;
   svg.insertBefore(layers.tie, layers.axis);
-  make(svg, "text", { x: LEFT, y: 18, "font-weight": "bold" }, "The map: who is near whom, as UMAP sees it");
-  make(svg, "text", { x: RULER - GAP + 22, y: 18, "font-weight": "bold" }, "The ruler: exact similarity to the anchor");
+  make(svg, "text", { x: LEFT, y: 18, "font-weight": "bold" }, "Round the anchor: distance is the exact angle");
+  make(svg, "text", { x: RULER - GAP + 22, y: 18, "font-weight": "bold" }, "The same, kind by kind");
   return { box, svg, layers, dots: new Map(), anchor: null };
 }
 
@@ -65,17 +66,14 @@ export function update(view, scene) {
     for (const pair of view.dots.values()) pair.forEach((dot) => dot.remove());
     view.dots.clear();
     view.anchor = scene.anchor;
-    axis(layers.axis, scene);
+    axis(layers, scene);
     key(box.querySelector(".key"), scene);
   }
   box.querySelector(".says").textContent = scene.says;
   view.svg.setAttribute("aria-label", scene.says);
-  const [left, right, bottom, top] = scene.box;
-  const x = (value) => LEFT + (SIDE * (value - left)) / (right - left);
-  const y = (value) => TOP + (SIDE * (top - value)) / (top - bottom);
+  const scale = SIDE / 2 / scene.reach, x = (value) => LEFT + SIDE / 2 + scale * value, y = (value) => TOP + SIDE / 2 - scale * value;
   const along = (angle) => RULER + (RULER_WIDE * angle) / scene.widest;
-  layers.boundary.setAttribute("d", scene.contour.map((line) =>
-    "M" + line.map(([u, v]) => `${x(u).toFixed(1)} ${y(v).toFixed(1)}`).join("L") + "Z").join(""));
+  layers.boundary.setAttribute("r", scale * scene.tie);
   layers.tie.style.transform = `translate(${along(scene.tie)}px, 0)`;
   layers.p.style.transform = `translate(${along(scene.tie) + 5}px, 0)`;
   layers.p.textContent = `p = ${scene.p}`;
@@ -88,7 +86,6 @@ export function update(view, scene) {
     for (const one of [flat, exact]) {
       one.hncse = point;
       one.setAttribute("aria-label", point.tip.join(", "));
-      one.querySelector(".ring").setAttribute("visibility", point.wrong && one === flat ? "visible" : "hidden");
     }
     flat.style.visibility = point.onmap ? "" : "hidden";
     flat.style.transform = `translate(${x(point.x)}px, ${y(point.y)}px)`;
@@ -99,7 +96,6 @@ export function update(view, scene) {
 
 function dot(view, layer, scene, point) {
   const made = make(layer, "g", { class: "dot", tabindex: layer === view.layers.map ? 0 : -1, "data-id": point.id });
-  make(made, "circle", { class: "ring", r: 13, fill: "none", stroke: "#222", "stroke-dasharray": "2 3", visibility: "hidden" });
   glyph(made, scene.looks[point.look], 1);
   const show = () => tell(view, made, true), hide = () => tell(view, made, false);
   made.addEventListener("pointerenter", show);
@@ -125,8 +121,15 @@ function tell(view, one, on) {
   tip.style.top = `${below + tip.offsetHeight > home.height ? at.top - home.top - tip.offsetHeight - 6 : below}px`;
 }
 
-function axis(layer, scene) {
+function axis({ axis: layer, rings }, scene) {
   layer.innerHTML = "";
+  rings.innerHTML = "";
+  for (const tick of scene.ticks.slice(1)) {
+    const r = (SIDE / 2 / scene.reach) * tick.angle, x = LEFT + SIDE / 2, y = TOP + SIDE / 2;
+    if (tick.angle >= scene.reach) continue;
+    make(rings, "circle", { cx: x, cy: y, r, fill: "none", stroke: "#ccc" });
+    make(rings, "text", { x, y: y + r + 4, "text-anchor": "middle", "font-size": 11, fill: "#6b6b6b" }, tick.name);
+  }
   for (const row of scene.rows)
     make(layer, "text", { x: RULER - 12, y: TOP + SIDE * row.place + 4, "text-anchor": "end" }, row.name);
   make(layer, "line", { x1: RULER, x2: RULER + RULER_WIDE, y1: TOP + SIDE, y2: TOP + SIDE, stroke: "#666" });
@@ -144,23 +147,24 @@ function key(place, scene) {
   for (const [name, text] of scene.key) {
     const entry = document.createElement("span"), svg = make(entry, "svg", { viewBox: "-8 -8 16 16" });
     if (name === "boundary") make(svg, "line", { x1: -8, x2: 8, y1: 0, y2: 0, stroke: "#222", "stroke-width": 2 });
-    else if (name === "wrong") make(svg, "circle", { r: 6, fill: "none", stroke: "#222", "stroke-dasharray": "2 2" });
     else glyph(svg, scene.looks[name], Math.min(1, 13 / scene.looks[name].size));
     entry.append(text);
     place.appendChild(entry);
   }
 }
 
-// The page without a kernel: every moment of every run is in it; a slider, a play button and a choice of runs.
-export function page(el, film) {
+// The page without a kernel: every scene is in it; a choice of runs or anchors, and where there are steps a slider.
+export function page(el, { choice: label, scenes: film }) {
   const bar = document.createElement("div"), stage = document.createElement("div");
   bar.style.cssText = "display:flex;gap:10px;align-items:center;flex-wrap:wrap;padding:6px;font:14px Verdana,sans-serif";
-  bar.innerHTML = `<label>run <select></select></label><button type="button">play</button>
-    <label style="flex:1;display:flex;gap:8px;align-items:center;min-width:260px"><span style="min-width:5em"></span>
+  bar.innerHTML = `<label><span></span> <select style="max-width:40em"></select></label><button type="button">play</button>
+    <label class="steps" style="flex:1;display:flex;gap:8px;align-items:center;min-width:260px"><span style="min-width:5em"></span>
     <input type="range" min="0" style="flex:1" aria-label="training step"></label>`;
   el.append(bar, stage);
-  const [choice, button, slider, shown] = ["select", "button", "input", "label span"].map((q) => bar.querySelector(q));
+  const [name, choice, button, steps, slider, shown] = ["span", "select", "button", ".steps", "input", ".steps span"].map((q) => bar.querySelector(q));
+  name.textContent = label;
   for (const name of Object.keys(film)) choice.add(new Option(name, name));
+  if (Object.values(film).every((scenes) => scenes.length < 2)) button.style.display = steps.style.display = "none";
   const view = create(stage);
   const go = () => {
     const scenes = film[choice.value];

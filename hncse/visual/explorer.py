@@ -9,7 +9,6 @@ alone; plotly's FigureWidget would carry 5 MB of JavaScript into every notebook.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,12 @@ import numpy as np
 from hncse.errors import unknown
 from hncse.evaluation.geometry import angle
 from hncse.visual import boundary
-from hncse.visual.study import KINDS, Film, Mix, Moment, Point, Study
+from hncse.visual.film import KINDS, Film, Moment, Point
+from hncse.visual.mixes import Mix
+from hncse.visual.page import html_page, widget
+from hncse.visual.study import Study
 
-__all__ = ["SCRIPT", "Explorer", "scene", "show"]
+__all__ = ["SCRIPT", "Explorer", "knobs", "page", "scene", "show"]
 
 SCRIPT = Path(__file__).with_name("explorer.js")
 _WIDEST = 100.0  # degrees at the ruler's right end
@@ -48,18 +50,18 @@ class Explorer:
         self.study, self.mixes = study, True
         self.anchor = study.group(anchor).id if anchor else study.example_group()
         self.name = next(iter(study.runs))
-        self.step = study.steps[self.name][0]
+        self.step = study.runs[self.name].steps[0]
         if name is not None:
             self.choose_run(name)
 
     @property
     def steps(self) -> list[int]:
         """Steps of the chosen run's snapshots."""
-        return self.study.steps[self.name]
+        return list(self.study.runs[self.name].steps)
 
     def options(self, words: str = "") -> list[tuple[str, str]]:
         """Anchors to choose from: (shown, id) of those that `Study.search` finds, at most 40, the chosen one first."""
-        matching = self.study.search(words)
+        matching = self.study.search(words, self.name)
         chosen = self.study.group(self.anchor)
         if chosen in matching:
             matching = [chosen, *(g for g in matching if g is not chosen)]
@@ -95,61 +97,59 @@ class Explorer:
 
 
 def scene(film: Film, at: Moment, *, mixes: bool = True) -> dict[str, Any]:
-    """One moment as plain data: points with look, place, angle and words; the contour; rows and ticks of the ruler."""
+    """One moment as plain data: points with look, place, angle and words; rows and ticks of the ruler."""
+    rows = boundary.ruler_names([film])
     marks = [_sentence(point, float(c), at.p) for point, c in zip(film.points, at.cosine, strict=True)]
     marks += [_mix(film, i, m, at.p) for i, m in enumerate(at.synthetic)]
-    drawn = boundary.drawable(film, at, mixes)  # on the ruler
     onmap = boundary.visible(film, at, mixes)
-    places = film.framed(np.concatenate([at.places, at.mix_places]))
-    angles = angle(np.concatenate([at.cosine, [m.cosine for m in at.synthetic]]))
-    kinds = [mark["look"].partition(":")[0] for mark in marks]
-    here = np.flatnonzero(drawn).tolist()
-    heights = dict(zip(here, boundary.ruler_rows([kinds[i] for i in here], angles[here]), strict=True))
+    places, angles = np.concatenate([at.places, at.mix_places]), angle(at.all_cosines)
+    here = np.flatnonzero(boundary.drawable(film, at, mixes)).tolist()  # on the ruler
+    kinds = [mark["kind"] for mark in marks]
+    heights = dict(zip(here, boundary.ruler_rows(rows, [kinds[i] for i in here], angles[here]), strict=True))
     points = [
         {
-            **marks[i], "x": round(float(places[i, 0]), 4), "y": round(float(places[i, 1]), 4),
-            "angle": round(float(angles[i]), 2), "row": round(heights[i], 4), "wrong": bool(at.wrong_side[i]),
-            "onmap": bool(onmap[i]),
+            **{key: marks[i][key] for key in ("id", "look", "tip")},
+            "x": round(float(places[i, 0]), 4), "y": round(float(places[i, 1]), 4),
+            "angle": round(float(angles[i]), 4), "row": round(heights[i], 4), "onmap": bool(onmap[i]),
         }
-        for i in sorted(here, key=lambda i: boundary.DEPTH.index(kinds[i]))
+        for i in sorted(here, key=lambda i: boundary.depth(kinds[i]))
     ]  # fmt: skip
     names = {marks[i]["look"]: marks[i]["tip"][0] for i in here if kinds[i] != "other"}
-    words = boundary.words(film, at)
+    looks = {marks[i]["look"]: (kinds[i], marks[i]["phenomenon"]) for i in here} | {"PM": ("PM", None)}
+    said = boundary.words(film, at)
     return {
         "anchor": film.group.id,
         "step": at.step,
-        "says": f"Step {at.step}. Anchor: “{film.group.anchor}” {words[0].upper()}{words[1:]}",
+        "says": f"Step {at.step}. Anchor: “{film.group.anchor}” {said[0].upper()}{said[1:]}",
         "p": f"{at.p:.2f}",
-        "tie": round(float(angle(at.p)), 2),
+        "tie": round(float(angle(at.p)), 4),
         "widest": _WIDEST,
-        "box": [round(float(v), 4) for v in film.box],
+        "reach": round(film.reach, 4),
         "points": points,
-        "looks": {look: _look(look) for look in {*(marks[i]["look"] for i in here), "PM"}},
-        "contour": _contour(film, at),
-        "rows": [{"name": name, "place": place} for name, place in boundary.row_places().items()],
+        "looks": {look: _look(*kind) for look, kind in looks.items()},
+        "rows": [{"name": rows[kind], "place": place} for kind, place in boundary.row_places(rows).items()],
         "ticks": [{"name": f"{t:g}", "angle": round(float(angle(t)), 2)} for t in boundary.TICKS],
-        "key": [
-            *names.items(), ("other", KINDS["other"]), ("boundary", "decision boundary: cosine = p"),
-            ("wrong", "drawn on the wrong side"),
-        ],
+        "key": [*names.items(), ("other", KINDS["other"]), ("boundary", "decision boundary: cosine = p")],
     }  # fmt: skip
 
 
 def _sentence(point: Point, cosine: float, p: float) -> dict[str, Any]:
     hard = point.kind == "hard" and point.phenomenon
-    what = KINDS[point.kind] + (f": {hard.replace('_', ' ')}" if hard else "")
-    grade = "of another group, not graded against this anchor"
-    if point.grade is not None:
-        grade = f"grade {point.grade:g} of 5"
-    look = f"hard:{point.phenomenon}" if point.kind == "hard" else point.kind
-    return {"id": f"s{point.row}", "look": look, "tip": [what, point.text, grade, _side(point.kind, cosine, p)]}
+    what = KINDS.get(point.kind, point.kind) + (f": {hard.replace('_', ' ')}" if hard else "")
+    grade = f"grade {point.grade:g} of 5" if point.grade is not None else "" if point.own else "of another anchor"
+    look = f"hard:{point.phenomenon}" if point.kind == "hard" else f"role:{point.kind}"
+    if point.kind in KINDS and point.kind != "hard":
+        look = point.kind
+    lines = [what, point.text, grade, _side(point.kind, cosine, p)]
+    return {"id": f"s{point.row}", "look": look, "kind": point.kind, "phenomenon": point.phenomenon,
+            "tip": [line for line in lines if line]}  # fmt: skip
 
 
 def _mix(film: Film, i: int, m: Mix, p: float) -> dict[str, Any]:
     first, second = ("the positive" if j < 0 else f"“{film.points[j + 2].text}”" for j in m.parents)
     w = m.weights[0] / sum(m.weights)
     tip = [boundary.MIX_NAMES[m.kind], f"{w:.2f} of {first} + {1 - w:.2f} of {second}", _side(m.kind, m.cosine, p)]
-    return {"id": f"m{i}", "look": m.kind, "tip": tip}
+    return {"id": f"m{i}", "look": m.kind, "kind": m.kind, "phenomenon": None, "tip": tip}
 
 
 def show(study: Study, anchor: str | None = None, name: str | None = None) -> Any:
@@ -167,20 +167,70 @@ def show(study: Study, anchor: str | None = None, name: str | None = None) -> An
     return _widgets(Explorer(study, anchor, name))
 
 
+def knobs(film: Film, at: Moment) -> Any:
+    """Show UMAP's free map with sliders for its neighbours, min_dist and seed; None when nobody watches.
+
+    Args:
+        film: From `hncse.visual.study.Study.film`.
+        at: One of its moments.
+    """
+    from hncse.notebook import headless
+
+    if headless():
+        return None
+    import ipywidgets as w
+
+    from hncse.visual import style
+
+    short, out = {"description_width": "80px"}, w.Image(format="png", layout=w.Layout(width="100%", max_width="860px"))
+    sliders = {
+        "neighbours": w.IntSlider(12, min=2, max=len(film.points) - 1, style=short, continuous_update=False),
+        "min_dist": w.FloatSlider(0.99, min=0.0, max=0.99, step=0.01, style=short, continuous_update=False),
+        "seed": w.IntSlider(0, min=0, max=20, style=short, continuous_update=False),
+    }
+
+    def draw(_: object = None) -> None:
+        free = boundary.free_map(film, at, **{name: slider.value for name, slider in sliders.items()})
+        fig = boundary.caution(film, at, free)
+        out.value, out.alt = style.png(fig), fig.get_label()
+
+    for name, slider in sliders.items():
+        slider.description = name
+        slider.observe(draw, "value")
+    draw()
+    return w.VBox([w.HBox(list(sliders.values())), out])
+
+
+def page(scenes: Mapping[str, list[dict[str, Any]]], title: str, choice: str) -> str:
+    """An HTML page that holds every scene: nothing is fetched, no kernel is needed.
+
+    Args:
+        scenes: A run's or an anchor's name → its scenes, in order of steps.
+        title: Of the page.
+        choice: What is chosen: "run" or "anchor".
+    """
+    return html_page(title, SCRIPT, "page(el, data)", {"choice": choice, "scenes": scenes})
+
+
 def _widgets(state: Explorer) -> Any:
     """Controls and picture, wired to the state."""
     import ipywidgets as w
 
     short = {"description_width": "52px"}
     row, rest = w.Layout(width="100%", max_width="960px"), w.Layout(flex="1 1 0", width="0", min_width="0")
-    find = w.Text(description="search", placeholder="words, or an id", style=short, layout=w.Layout(flex="0 0 230px"))
+    find = w.Text(
+        description="search",
+        placeholder="words, negation, case A, changed sides",
+        style=short,
+        layout=w.Layout(flex="0 0 230px"),
+    )
     count = w.Label(_count(len(state.study.groups)), layout=w.Layout(flex="0 0 80px"))
     pick = w.Dropdown(description="anchor", options=state.options(), value=state.anchor, style=short, layout=rest)
     run = w.ToggleButtons(options=list(state.study.runs), value=state.name)
     run.style.button_width = "auto"
     step = w.SelectionSlider(description="step", options=state.steps, value=state.step, style=short, layout=rest)
     mixes = w.Checkbox(description="mixes", value=True, indent=False, layout=w.Layout(flex="0 0 80px"))
-    picture = _picture()(scene=state.scene())
+    picture = widget(SCRIPT, scene=state.scene())
 
     def on(control: Any, act: Callable[[Any], None]) -> None:
         def changed(change: Mapping[str, Any]) -> None:
@@ -191,7 +241,7 @@ def _widgets(state: Explorer) -> Any:
         control.observe(changed, "value")
 
     def search(words: str) -> None:
-        count.value = _count(len(state.study.search(words)))
+        count.value = _count(len(state.study.search(words, state.name)))
         if options := state.options(words):
             pick.options = options  # chooses the first
             state.choose_anchor(pick.value)
@@ -214,38 +264,15 @@ def _count(matching: int) -> str:
     return f"{matching} found" if matching <= _LISTED else f"{_LISTED} of {matching}"
 
 
-@functools.cache
-def _picture() -> Any:
-    """The widget class; made when first used, so that importing this module needs no anywidget."""
-    import anywidget
-    import traitlets
-
-    class Picture(anywidget.AnyWidget):
-        _esm = SCRIPT.read_text(encoding="utf-8")
-        scene = traitlets.Dict().tag(sync=True)
-
-    return Picture
-
-
-def _look(look: str) -> dict[str, Any]:
+def _look(kind: str, phenomenon: str | None) -> dict[str, Any]:
     """Shape of a look, the same as matplotlib's: path of radius 1/2 about the origin, size in pixels, colour."""
     from matplotlib.markers import MarkerStyle
 
-    kind, _, phenomenon = look.partition(":")
-    colour, marker, size = boundary.LOOKS[kind]
-    style = MarkerStyle(boundary.PHENOMENON_MARKERS.get(phenomenon, marker) if kind == "hard" else marker)
+    colour, marker, size = boundary.look_of(kind, phenomenon)
+    style = MarkerStyle(marker)
     shapes = [np.asarray(s) for s in style.get_path().transformed(style.get_transform()).to_polygons()]
     path = "".join("M" + "L".join(f"{x:.3f} {-y:.3f}" for x, y in shape) + "Z" for shape in shapes)
     return {"path": path, "size": round(1.35 * size, 2), "colour": colour, "hollow": kind in boundary.MIX_NAMES}
-
-
-def _contour(film: Film, at: Moment) -> list[list[list[float]]]:
-    """The drawn boundary: closed lines of (x, y)."""
-    from contourpy import contour_generator
-
-    x, y, value = at.surface.grid(film.box)
-    lines = contour_generator(x, y, value).lines(float(angle(at.p)))
-    return [np.asarray(line).round(4).tolist() for line in lines if line is not None and len(line) > 2]
 
 
 def _side(kind: str, cosine: float, p: float) -> str:

@@ -20,7 +20,7 @@ from hncse.errors import HncseError
 from hncse.presets import LossOptions
 from hncse.runs import Run
 from hncse.visual.leaderboard import dev_and_test, sts_figure, transfer_figure
-from hncse.visual.study import cases
+from hncse.visual.mixes import cases
 from hncse.visual.style import (
     CASE_COLOURS,
     INK,

@@ -1,44 +1,35 @@
-"""A flat map of embeddings that stays comparable while the embeddings move: UMAP fitted once, everything placed in it.
+"""Two ways to make embeddings flat: a polar map that cannot lie about the boundary, and UMAP, which can.
 
-Three steps, each with its reason:
+**The polar map** (`polar`). A sentence's distance from the middle is its exact angle to the anchor, so the decision
+boundary cos = p is a true circle and nothing is ever on the wrong side. A flat picture has one freedom left, the
+direction, and that is taken from the tangent: what of a sentence points away from the anchor. Up is the positive's own
+direction, exactly; to the right is the direction in which the group's sentences differ most beyond that (the first
+principal component of their tangents, `sideways`). UMAP could give directions too, but then a mix would have none, one
+moving sentence would move all others, and every seed would turn the map; the tangent is linear, so that a mix lies
+between its parents, and the same embeddings give the same map. What is lost is told: `polar` returns how much of each
+sentence's direction the two hold.
 
-1. **Turn** (`turn_onto`). Training also rotates the whole sphere, and a rotation changes no cosine: nothing should move
-   because of it. So every snapshot is first turned onto a common one by the best rotation (orthogonal Procrustes).
-2. **Fit once** (`fit`, on `middle`). UMAP lays out each sentence's mean direction over the first and last snapshots of
-   all runs that are compared, on exact cosine neighbours.
-3. **Place** (`place`). A sentence at any step, and a mix that no sentence has, is put by one fixed rule: the mean of
-   its nearest mapped points, weighted by 1/distance² (Shepard's rule). It moves as it nears some and leaves others.
-
-In a fit for every snapshot, or in `umap.AlignedUMAP`, moving one sentence moves all others, a mix can only be shown by
-fitting again, and unrelated sentences jump from step to step (`drift` measures it; notebook 04 prints it). Here each
-point's place depends on its own embedding alone. UMAP's own ``transform`` moves its points by random draws, and the
-search index it builds takes a minute to compile.
-
-The same embeddings give the same map, bit for bit on one machine: the seed is fixed, and UMAP then works on one thread.
+**The free map** (`fit`, `place`, `Surface`). UMAP lays out the sentences of one moment; a mix is put among them by
+Shepard's rule; where the boundary would run is guessed. It is there to be distrusted.
 
 Taught in notebooks/04_decision_boundary.ipynb.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
-from hncse.evaluation.geometry import normalised
-from hncse.files import whole_file
+from hncse.evaluation.geometry import angle, normalised
 
-__all__ = ["Surface", "drift", "fit", "fit_cached", "middle", "place", "trust", "turn_onto"]
+__all__ = ["Surface", "fit", "place", "polar", "sideways", "trust", "turn_onto"]
 
 Floats = NDArray[np.float64]
 NEIGHBOURS, EPOCHS, MIN_DIST = 12, 500, 0.99
-_FORMAT = "hncse map 1"  # raise it when the same embeddings would give another map
 
 
 def turn_onto(z: ArrayLike, onto: ArrayLike) -> Floats:
@@ -62,31 +53,75 @@ def turn_onto(z: ArrayLike, onto: ArrayLike) -> Floats:
     return rows @ (u @ vt)
 
 
-def middle(snapshots: Sequence[ArrayLike]) -> Floats:
-    """Mean direction of each sentence over snapshots: (n, d) unit rows from arrays (n, d), turned beforehand.
+def sideways(moments: Sequence[ArrayLike]) -> Floats:
+    """The direction in which sentences differ most, seen from their anchor and across their positive's direction.
+
+    Args:
+        moments: (m, d) embeddings each, the anchor first, then the positive, all turned onto one another.
+
+    Returns:
+        (d,) of length 1: the first principal component of the tangents, signed so that the largest share is positive.
+    """
+    across = []
+    for z in moments:
+        tangent, up = _tangents(normalised(z))
+        across.append(tangent[2:] - np.outer(tangent[2:] @ up, up))  # (m-2, d)
+    rows = np.concatenate(across)
+    axis = np.linalg.svd(rows, full_matrices=False)[2][0] if len(rows) else np.zeros(np.shape(moments[0])[1])
+    shares = rows @ axis
+    return -axis if len(rows) and shares[np.abs(shares).argmax()] < 0 else axis
+
+
+def polar(z: ArrayLike, side: ArrayLike) -> tuple[Floats, Floats]:
+    """Place embeddings round their anchor: distance is the exact angle to it, direction is that of the tangent.
+
+    Args:
+        z: (m, d), the anchor first, then the positive.
+        side: (d,) from `sideways`: where right is; up is the positive's direction.
+
+    Returns:
+        Places (m, 2) in degrees, x and y, the anchor at (0, 0), the positive straight above it; and (m,) how much of
+        each tangent the two directions hold, 0 to 1. A sentence without direction (the anchor's copy, its opposite, one
+        at right angles to both) is put to the right.
 
     Raises:
-        HncseError: No snapshots, shapes that differ, a sentence whose directions cancel, or one without direction.
+        HncseError: A row without direction.
     """
-    shapes = {np.shape(z) for z in snapshots}
-    if len(shapes) != 1:
-        raise HncseError(f"snapshots of shapes {sorted(shapes)} have no common middle; give some of one shape")
-    return normalised(np.mean([normalised(z) for z in snapshots], axis=0))
+    unit = normalised(z)
+    tangent, up = _tangents(unit)
+    right = np.asarray(side, dtype=np.float64)
+    right = right - (right @ unit[0]) * unit[0] - (right @ up) * up
+    length = np.linalg.norm(right)
+    flat = tangent @ np.stack([right / length if length > 1e-9 else 0 * right, up]).T  # (m, 2)
+    held = np.linalg.norm(flat, axis=1)
+    flat = np.where(held[:, None] > 1e-9, flat / np.maximum(held, 1e-9)[:, None], [1.0, 0.0])
+    flat[0], flat[1] = 0.0, [0.0, 1.0]
+    return flat * angle(unit @ unit[0])[:, None], np.minimum(held, 1.0)
 
 
-def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, seed: int = 0) -> Floats:
+def _tangents(unit: Floats) -> tuple[Floats, Floats]:
+    """What of unit rows (m, d) points away from the first, (m, d), of length 1 or 0; and the second row's."""
+    tangent = unit - np.outer(unit @ unit[0], unit[0])
+    length = np.linalg.norm(tangent, axis=1, keepdims=True)
+    tangent = np.where(length > 1e-9, tangent / np.maximum(length, 1e-9), 0.0)
+    return tangent, tangent[1]
+
+
+def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, min_dist: float = MIN_DIST, seed: int = 0) -> Floats:
     """Lay out embeddings with UMAP (cosine, exact neighbours, started from the principal components).
 
     Args:
         reference: (n, d), at least four rows.
         neighbours: How many neighbours of each point the layout keeps near; cut to n - 1.
+        min_dist: How near points may come to each other, 0 to 1.
         seed: Of the layout.
 
     Returns:
         (n, 2) places, centred, the farthest at distance 1.
 
     Raises:
-        HncseError: Fewer than four rows, rows of one number, fewer than two neighbours, or a row without direction.
+        HncseError: Fewer than four rows, rows of one number, fewer than two neighbours, a min_dist outside of 0 to 1,
+            or a row without direction.
     """
     rows = normalised(reference)
     if len(rows) < 4:
@@ -95,6 +130,8 @@ def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, seed: int = 0) ->
         raise HncseError("embeddings of one number have no directions but two; a map needs a width of 2 or more")
     if neighbours < 2:
         raise HncseError(f"neighbours is {neighbours}; a map needs 2 or more of each point")
+    if not 0 <= min_dist <= 1:
+        raise HncseError(f"min_dist is {min_dist!r}; it must lie in 0 to 1")
     neighbours = min(neighbours, len(rows) - 1)
     distance, nearest = _nearest(rows, rows, neighbours)
     with warnings.catch_warnings():
@@ -102,39 +139,12 @@ def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, seed: int = 0) ->
         import umap
 
         mapper = umap.UMAP(
-            n_neighbors=neighbours, metric="cosine", min_dist=MIN_DIST, n_epochs=EPOCHS, init="pca", random_state=seed,
+            n_neighbors=neighbours, metric="cosine", min_dist=min_dist, n_epochs=EPOCHS, init="pca", random_state=seed,
             n_jobs=1, precomputed_knn=(nearest, distance.astype(np.float32)),
         )  # fmt: skip
         flat = np.asarray(mapper.fit_transform(rows.astype(np.float32)), dtype=np.float64)  # (n, 2)
     flat -= flat.mean(axis=0)
     return flat / np.linalg.norm(flat, axis=1).max()
-
-
-def fit_cached(reference: ArrayLike, folder: Path) -> Floats:
-    """The same, kept in a folder: importing and compiling UMAP takes far longer than the layout.
-
-    A file's name is a hash of embeddings and settings, so a map of other embeddings is never found. A damaged file is
-    made again; a folder that cannot be written keeps nothing.
-
-    Args:
-        reference: As in `fit`.
-        folder: Where maps lie: a run's ``maps/``.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file, save
-
-    rows = np.ascontiguousarray(reference, dtype=np.float64)
-    digest = hashlib.sha256(f"{_FORMAT} {rows.shape} {NEIGHBOURS} {EPOCHS} {MIN_DIST} 0".encode())
-    digest.update(rows.tobytes())
-    path = folder / f"{digest.hexdigest()[:24]}.safetensors"
-    with contextlib.suppress(OSError, SafetensorError, KeyError):
-        flat = load_file(path)["places"]
-        if flat.shape == (len(rows), 2):
-            return flat
-    flat = fit(rows)
-    with contextlib.suppress(HncseError), whole_file(path, "wb") as file:
-        file.write(save({"places": flat}))
-    return flat
 
 
 def place(points: ArrayLike, reference: ArrayLike, places: ArrayLike, *, k: int = 6) -> Floats:
@@ -220,27 +230,6 @@ def trust(embeddings: ArrayLike, places: ArrayLike, k: int = 5) -> float:
         )
     k = max(1, min(k, (len(rows) - 1) // 2))
     return float(trustworthiness(rows, np.asarray(places), n_neighbors=k))
-
-
-def drift(layouts: Sequence[ArrayLike]) -> float:
-    """How far points jump between successive layouts: the median step, as a share of the layouts' radius.
-
-    Args:
-        layouts: Two or more (n, 2) layouts of the same points.
-
-    Raises:
-        HncseError: Fewer than two layouts, or not the same points in all.
-    """
-    shapes = {np.shape(layout) for layout in layouts}
-    if len(layouts) < 2 or len(shapes) != 1:
-        raise HncseError(
-            f"drift compares successive layouts of the same points; there are not two, or their shapes differ: "
-            f"{sorted(shapes)}"
-        )
-    flat = np.stack([np.asarray(layout, dtype=np.float64) for layout in layouts])  # (t, n, 2)
-    steps = np.linalg.norm(np.diff(flat, axis=0), axis=2)  # (t-1, n)
-    radius = np.linalg.norm(flat - flat.mean(axis=1, keepdims=True), axis=2).max()
-    return float(np.median(steps) / radius) if radius > 0 else 0.0
 
 
 def _nearest(rows: Floats, known: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
