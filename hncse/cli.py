@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "results": ("write the results of finished runs as one CSV", "hncse.evaluation.results:main"),
     "statistics": ("print verdicts: differences with their intervals", "hncse.evaluation.statistics:main"),
     "tables": ("write every table and figure of a set of runs", "hncse.cli:tables"),
+    "plot": ("draw your own sentences: explorer, similarity plane, decision boundary", "hncse.visual.own:main"),
     "benchmark-files": ("fetch and count the files of STS and of the transfer tasks", "hncse.data.senteval:main"),
     "pretrain": ("make an encoder from plain text, as the embedded one was", "hncse.pretraining:main"),
     "doctor": ("say what is on this machine, and what that means", "hncse.doctor:main"),

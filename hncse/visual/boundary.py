@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hncse.evaluation.geometry import angle
 from hncse.visual import projection
-from hncse.visual.film import KINDS, Film, Moment
+from hncse.visual.film import KINDS, Film, Moment, name_of
 from hncse.visual.style import INK, OKABE_ITO, SERIES, figure, one_line, styled
 
 __all__ = [
@@ -84,11 +84,12 @@ def picture(film: Film, at: Moment, *, mixes: bool = True) -> Figure:
     with styled():
         fig, (left, right) = figure(8.2, 4.5, columns=2, width_ratios=(1.0, 1.12))
         _polar(left, film, at, mixes, size=1.0)
-        left.set_title(f"Round the anchor, step {at.step}")
+        left.set_title(", ".join(filter(None, ("Round the anchor", film.when(at)))))
         _ruler(right, film, at, mixes, names=True, size=1.0)
         right.set_title("The same, kind by kind")
         legend(fig, [film], mixes)
-    fig.set_label(f"At step {at.step}, {words(film, at)}")
+    said = words(film, at)
+    fig.set_label(f"At {film.when(at)}, {said}" if film.when(at) else said[0].upper() + said[1:])
     return fig
 
 
@@ -201,7 +202,7 @@ def _dots(axes: Axes, places: Floats, film: Film, at: Moment, drawn: NDArray[np.
 def ruler_names(films: Iterable[Film]) -> dict[str, str]:
     """Kind → name of the ruler's rows, those that the films' points have."""
     own = dict.fromkeys(p.kind for film in films for p in film.points if p.kind not in KINDS)
-    rows = {kind: one_line(kind, 18) for kind in own}
+    rows = {kind: one_line(name_of(kind), 18) for kind in own}
     present = {p.kind for film in films for p in film.points} | set(MIX_NAMES) | {"other"}
     before = {
         kind: name for kind, name in _ROWS.items() if kind in present and kind != "other" and kind not in MIX_NAMES
@@ -284,7 +285,7 @@ def legend(fig: Figure, films: Sequence[Film], mixes: bool, wrong: bool = False)
     marks = dict.fromkeys((p.kind, p.phenomenon if p.kind == "hard" else None) for film in films for p in film.points)
     entries: list[tuple[str, str, str | None]] = []
     for kind, phenomenon in sorted(marks, key=lambda mark: -depth(mark[0])):
-        name = KINDS.get(kind) or one_line(kind, 30)
+        name = one_line(name_of(kind), 40)
         entries.append((kind, name + (f": {phenomenon.replace('_', ' ')}" if phenomenon else ""), phenomenon))
     entries += [(kind, name, None) for kind, name in MIX_NAMES.items()] if mixes else []
     handles: list[Any] = []

@@ -18,7 +18,7 @@ import numpy as np
 from hncse.errors import unknown
 from hncse.evaluation.geometry import angle
 from hncse.visual import boundary
-from hncse.visual.film import KINDS, Film, Moment, Point
+from hncse.visual.film import KINDS, Film, Moment, Point, name_of
 from hncse.visual.mixes import Mix
 from hncse.visual.page import html_page, widget
 from hncse.visual.study import Study
@@ -116,11 +116,11 @@ def scene(film: Film, at: Moment, *, mixes: bool = True) -> dict[str, Any]:
     ]  # fmt: skip
     names = {marks[i]["look"]: marks[i]["tip"][0] for i in here if kinds[i] != "other"}
     looks = {marks[i]["look"]: (kinds[i], marks[i]["phenomenon"]) for i in here} | {"PM": ("PM", None)}
-    said = boundary.words(film, at)
+    said, when = boundary.words(film, at), f"{film.when(at).capitalize()}. " if film.when(at) else ""
     return {
         "anchor": film.group.id,
         "step": at.step,
-        "says": f"Step {at.step}. Anchor: “{film.group.anchor}” {said[0].upper()}{said[1:]}",
+        "says": f"{when}Anchor: “{film.group.anchor}” {said[0].upper()}{said[1:]}",
         "p": f"{at.p:.2f}",
         "tie": round(float(angle(at.p)), 4),
         "widest": _WIDEST,
@@ -135,7 +135,7 @@ def scene(film: Film, at: Moment, *, mixes: bool = True) -> dict[str, Any]:
 
 def _sentence(point: Point, cosine: float, p: float) -> dict[str, Any]:
     hard = point.kind == "hard" and point.phenomenon
-    what = KINDS.get(point.kind, point.kind) + (f": {hard.replace('_', ' ')}" if hard else "")
+    what = name_of(point.kind) + (f": {hard.replace('_', ' ')}" if hard else "")
     grade = f"grade {point.grade:g} of 5" if point.grade is not None else "" if point.own else "of another anchor"
     look = f"hard:{point.phenomenon}" if point.kind == "hard" else f"role:{point.kind}"
     if point.kind in KINDS and point.kind != "hard":

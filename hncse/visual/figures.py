@@ -165,30 +165,31 @@ def _room(steps: NDArray[Any], low: NDArray[Any], high: NDArray[Any], width: flo
     return place
 
 
-def similarity_plane(before: Plane, after: Plane, band: float = BAND) -> Figure:
+def similarity_plane(before: Plane, after: Plane | None = None, band: float = BAND) -> Figure:
     """Draw every probe group as a point, hardest negative against positive, before and after training.
 
     Args:
         before: From `hncse.evaluation.probe.similarity_plane` or ``plane_of_embeddings``: arrays (G,)
             ``hardest_negative`` and ``positive``.
-        after: The same groups, after training.
+        after: The same groups, after training; None draws one panel.
         band: Width of case A; a run's own is ``run.loss_options.band``.
 
     Raises:
         HncseError: No groups, or cosines that are not finite.
     """
-    planes = [{key: finite(p[key], "cosines") for key in ("hardest_negative", "positive")} for p in (before, after)]
-    values = np.concatenate([cosine for plane in planes for cosine in plane.values()])
+    titles = {"Before training": before, "After training": after} if after is not None else {"": before}
+    keys = ("hardest_negative", "positive")
+    planes = {title: {key: finite(p[key], "cosines") for key in keys} for title, p in titles.items()}
+    values = np.concatenate([cosine for plane in planes.values() for cosine in plane.values()])
     with styled():
-        fig, panels = figure(8.2, 4.7, columns=2, sharex=True, sharey=True)
+        fig, panels = figure(8.2 if after is not None else 4.7, 4.7, columns=len(planes), sharex=True, sharey=True)
         low = min(0.8, np.floor(10 * float(values.min()) - 0.2) / 10)
-        for panel, plane, title in zip(panels, planes, ("Before training", "After training"), strict=True):
+        for panel, (title, plane) in zip(panels, planes.items(), strict=True):
             _plane_panel(panel, plane, title, low, band)
         panels[0].set_ylabel("similarity to the positive, p")
-    fig.set_label(
-        "Two scatter plots of the probe's groups, hardest negative across, positive up, with the line p = n. "
-        + " ".join(f"{when}, {_shares(plane, band)}." for when, plane in zip(("Before", "After"), planes, strict=True))
-    )
+    said = [f"{title.removesuffix(' training') or 'Now'}, {_shares(p, band)}." for title, p in planes.items()]
+    what = "Two scatter plots of the probe's groups" if after is not None else "Scatter plot of anchors"
+    fig.set_label(f"{what}, hardest negative across, positive up, with the line p = n. {' '.join(said)}")
     return fig
 
 

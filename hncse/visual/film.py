@@ -17,7 +17,7 @@ from hncse.errors import unknown
 from hncse.evaluation.geometry import angle
 from hncse.visual.mixes import Mix, Mixes
 
-__all__ = ["KINDS", "Film", "Moment", "Point", "copies"]
+__all__ = ["KINDS", "Film", "Moment", "Point", "copies", "name_of"]
 
 Floats = NDArray[np.float64]
 #: What a sentence is to the anchor, and how it is called in pictures. A user's own roles are called what they are.
@@ -32,6 +32,11 @@ KINDS = {
 _LISTED = {
     "anchor": "ANCHOR", "positive": "POSITIVE", "false": "far paraphrase", "topic": "same topic", "other": "unrelated",
 }  # fmt: skip
+
+
+def name_of(kind: str) -> str:
+    """What a kind of sentence is called."""
+    return KINDS.get(kind) or kind.replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,11 @@ class Film:
         The same at every moment of every run; what is farther stands on the ruler alone.
         """
         core = [i for i, point in enumerate(self.points) if point.own and point.kind not in ("topic", "other")]
-        return 1.12 * max(float(angle(m.cosine[core]).max()) for moments in self.moments.values() for m in moments)
+        return 1.15 * max(float(angle(m.cosine[core]).max()) for moments in self.moments.values() for m in moments)
+
+    def when(self, at: Moment) -> str:
+        """The step in words; nothing where there is one moment alone."""
+        return f"step {at.step}" if any(len(moments) > 1 for moments in self.moments.values()) else ""
 
     def listing(self, at: Moment) -> str:
         """The group's sentences as lines, nearest first, with the decision boundary as a line between them."""
@@ -104,7 +113,7 @@ class Film:
         for i in np.argsort(-at.cosine, kind="stable"):
             point = self.points[i]
             if point.own:
-                name = point.phenomenon or _LISTED.get(point.kind) or KINDS.get(point.kind, point.kind)
+                name = point.phenomenon or _LISTED.get(point.kind) or name_of(point.kind)
                 lines.append(f"{at.cosine[i]:6.3f}  {name:20} {point.text}")
             if point.kind == "positive":
                 lines.append("-" * 100)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -134,15 +135,32 @@ def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, min_dist: float =
         raise HncseError(f"min_dist is {min_dist!r}; it must lie in 0 to 1")
     neighbours = min(neighbours, len(rows) - 1)
     distance, nearest = _nearest(rows, rows, neighbours)
+    return layout(rows, distance, nearest, min_dist=min_dist, seed=seed, epochs=EPOCHS)
+
+
+def layout(
+    rows: ArrayLike,
+    distance: NDArray[Any],
+    nearest: NDArray[np.int64],
+    *,
+    min_dist: float,
+    seed: int,
+    epochs: int | None = None,
+) -> Floats:
+    """Lay out unit rows (n, d) with UMAP from their k nearest, themselves first: (n, k) cosine distances and indices.
+
+    Returns:
+        (n, 2) places, centred, the farthest at distance 1.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap: one thread because of the seed, no search index for `transform`
         import umap
 
         mapper = umap.UMAP(
-            n_neighbors=neighbours, metric="cosine", min_dist=min_dist, n_epochs=EPOCHS, init="pca", random_state=seed,
-            n_jobs=1, precomputed_knn=(nearest, distance.astype(np.float32)),
+            n_neighbors=nearest.shape[1], metric="cosine", min_dist=min_dist, n_epochs=epochs, init="pca",
+            random_state=seed, n_jobs=1, precomputed_knn=(nearest, distance.astype(np.float32)),
         )  # fmt: skip
-        flat = np.asarray(mapper.fit_transform(rows.astype(np.float32)), dtype=np.float64)  # (n, 2)
+        flat = np.asarray(mapper.fit_transform(np.asarray(rows, dtype=np.float32)), dtype=np.float64)  # (n, 2)
     flat -= flat.mean(axis=0)
     return flat / np.linalg.norm(flat, axis=1).max()
 
