@@ -291,8 +291,8 @@ def side_by_side(
             same for every loss, so that nothing else differs.
 
     Returns:
-        What each training left; ``spearman`` (× 100) and ``close_first`` (% of hard negatives that the close paraphrase
-        outranks) in `Trace.seen`.
+        What each training left; ``spearman`` (× 100), its 95 % interval ``low`` to ``high``, and ``close_first`` (% of
+        hard negatives that the close paraphrase outranks) in `Trace.seen`.
     """
     from hncse.data.probe import load
     from hncse.evaluation import probe
@@ -300,8 +300,14 @@ def side_by_side(
     groups = load()[::5]
 
     def look(model: SentenceEncoder) -> dict[str, float]:
-        scores = probe.evaluate(model, groups=groups, bootstrap=0)
-        return {"spearman": scores["spearman"], "close_first": scores["triplet_accuracy"]["close"]["value"]}
+        scores = probe.evaluate(model, groups=groups, bootstrap=500)
+        low, high = scores["spearman_interval"]
+        return {
+            "spearman": scores["spearman"],
+            "low": low,
+            "high": high,
+            "close_first": scores["triplet_accuracy"]["close"]["value"],
+        }
 
     return {
         name: train_briefly(_load(encoder), sentences, loss, look=look, looks=looks, **settings)

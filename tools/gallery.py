@@ -174,6 +174,7 @@ def _of_notebook_08(settings: dict[str, Any]) -> dict[str, Figure]:
             {name: trace.loss for name, trace in traces.items()},
             {name: trace.steps for name, trace in traces.items()},
             {name: trace.series("spearman") for name, trace in traces.items()},
+            {name: (trace.series("low")[-1], trace.series("high")[-1]) for name, trace in traces.items()},
         ),
     }
 

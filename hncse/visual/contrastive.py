@@ -384,7 +384,10 @@ def corpus_lengths(lengths: Sequence[int], max_length: int) -> Figure:
 
 
 def losses_compared(
-    loss: Mapping[str, Sequence[float]], steps: Mapping[str, Sequence[int]], score: Mapping[str, Sequence[float]]
+    loss: Mapping[str, Sequence[float]],
+    steps: Mapping[str, Sequence[int]],
+    score: Mapping[str, Sequence[float]],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
     """Draw short trainings side by side: each one's loss, and what no loss sees, the probe.
 
@@ -392,6 +395,7 @@ def losses_compared(
         loss: Name → loss of every step.
         steps: Name → steps after which the probe was asked.
         score: Name → Spearman × 100 there.
+        intervals: Name → 95 % interval of the last score; drawn, and never zoomed away.
 
     Raises:
         HncseError: No losses, more than seven, or a loss or score that is not finite.
@@ -411,17 +415,20 @@ def losses_compared(
             left.grid(axis="y")
             left.margins(y=0.15)
             right.plot(steps[name], score[name], line, marker=marker, color=shade, markersize=6, label=one_line(name))
+            if intervals and name in intervals:
+                end = steps[name][-1] + 0.25 * (place - (len(loss) - 1) / 2)
+                right.plot([end, end], intervals[name], color=shade, linewidth=5, alpha=0.35, solid_capstyle="butt")
         left.set_xlabel("step")
-        low = min(min(values) for values in score.values())
-        high = max(max(values) for values in score.values())
-        room = max(1.0, 0.25 * (high - low))
+        ends = [*score.values(), *(intervals or {}).values()]
+        low, high = min(map(min, ends)), max(map(max, ends))
+        room = max(1.0, 0.25 * (high - low), (6.0 - (high - low)) / 2)  # never finer than the probe can tell apart
         right.set(ylim=(low - room, high + room), xlabel="step", ylabel="Spearman × 100")
-        right.set_title("Probe: the same question to all", fontsize=10)
+        right.set_title("Probe: the same question to all" + (", 95 % intervals" if intervals else ""), fontsize=10)
         right.grid(axis="y")
         right.legend(frameon=False, fontsize=9, handlelength=3.2, loc="lower right")
-    ends = "; ".join(
+    said = "; ".join(
         f"{name}: loss {values[0]:.2f} to {values[-1]:.2f}, probe {score[name][0]:.1f} to {score[name][-1]:.1f}"
         for name, values in loss.items()
     )
-    fig.set_label(f"Two panels over training steps, loss and probe, for {len(loss)} losses. {ends}.")
+    fig.set_label(f"Two panels over training steps, loss and probe, for {len(loss)} losses. {said}.")
     return fig

@@ -7,7 +7,7 @@ matplotlib Figure whose ``get_label()`` says in words what it shows; display it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ Plane = Mapping[str, NDArray[Any]]
 CASE_NAMES = {"B": "B: safe", "A": "A: near the boundary", "C": "C: on the wrong side"}
 _PAPER = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
 _MARKERS = {"B": "o", "A": "^", "C": "X"}
+_SPAN = 6.0  # points that an axis of scores spans at least: some five times the half width of the probe's interval
 BAND = LossOptions().band  # of case A, where no run says otherwise
 
 
@@ -78,7 +79,7 @@ def training_curve(run: Run) -> Figure:
         axes[0].set_title("Training loss")
         axes[0].set_ylabel("loss")
         if scores:
-            _score_panel(axes[1], scores, run.result.get("kept_step") if run.finished else None)
+            _score_panel(axes[1], scores, run.result.get("kept_step") if run.finished else None, _probe_interval(run))
         for panel in axes:
             panel.grid(axis="y")
             panel.margins(y=0.12)
@@ -88,12 +89,31 @@ def training_curve(run: Run) -> Figure:
     return fig
 
 
-def _score_panel(axes: Axes, scores: dict[str, tuple[NDArray[Any], NDArray[Any]]], kept: int | None) -> None:
+def _probe_interval(run: Run) -> list[float] | None:
+    """The 95 % interval of the probe's score, where the run has been judged."""
+    if not (run.path / "probe.json").is_file():
+        return None
+    return run.read("probe").get("spearman_interval")
+
+
+def _score_panel(
+    axes: Axes,
+    scores: dict[str, tuple[NDArray[Any], NDArray[Any]]],
+    kept: int | None,
+    interval: Sequence[float] | None = None,
+) -> None:
+    """Scores over steps, on an axis that is never finer than what the probe's interval can tell apart."""
     looks = {"probe": (OKABE_ITO["vermillion"], "--", "s"), "STS-B dev": (OKABE_ITO["blue"], "-", "o")}
     for name, points in scores.items():
         _line(axes, *points, *looks[name])
     values = np.concatenate([y for _, y in scores.values()])
-    pad = max(1.0, 0.12 * float(np.ptp(values)))
+    if interval and "probe" in scores:
+        place = kept if kept is not None else scores["probe"][0][-1]
+        axes.plot([place, place], interval, color=looks["probe"][0], linewidth=6, alpha=0.3, solid_capstyle="butt")
+        axes.annotate("95 % interval", (place, interval[0]), xytext=(-4, -2), textcoords="offset points", ha="right",
+                      va="top", fontsize=8, color=looks["probe"][0])  # fmt: skip
+        values = np.concatenate([values, interval])
+    pad = max(1.0, 0.12 * float(np.ptp(values)), (_SPAN - float(np.ptp(values))) / 2)
     axes.set_ylim(values.min() - pad, values.max() + pad)
     axes.set_title("Evaluation while training")
     axes.set_ylabel("Spearman × 100")
@@ -308,17 +328,27 @@ def _line(axes: Axes, x: NDArray[Any], y: NDArray[Any], colour: str, style: str,
         axes.plot(x, y, style, color=colour, marker=marker if len(x) < 40 else None, markersize=5, clip_on=False)
 
 
-_LOOKS = {  # guard → name, colour, shape, line: any of the three tells them apart
-    "max_similarity": ("similarity ceiling", OKABE_ITO["blue"], "o", "-"),
-    "calibrated": ("calibrated on the probe", OKABE_ITO["vermillion"], "D", "--"),
-    "skip": ("skip the first r", OKABE_ITO["orange"], "s", "-."),
-    "word_overlap": ("word overlap", OKABE_ITO["green"], "^", ":"),
-    "character_overlap": ("character overlap", OKABE_ITO["purple"], "v", ":"),
-    "min_similarity": ("similarity floor", OKABE_ITO["black"], "P", "-"),
+_LOOKS = {  # guard, by the name that tables print → colour, shape, line: any of the three tells them apart
+    "max_similarity": (OKABE_ITO["blue"], "o", "-"),
+    "calibrated": (OKABE_ITO["vermillion"], "D", "--"),
+    "skip": (OKABE_ITO["orange"], "s", "-."),
+    "word_overlap": (OKABE_ITO["green"], "^", ":"),
+    "character_overlap": (OKABE_ITO["purple"], "v", ":"),
+    "min_similarity": (OKABE_ITO["black"], "P", "-"),
 }
 _SERIES = (  # encoders in a phenomena picture
     (OKABE_ITO["orange"], "^"), (OKABE_ITO["blue"], "o"), (OKABE_ITO["green"], "s"), (OKABE_ITO["vermillion"], "D"),
 )  # fmt: skip
+
+
+#: What is changed in a hard negative of each phenomenon, by an example of the edit (hncse/data/PROBE.md).
+EXAMPLES = {
+    "negation": "has agreed / has not agreed", "antonym": "upheld / lifted", "role_swap": "A sued B / B sued A",
+    "number": "six months / six years", "quantifier": "some / all", "entity": "in April / in October",
+    "time_order": "before / after", "cause_reversed": "X because Y / Y because X",
+    "comparison_reversed": "taller than / shorter than", "place_preposition": "below the falls / above the falls",
+    "modality": "must / may", "hypernym_narrowing": "the vaccine / some medicine",
+}  # fmt: skip
 
 
 def guard_curves(result: Mapping[str, Any]) -> Figure:
@@ -331,11 +361,11 @@ def guard_curves(result: Mapping[str, Any]) -> Figure:
 
     with styled():
         fig, (axes,) = figure(8.2, 4.6)
-        for guard, (name, colour, marker, line) in _LOOKS.items():
+        for guard, (colour, marker, line) in _LOOKS.items():
             rows = sorted(result["guards"].get(guard, ()), key=lambda row: row["yield"])
             if rows:
                 x, y = ([100 * row[key] for row in rows] for key in ("yield", "safe"))
-                axes.plot(x, y, line, marker=marker, color=colour, markersize=4.5, linewidth=1.4, label=name)
+                axes.plot(x, y, line, marker=marker, color=colour, markersize=4.5, linewidth=1.4, label=guard)
         start = result["guards"]["none"][0]
         axes.plot(100 * start["yield"], 100 * start["safe"], "*", color=INK, markersize=13, label="no guard")
         axes.axhspan(100 * SAFE, 100.5, xmin=0, xmax=1, color=OKABE_ITO["sky"], alpha=0.12)
@@ -346,8 +376,8 @@ def guard_curves(result: Mapping[str, Any]) -> Figure:
         axes.set_xlim(-2, 103)
         low = min(row["safe"] for rows in result["guards"].values() for row in rows)
         axes.set_ylim(100 * low - 1, 100.5)
-        axes.set_xlabel("true hard negatives kept, % of those among the neighbours")
-        axes.set_ylabel("kept neighbours that are\nno paraphrase, %")
+        axes.set_xlabel("yield: true hard negatives kept, % of those among the neighbours")
+        axes.set_ylabel("safe: kept neighbours that\nare no paraphrase, %")
         axes.grid()
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4)
     best = result["best"]
@@ -392,7 +422,10 @@ def phenomena(results: Mapping[str, Mapping[str, Any]], paraphrase: str = "close
         axes.axvline(50, color=MUTED, linewidth=1, linestyle=":")
         axes.set_ylim(-0.6, len(names) - 0.1)
         axes.annotate("a coin", (50, len(names) - 0.45), xytext=(4, 0), textcoords="offset points", color=MUTED)
-        axes.set_yticks(range(len(names)), [one_line(name.replace("_", " ")) for name in names])
+        told = [
+            one_line(name.replace("_", " ")) + (f"\n{EXAMPLES[name]}" if name in EXAMPLES else "") for name in names
+        ]
+        axes.set_yticks(range(len(names)), told, fontsize=7.5)
         axes.set_xlim(0, 100)
         axes.set_xlabel(f"hard negatives outranked by the {paraphrase} paraphrase, %; bars: 95 % intervals over groups")
         axes.grid(axis="x")
