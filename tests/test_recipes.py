@@ -31,6 +31,10 @@ def files(tmp_path_factory):
     with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([("query", "passage"), *zip(sentences[:32], sentences[32:], strict=True)])
+    roles = ["anchor", "positive", "hard", "my own"]
+    (folder / "sentences.csv").write_text(
+        "".join(f"{t},{r}\n" for t, r in [("text", "role"), *zip(sentences[:4], roles, strict=True)]), encoding="utf-8"
+    )
     return folder
 
 
@@ -81,12 +85,18 @@ def trained_in_sentence_transformers(place, out):
     assert "HNCSE" in (place / "mine" / "README.md").read_text(encoding="utf-8")
 
 
+def plotted(place, out):
+    assert {path.name for path in (place / "pictures").glob("*.*g")} >= {"similarity_plane.png", "boundary-01.svg"}
+    assert "my own" in (place / "pictures" / "explorer.html").read_text(encoding="utf-8")
+
+
 #: What is left behind or said.
 OUTCOMES = {
     "Evaluate my folder": evaluated,
     "Mine for my passages": mined,
     "Train with my loss": trained_with_a_loss,
     "In sentence-transformers' trainer": trained_in_sentence_transformers,
+    "Plot my sentences": plotted,
 }
 
 
