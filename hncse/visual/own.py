@@ -1,6 +1,6 @@
 """Pictures of anybody's sentences: the explorer, the similarity plane, boundaries, and a map of a whole corpus.
 
-    from hncse.visual import atlas, plot
+    from hncse.visual.own import atlas, plot
     plot(encoder, "my.csv", "folder")            # hncse plot my.csv --encoder FOLDER --out folder
     atlas(encoder, "corpus.txt", "map.parquet")  # hncse plot corpus.txt --encoder FOLDER --out folder --atlas
 
