@@ -94,7 +94,7 @@ lint: setup ## check style, formatting, types and what notebooks promise
 wheel: setup ## build the wheel and run every notebook on it, in an empty folder, as far from a checkout as on Colab
 	@$(PY) -m tests.installed_wheel $(if $(FRESH),--fresh) $(NOTEBOOKS)
 
-colab: setup ## run the notebooks in a fresh environment that holds what Colab does (needs PyPI; half an hour)
+colab: setup ## run the notebooks in a fresh environment that holds what Colab does (needs PyPI; a quarter of an hour)
 	@$(PY) -m tests.colab $(NOTEBOOKS)
 
 browser: setup ## drive the notebooks in JupyterLab with a Chromium that is installed here (apt install chromium)

@@ -7,8 +7,8 @@
 A fresh environment holds what Colab brings (colab-freeze.txt) and uv, on Python 3.13 where uv finds or fetches one. An
 empty folder holds the notebooks and nothing else. The setup cell of the first installs the package from the address in
 ``[project.urls]``, at the tag of this version; git is told that a repository made of this working tree stands at that
-address. Each notebook runs to its end as for somebody who watches: with widgets. What was installed before must be the
-same files after.
+address. Each notebook runs to its end as for somebody who watches, with widgets, on few sentences. What was installed
+before must be the same files after.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from typing import Any
 
 import nbformat
 
+from hncse.notebook import read_defaults
 from tools import notebook_files
 
 ROOT = Path(__file__).resolve().parents[1]
 FREEZE = Path(__file__).with_name("colab-freeze.txt")
 PYTHON = "3.13"
+#: Values at which a notebook shows what it shows sooner; its defaults are for `make notebooks`.
+SMALL = {"limit": 400, "steps": 3, "epochs": 1.0, "tokens": 20_000, "vocabulary": 512, "minutes": 0.1, "network": False}
 _TORCHS_OWN = ("nvidia-", "cuda-", "triton")  # what a build of torch for GPUs needs; Colab's build has its own
 _MARKS = """
 import hashlib, importlib.metadata as m, json
@@ -129,14 +132,22 @@ def marks(python: Path) -> dict[str, Any]:
     return json.loads(call([python, "-I", "-c", _MARKS]))
 
 
-def execute(notebook: Path, env: dict[str, str]) -> tuple[float, int]:
+def execute(notebook: Path, env: dict[str, str], parameters: dict[str, Any] | None = None) -> tuple[float, int]:
     """Run a notebook as papermill does, in its folder; returns seconds and the number of pictures."""
     out, began = notebook.with_name(f"{notebook.stem}-out.ipynb"), time.perf_counter()
     words = ["--kernel", "colab", "--no-progress-bar", "--log-level", "ERROR", "--execution-timeout", "3600"]
-    call([sys.executable, "-m", "papermill", notebook.name, out, *words], cwd=notebook.parent, env=env)
+    given = [word for name, value in (parameters or {}).items() for word in ("-p", name, value)]
+    call([sys.executable, "-m", "papermill", notebook.name, out, *words, *given], cwd=notebook.parent, env=env)
     cells = nbformat.read(out, as_version=4).cells
     pictures = sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
     return time.perf_counter() - began, pictures
+
+
+def small(notebook: Path) -> dict[str, Any]:
+    """The notebook's parameters among `SMALL`."""
+    cells = notebook_files.read(notebook).cells
+    defaults = read_defaults(next(c.source for c in cells if "parameters" in c.metadata.get("tags", [])))
+    return {p.name: SMALL[p.name] for p in defaults if p.name in SMALL}
 
 
 def only_setup(notebook: Path, folder: Path) -> Path:
@@ -172,7 +183,7 @@ def prove(work: Path, uv: Path, notebooks: Sequence[Path]) -> None:
             call([uv, "pip", "uninstall", "-q", "--python", python, *(name.split()[0] for name in added)])
     for notebook in notebooks:
         shutil.copy(notebook, content)
-        seconds, pictures = execute(content / notebook.name, env)
+        seconds, pictures = execute(content / notebook.name, env, small(notebook))
         say(f"  {notebook.stem:24} {seconds:5.0f} s {pictures:3d} pictures")
         assert pictures and marks(python) == after, f"{notebook.stem} shows nothing, or installed something"
     say("all as it must be")

@@ -32,6 +32,14 @@ if _OWNER:
     )
 
 
+# Their tests share what is costly, UMAP's compilation or a process to fork from: first of all, they fall to one worker.
+_TOGETHER = {f"test_{name}.py" for name in ("boundary", "explorer", "projection", "sweep", "training")}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _TOGETHER)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _OWNER:
         shutil.rmtree(os.environ[_SCRATCH], ignore_errors=True)
@@ -50,6 +58,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytrace=False,
         )
     os.environ["HNCSE_DATA"] = str(Path(os.environ[_REAL]).resolve())
+
+
+@pytest.fixture
+def small_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe of twelve groups, where what it measures is not the question."""
+    from tests import processes
+
+    processes.shrink(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from hncse import SentenceEncoder, losses
 from hncse import demonstrations as demo
 from hncse.errors import HncseError
-from tests import processes
 
 
 def test_views_differ_by_dropout_and_leave_the_caller_alone(kit):
@@ -89,8 +88,8 @@ def test_train_briefly_repeats_itself_and_leaves_copies_out():
         demo.train_briefly(encoder, ["a", "b"] * 9, lambda a, b: a.sum(), batch_size=4)
 
 
-def test_side_by_side_starts_every_loss_from_the_same_encoder(monkeypatch):
-    processes.shrink(monkeypatch.setattr)
+@pytest.mark.usefixtures("small_probe")
+def test_side_by_side_starts_every_loss_from_the_same_encoder():
     named = {"a": lambda x, y: (x - y).square().mean(), "b": lambda x, y: x.sum() * 0.0}
     traces = demo.side_by_side("kit", corpus(20), named, steps=1, batch_size=8, looks=1)
     assert set(traces["a"].seen[0]) == {"spearman", "close_first"}

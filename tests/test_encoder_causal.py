@@ -14,7 +14,6 @@ from tokenizers import processors
 
 from hncse import SentenceEncoder, TrainingConfig, train
 from hncse import encoder as encoder_module
-from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.encoder import loading
 from hncse.errors import HncseError
@@ -145,9 +144,8 @@ def test_the_recipe_of_smollm2_stands_in_the_configuration() -> None:
         dataclasses.replace(plain, bidirectional="yes")  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("small_probe")
 def test_a_run_of_a_causal_encoder_is_judged_without_its_first_token(llama: Path, tmp_path: Path, monkeypatch) -> None:
-    groups = data_probe.load()[:6]
-    monkeypatch.setattr(data_probe, "load", lambda *_: groups)
     monkeypatch.setattr(senteval, "sts_present", lambda *_: False)
     for pooling in ("last", "mean_no_first"):
         config = TrainingConfig(

@@ -12,7 +12,7 @@ from hncse import runs
 from hncse.errors import HncseError
 from hncse.notebook import Parameter, read_defaults
 from hncse.training import TrainingConfig
-from tests import processes, tiny
+from tests import tiny
 from tests.cells import run_notebook
 from tests.evaluation.test_tables import fake_run
 from tools import notebook_files
@@ -77,8 +77,8 @@ def test_in_a_kernel_a_wrong_name_is_three_lines_and_nothing_else_ran(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path, monkeypatch):
-    processes.shrink(monkeypatch.setattr)
+@pytest.mark.usefixtures("small_probe")
+def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(tiny.sentences(300)))
     parameters = {

@@ -17,7 +17,7 @@ from hncse.evaluation import stages
 from hncse.notebook import read_defaults
 from hncse.pretraining import vectors as static_vectors
 from hncse.visual import pretraining as pictures
-from tests import processes, tiny
+from tests import tiny
 from tests.cells import run_notebook
 from tests.test_pretraining import toy_config, toy_sentences
 from tools import notebook_files
@@ -240,10 +240,10 @@ def test_the_notebook_asks_for_what_pretraining_takes():
     assert set(given) - fields == {"corpus", "words"}
 
 
+@pytest.mark.usefixtures("small_probe")
 def test_the_notebook_runs_from_a_file_to_a_loadable_encoder(tmp_path, monkeypatch):
     monkeypatch.setenv("HNCSE_HEADLESS", "1")
     monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "runs"))
-    processes.shrink(monkeypatch.setattr)
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(toy_sentences(400)), encoding="utf-8")
     small = {"corpus": str(corpus), "vocabulary": 256, "width": 16, "tokens": 30_000, "words": ["red", "zebra"]}

@@ -10,8 +10,9 @@ import shlex
 import pytest
 
 from hncse import cli, runs
-from tests import processes, tiny
+from tests import tiny
 from tests.data import benchmark
+from tests.hub import Hub
 from tools.notebook_files import CHECKOUT
 
 SECTION = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("\n## Recipes\n")[2].partition("\n## ")[0]
@@ -26,20 +27,29 @@ def files(tmp_path_factory):
     """my-encoder, my.txt, pairs.csv and a benchmark."""
     folder = tmp_path_factory.mktemp("recipes")
     tiny.encoder("mean").save(folder / "my-encoder")
-    sentences = tiny.sentences(64)
+    sentences = tiny.sentences(128)
     (folder / "my.txt").write_text("\n".join(sentences), encoding="utf-8")
-    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([("query", "passage"), *zip(sentences[:32], sentences[32:], strict=True)])
-    roles = ["anchor", "positive", "hard", "my own"]
-    (folder / "sentences.csv").write_text(
-        "".join(f"{t},{r}\n" for t, r in [("text", "role"), *zip(sentences[:4], roles, strict=True)]), encoding="utf-8"
-    )
+    rows = [(text, f"{text} .", other) for text, other in zip(sentences[:64], sentences[64:], strict=True)]
+    for name, head in (("pairs", ["query", "passage"]), ("triplets", ["anchor", "positive", "negative"])):
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([head, *(row[: len(head)] for row in rows)])
+    roles = [("text", "role"), *zip(sentences[:4], ("anchor", "positive", "hard", "my own"), strict=True)]
+    (folder / "sentences.csv").write_text("".join(f"{text},{role}\n" for text, role in roles), encoding="utf-8")
     return folder
 
 
+@pytest.fixture(autouse=True)
+def hub(monkeypatch):
+    """Stands in for the Hugging Face hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with Hub({}) as started:
+        for name, value in {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": started.url, "HF_TOKEN": "may write"}.items():
+            monkeypatch.setenv(name, value)
+        yield started
+
+
 @pytest.fixture
-def place(files, tmp_path, monkeypatch):
+def place(files, tmp_path, monkeypatch, small_probe):
     """The folder that a recipe runs in; a benchmark and a probe of few rows."""
     for path in files.iterdir():
         (tmp_path / path.name).symlink_to(path)
@@ -48,7 +58,6 @@ def place(files, tmp_path, monkeypatch):
     for name in ("data", "runs", "cache"):
         monkeypatch.setenv(f"HNCSE_{name.upper()}", str(tmp_path / name))
     monkeypatch.setenv("HNCSE_OTHER_BENCHMARKS", "1")
-    processes.shrink(monkeypatch.setattr)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -65,27 +74,41 @@ def run(language: str, code: str, place) -> None:
         assert cli.main(words) == 0, line
 
 
-def evaluated(place, out):
+def evaluated(place, hub, out):
     assert "Spearman ×100 over" in out and "STS16" in out
 
 
-def mined(place, out):
+def trained(place, hub, out):
+    (made,) = runs.list_runs(place / "runs")
+    assert made.finished and made.config["data"]["sentences"] == 64
+
+
+def mined(place, hub, out):
     from pyarrow import parquet
 
-    table = parquet.read_table(place / "mined.parquet")
-    assert table.column_names[:3] == ["anchor", "positive", "negative"] and len(table) > 3
+    table = parquet.read_table(place / "mined.parquet").to_pandas()
+    assert list(table)[:3] == ["anchor", "positive", "negative"] and len(table)
+    assert (table["negative_similarity"] <= 0.95 * table["positive_similarity"] + 1e-6).all()
 
 
-def trained_with_a_loss(place, out):
+def trained_with_a_loss(place, hub, out):
     (made,) = runs.list_runs(place / "runs")
     assert made.finished and made.name.startswith("my-loss-")
 
 
-def trained_in_sentence_transformers(place, out):
+def trained_in_sentence_transformers(place, hub, out):
     assert "HNCSE" in (place / "mine" / "README.md").read_text(encoding="utf-8")
 
 
-def plotted(place, out):
+def exported(place, hub, out):
+    assert (place / "exported" / "onnx" / "model_quantized.onnx").is_file() and "largest difference" in out
+
+
+def pushed(place, hub, out):
+    assert {"README.md", "model.safetensors"} <= hub.datasets["me/my-encoder"].keys() and hub.private
+
+
+def plotted(place, hub, out):
     assert {path.name for path in (place / "pictures").glob("*.*g")} >= {"similarity_plane.png", "boundary-01.svg"}
     assert "my own" in (place / "pictures" / "explorer.html").read_text(encoding="utf-8")
 
@@ -93,9 +116,12 @@ def plotted(place, out):
 #: What is left behind or said.
 OUTCOMES = {
     "Evaluate my folder": evaluated,
+    "Train on my triplets": trained,
     "Mine for my passages": mined,
     "Train with my loss": trained_with_a_loss,
     "In sentence-transformers' trainer": trained_in_sentence_transformers,
+    "Export": exported,
+    "Push to the hub": pushed,
     "Plot my sentences": plotted,
 }
 
@@ -105,7 +131,7 @@ def test_every_recipe_is_executed():
 
 
 @pytest.mark.parametrize("title", OUTCOMES)
-def test_a_recipe(title, place, capsys):
+def test_a_recipe(title, place, hub, capsys):
     for language, code in RECIPES[title]:
         run(language, code, place)
-    OUTCOMES[title](place, capsys.readouterr().out)
+    OUTCOMES[title](place, hub, capsys.readouterr().out)

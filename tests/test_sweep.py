@@ -255,12 +255,11 @@ def test_jobs_of_a_process_that_was_ended_are_tried_in_a_new_one(monkeypatch, tm
 
 
 @pytest.fixture
-def quick_processes(monkeypatch):
+def quick_processes(monkeypatch, small_probe):
     """Processes of a sweep that begin at once, and a probe of few groups here and there."""
     context = processes.context()
     monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
     monkeypatch.setattr(sweep, "_use_threads", processes.begin)
-    processes.shrink(monkeypatch.setattr)
 
 
 def lines_of(stderr: str) -> list[str]:

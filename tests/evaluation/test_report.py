@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hncse import SentenceEncoder, TrainingConfig, train
-from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.errors import HncseError
 from hncse.evaluation import probe as probe_measure
@@ -34,9 +33,8 @@ def test_summary_without_sts_says_how_to_get_it(tmp_path):
     assert "-p evaluate fetch" in text and "STS12" not in text
 
 
+@pytest.mark.usefixtures("small_probe")
 def test_the_encoder_before_training_is_scored_with_both_raw_poolings_and_its_own(tmp_path, monkeypatch):
-    groups = data_probe.load()[:12]
-    monkeypatch.setattr(data_probe, "load", lambda *_: groups)
     monkeypatch.setattr(senteval, "sts_present", lambda *_: False)
     config = TrainingConfig(
         encoder=str(tiny.folder(tmp_path)), pooling="last_two", output=str(tmp_path / "runs"), batch_size=8, snapshots=0

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from hncse.data import corpora
 from hncse.encoder import SentenceEncoder
 from hncse.visual import luck, style
-from tests import processes, tiny
+from tests import tiny
 from tests.evaluation.test_tables import fake_run
 from tools import gallery
 from tools.notebook_files import CHECKOUT
 
 
+@pytest.mark.usefixtures("small_probe")
 def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, capsys, monkeypatch):
     """Pictures without a run have tests of their own, and `make figures` draws them all: one of each stands here."""
-    processes.shrink(monkeypatch.setattr)
     sentences = corpora.from_sentences(tiny.sentences(80))
     monkeypatch.setattr(corpora, "load", lambda *_, **__: sentences)
     for module, attribute, name in (
