@@ -56,7 +56,10 @@ SOLVERS = ("senteval", "fast")
 #: Files of results that come with the kit.
 RECORDED = ("sweep", "ablation", "regimes", "minilm")
 #: Parameters that are no part of what a method is.
-IGNORED = ("seed", "name", "output", "log_every", "snapshots", "length_groups")
+IGNORED = (
+    "seed", "name", "output", "log_every", "snapshots", "length_groups", "num_workers", "report_to",
+    "gradient_checkpointing",
+)  # fmt: skip
 #: Scores compare where these columns are equal: the encoder that training began with, and the sentences it saw.
 SCOPE = ["encoder", "sentences", "corpus", "weights", "data"]
 

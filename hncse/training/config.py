@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import math
 from collections.abc import Callable
@@ -39,8 +40,10 @@ TRAININGS: dict[str, dict[str, Any]] = {
 #: Ways to make one vector of a sentence's tokens, `hncse.encoder.POOLINGS` without importing torch; who shares a batch.
 POOLINGS = ("cls", "mean", "first_last", "last_two", "last", "mean_no_first")
 BATCHES = ("shuffled", "families", "neighbours")
+#: Where training can report to besides the run's history, and the packages of which one is needed.
+REPORTS: dict[str, tuple[str, ...]] = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
 #: Fields that decide nothing about the weights.
-PLACES = ("name", "output", "log_every")
+PLACES = ("name", "output", "log_every", "num_workers", "report_to")
 # Fields of the first recorded runs. A younger one is left out of the key at its default, so that keys stay.
 _FIRST_FIELDS = {
     "loss", "loss_options", "temperature", "encoder", "pooling", "head", "dropout", "corpus", "column", "limit",
@@ -222,9 +225,24 @@ class TrainingConfig:
     snapshots: int = _option(
         9, "how often the probe's embeddings are stored, first and last step included; 0: never", _whole(0)
     )
+    patience: int | None = _option(
+        None, "stop early, after so many evaluations without a better STS-B dev score; None: never", _whole(1)
+    )
     log_every: int = _option(10, "optimiser steps between history lines", _whole(1))
     length_groups: int | None = _option(
         None, "split a pass by length, same result; None: 4 on CPU, 1 on GPU", _whole(1)
+    )
+    gradient_checkpointing: bool = _option(
+        False, "compute activations again in the backward pass: less memory, more time, same result", _YES_NO
+    )
+    lora: int | None = _option(None, "rank of LoRA adapters to train in place of the weights; None: none", _whole(1))
+    lora_alpha: float | None = _option(None, "adapters are scaled by this / rank; None: twice the rank", _POSITIVE)
+    lora_targets: str | list[str] | None = _option(
+        None, "ends of the names of layers with adapters, such as query value; None: every linear layer", _NAMES
+    )
+    num_workers: int = _option(0, "processes that prepare batches; 0: the one that trains", _whole(0, 256))
+    report_to: str | list[str] | None = _option(
+        None, "tensorboard, wandb or both, besides the run's history.jsonl; None: neither", _NAMES
     )
     name: str | None = _option(None, "name of the run folder; None makes one from loss, seed and key", _NAME)
     output: str | None = _option(None, "folder of runs; None is HNCSE_RUNS or runs/")
@@ -246,6 +264,7 @@ class TrainingConfig:
         if self.in_batch_negatives is not None:
             put("loss_options", self.loss_options | {"in_batch_negatives": self.in_batch_negatives})
             put("in_batch_negatives", None)
+        _check_options(self)
         _check_guide(self, presets.resolve(self.loss, **self.all_loss_options()).needs_guide)
 
     def all_loss_options(self) -> dict[str, Any]:
@@ -316,6 +335,20 @@ def _check(f: dataclasses.Field[Any], value: Any) -> None:
         holds, right = valid
     if not holds(value):
         raise HncseError(f"{f.name} is {str(value)[:40] + ' …' if len(str(value)) > 60 else value!r}; {right}")
+
+
+def _check_options(config: TrainingConfig) -> None:
+    """Refuse options that ask for nothing, and reports nobody knows or that need a package."""
+    reports = [config.report_to] if isinstance(config.report_to, str) else config.report_to or []
+    for name in reports:
+        if name not in REPORTS:
+            raise unknown("report_to", name, REPORTS)
+        if not any(importlib.util.find_spec(package) for package in REPORTS[name]):
+            raise HncseError(f"report_to is {name!r}, which needs a package: pip install {REPORTS[name][0]}")
+    if config.lora is None and (config.lora_alpha is not None or config.lora_targets is not None):
+        raise HncseError("lora_alpha and lora_targets are about adapters; give their rank as well: lora=8, say")
+    if config.patience is not None and config.selection == "last":
+        raise HncseError("patience waits for a better STS-B dev score, and selection='last' keeps none; leave one out")
 
 
 def _check_guide(config: TrainingConfig, needed: bool) -> None:

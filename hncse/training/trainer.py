@@ -21,14 +21,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from hncse import losses, training
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.files import somebody_watches, whole_file
 from hncse.runs import Run
-from hncse.training import checkpoints
+from hncse.training import checkpoints, lora
 from hncse.training.batches import Families, Neighbours
 
 if TYPE_CHECKING:
@@ -258,6 +259,8 @@ class Watch(TrainerCallback):
         """Keep what is watched; ``select`` says whether the best weights on STS-B dev are kept."""
         self.config, self.encoder, self.run, self.select = config, encoder, run, select
         self.tell = on_log or (lambda run: None)
+        self.report: Callable[[dict[str, float]], Any] = lambda scores: None  # to those who read the logs besides
+        self.adapted: Any = None  # peft's model, where adapters are trained
         self.moments: set[int] = set()
         self.seconds = 0.0  # spent looking, not training
 
@@ -270,9 +273,14 @@ class Watch(TrainerCallback):
             self._look(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Look, where it is time to."""
+        """Look, where it is time to; stop in every process, where nothing has become better for long enough."""
         if state.is_world_process_zero:
             self._look(state.global_step, last=state.global_step == state.max_steps)
+        if self.config.patience is not None and state.global_step % self.config.eval_every == 0:
+            waited = (state.global_step - max(self._best()[1], 0)) // self.config.eval_every
+            (control.should_training_stop,) = broadcast_object_list([waited >= self.config.patience])
+            if control.should_training_stop and state.is_world_process_zero and self.moments:
+                self._snapshot(state.global_step)
 
     def _look(self, step: int, last: bool = False) -> None:
         began = time.perf_counter()
@@ -282,6 +290,7 @@ class Watch(TrainerCallback):
             scores = self._scores()
             self.run.log({"step": step} | scores)
             self.tell(self.run)
+            self.report(scores)
             if self.select and step > 0 and scores["stsb_dev"] > self._best()[0]:
                 notes = {"stsb_dev": repr(scores["stsb_dev"]), "step": str(step)}
                 _write_tensors(self.run.checkpoints / checkpoints.BEST, self.encoder.backbone.state_dict(), notes)
@@ -364,6 +373,7 @@ def fit(
     if own is not None:
         own.try_out(config.batch_size, encoder.dimension, data.mined, arguments.device)
     select, first = described["selection"] == "stsb-dev", arguments.process_index == 0
+    _check_options(config, encoder, select)
     with run.lock() if first else contextlib.nullcontext(), checkpoints.disk_troubles(run, encoder):
         last = None
         if first:
@@ -379,6 +389,16 @@ def fit(
             _train(data, sampler, watch, arguments, last)
 
 
+def _check_options(config: TrainingConfig, encoder: SentenceEncoder, select: bool) -> None:
+    """Refuse what this encoder or this machine does not have, before anything is written."""
+    if config.patience is not None and not select:
+        raise HncseError("patience waits for a better STS-B dev score, and its file is not here: selection='stsb-dev'")
+    if config.gradient_checkpointing and not getattr(encoder.backbone, "supports_gradient_checkpointing", False):
+        raise HncseError(f"{config.encoder!r} cannot compute its activations again: leave gradient_checkpointing out")
+    if config.lora is not None:
+        lora.check(encoder, config.lora_targets)
+
+
 def _train(
     data: Sentences, sampler: Sampler | None, watch: Watch, arguments: TrainingArguments, checkpoint: str | None
 ) -> None:
@@ -386,6 +406,10 @@ def _train(
     transformers.set_seed(config.seed)
     if config.head:
         encoder.add_head(config.seed)
+    if config.lora is not None:
+        watch.adapted = lora.add(encoder, config.lora, config.lora_alpha, config.lora_targets)
+    if config.gradient_checkpointing:
+        _checkpointing(encoder.backbone, "enable", {"use_reentrant": False})
     groups = config.length_groups or (4 if arguments.device.type == "cpu" else 1)
     trainer = ContrastiveTrainer(
         watch,
@@ -396,6 +420,8 @@ def _train(
         data_collator=functools.partial(data.collate, encoder),
     )
     trainer.remove_callback(PrinterCallback)  # stdout is the caller's
+    if config.report_to is not None:
+        _report(trainer, watch)
     if checkpoint:
         trainer.resume(checkpoints.progress(Path(checkpoint)))
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -418,11 +444,16 @@ def _finish(trainer: ContrastiveTrainer, watch: Watch) -> None:
     seconds, steps, run = trainer.seconds(), trainer.state.global_step, watch.run
     best = watch.restore_best()
     watch.encoder.head = None
+    if watch.config.gradient_checkpointing:
+        _checkpointing(watch.encoder.backbone, "disable")
+    if watch.adapted is not None:
+        lora.merge(watch.encoder, watch.adapted, run.path / "adapters")
     watch.encoder.save(run.encoder_path)
     device, sentences = trainer.args.device, steps * watch.config.batch_size * watch.config.accumulate
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
     run.write("result", {
         "steps": steps,
+        **({"planned_steps": trainer.state.max_steps} if steps < trainer.state.max_steps else {}),  # stopped early
         "kept_step": best[0] if best else steps,
         "selection": "stsb-dev" if best else "last",
         "stsb_dev": best[1] if best else None,
@@ -457,7 +488,9 @@ def _arguments(config: TrainingConfig, run: Run, device: str) -> TrainingArgumen
         dataloader_drop_last=True,  # a short last batch has fewer negatives, and one row has none
         dataloader_pin_memory=device == "cuda",
         remove_unused_columns=False,
-        report_to="none",
+        report_to=[name for name in _listed(config.report_to) if name != "tensorboard"],
+        run_name=run.name,
+        dataloader_num_workers=config.num_workers,
         disable_tqdm=not somebody_watches(),
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
@@ -471,6 +504,26 @@ def _arguments(config: TrainingConfig, run: Run, device: str) -> TrainingArgumen
         )
     arguments.per_device_train_batch_size = config.batch_size // arguments.world_size
     return arguments
+
+
+def _checkpointing(backbone: Any, what: str, *arguments: Any) -> None:
+    """Switch gradient checkpointing, which transformers 5.2x calls activation checkpointing."""
+    old, new = f"gradient_checkpointing_{what}", f"activation_checkpointing_{what}"
+    getattr(backbone, new if hasattr(backbone, new) else old)(*arguments)
+
+
+def _listed(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
+
+
+def _report(trainer: ContrastiveTrainer, watch: Watch) -> None:
+    """Let TensorBoard's files lie in the run's folder; whoever reads the logs is told the evaluations as well."""
+    if "tensorboard" in _listed(watch.config.report_to):
+        board = TensorBoardCallback()
+        board.logging_dir = board.logging_dir or str(watch.run.path / "tensorboard")
+        trainer.add_callback(board)
+    handler = trainer.callback_handler  # it forgets that a line is due, so it is given a control of its own
+    watch.report = lambda scores: handler.on_log(trainer.args, trainer.state, TrainerControl(), dict(scores))
 
 
 def _precision(wanted: str, device: str) -> str:
