@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transfer": ("score an encoder on SentEval's transfer tasks", "hncse.cli:transfer"),
     "probe": ("score an encoder on the embedded probe", "hncse.evaluation.probe:main"),
     "export": ("write an encoder as ONNX and score each format", "hncse.evaluation.export:main"),
+    "mteb": ("score an encoder on tasks of MTEB, NanoBEIR among them", "hncse.evaluation.mteb:main"),
     "triplets": ("score an encoder on counterfactual NLI and image captions", "hncse.evaluation.triplets:main"),
     "audit": ("measure guards against false negatives on the probe", "hncse.evaluation.audit:main"),
     "mine": ("mine hard negatives from a corpus", "hncse.mining:main"),

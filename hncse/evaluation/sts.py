@@ -5,24 +5,25 @@ the cosines and gold scores of all its subsets in one Spearman correlation, ×10
 own correlations, plain and weighted by pairs) are other numbers and stand beside it in the JSON. The average is over
 the seven tasks, each first rounded to two decimals.
 
-``hncse sts RUN_OR_ENCODER`` prints the table and writes sts.json into a run. Taught in
-notebooks/05_sts_table.ipynb.
+``hncse sts RUN_OR_ENCODER`` prints the table and writes sts.json into a run; with ``--pairs FILE`` it scores pairs of
+your own (`evaluate_pairs`). Taught in notebooks/05_sts_table.ipynb.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.data import senteval
+from hncse.data import scored_pairs, senteval
 from hncse.data.senteval import STS_TASKS, StsSubset
 from hncse.errors import HncseError, command
 from hncse.evaluation import TIE, Encoder, check_resampling, embed, open_encoder, resampling, terminal
 
-__all__ = ["evaluate", "evaluate_full", "similarities", "table"]
+__all__ = ["evaluate", "evaluate_full", "evaluate_pairs", "pairs_table", "similarities", "table"]
 
 Floats = NDArray[np.float64]
 Subsets = list[tuple[StsSubset, Floats]]  # of a task, each with the cosines (n,) of its pairs
@@ -113,6 +114,73 @@ def similarities(
     """Cosines and gold scores (P,) of each task's pairs; arguments and errors as in `evaluate`."""
     compared, _ = _compared(encoder, tasks, split, None, None, True)
     return {task: _together(subsets) for task, subsets in compared.items()}
+
+
+def evaluate_pairs(
+    encoder: Encoder,
+    first: Sequence[str],
+    second: Sequence[str],
+    scores: Sequence[float],
+    batch_size: int | None = None,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    cache: bool = True,
+) -> dict[str, Any]:
+    """Score an encoder on pairs of your own, as `evaluate_full` does a task; `hncse.data.scored_pairs.read` reads a file.
+
+    Args:
+        encoder: Its ``encode`` meets every distinct sentence once.
+        first: n sentences.
+        second: Their partners.
+        scores: How alike people found each pair, on any scale.
+        batch_size: Passed on to ``encode``; None leaves its default.
+        bootstrap: Resamples of pairs behind the interval; 0 leaves it None.
+        seed: Of their draw.
+        cache: Whether embeddings are read from and kept on disk.
+
+    Returns:
+        JSON-able: ``spearman`` (×100) and its 95 % ``interval``, ``pearson`` (×100), ``n``, ``sentences`` (distinct
+        ones), ``pooling``, ``bootstrap``.
+
+    Raises:
+        HncseError: Lists of unequal lengths, scores that are no numbers or all equal, or as in `evaluate`.
+    """
+    from scipy.stats import pearsonr
+
+    gold = np.asarray(scores, dtype=np.float64)  # (n,)
+    if not len(first) == len(second) == len(gold):
+        raise HncseError(f"there are {len(first)} first sentences, {len(second)} second ones and {len(gold)} scores")
+    if len(gold) < 3 or not np.isfinite(gold).all() or np.ptp(gold) == 0:
+        raise HncseError(
+            f"scores {gold[:3].tolist()} … ({len(gold)}) give no rank correlation: three or more, not equal"
+        )
+    check_resampling(bootstrap, seed, len(gold))
+    texts = [*first, *second]
+    own = StsSubset("own pairs", list(first), list(second), gold)
+    cosine = _cosines(own, embed(encoder, texts, batch_size, cache=cache))
+    return {
+        "spearman": _spearman(cosine, gold, "own pairs"),
+        "interval": resampling.interval(_resampled(cosine, gold, bootstrap, seed)),
+        "pearson": 100 * float(pearsonr(cosine, gold).statistic),
+        "n": len(gold),
+        "sentences": len(set(texts)),
+        "pooling": getattr(encoder, "pooling", None),
+        "bootstrap": {"resamples": bootstrap, "seed": seed, "level": 0.95, "over": "sentence pairs"},
+    }
+
+
+def pairs_table(result: dict[str, Any], name: str, file: str) -> Iterator[str]:
+    """Yield the lines of a readable table of what `evaluate_pairs` returned."""
+    boot = result["bootstrap"]
+    yield (
+        f"STS: {name} on {file}, {result['n']:,} pairs, pooling {result['pooling'] or 'its own'}, "
+        f"{result['sentences']:,} distinct sentences"
+    )
+    if boot["resamples"]:
+        yield f"95 % interval from {boot['resamples']} bootstrap resamples of the pairs, seed {boot['seed']}"
+    yield f"Spearman x100 of cosine similarity and score: {terminal.percent(result['spearman'], result['interval'])}"
+    yield f"Pearson x100: {result['pearson']:.1f}"
 
 
 def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
@@ -228,17 +296,40 @@ def _resampled(cosine: Floats, gold: Floats, resamples: int, seed: int) -> Float
     return 100 * resampling.spearman(cosine, gold, np.arange(len(cosine)), counts)
 
 
+def _score_own(options: argparse.Namespace) -> int:
+    for flag in ("tasks", "split", "allow_other_files"):
+        if getattr(options, flag):
+            raise HncseError(
+                f"--{flag.replace('_', '-')} is about the benchmark's files, --pairs about yours; give one"
+            )
+    own = scored_pairs.read(options.pairs, options.columns)
+    encoder, run = open_encoder(options.encoder, options.pooling)
+    boot = {"bootstrap": options.bootstrap, "seed": options.seed}
+    result = evaluate_pairs(encoder, *own, options.batch_size, **boot, cache=not options.no_cache)
+    lines = pairs_table(result, run.name if run else options.encoder, options.pairs)
+    return terminal.deliver("sts", result, lines, options, None)
+
+
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = terminal.parser("sts", "Score an encoder on the STS tasks, by SimCSE's protocol.", resamples=1000)
     add = parser.add_argument
-    add("--split", default="test", help="test (default), dev or train; the latter for STSB and SICKR")
+    add("--split", help="test (default), dev or train; the latter for STSB and SICKR")
     add("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(STS_TASKS)}; default: all")
+    add("--pairs", metavar="FILE", help="score your own pairs instead: .tsv, .csv, .jsonl or .parquet, two sentences "
+        "and a score each")  # fmt: skip
+    add("--columns", nargs=3, metavar="COLUMN", help="with --pairs: names, or numbers from 1, of the two sentences' "
+        "columns and the score's; default: sentence1 sentence2 score, else the only three")  # fmt: skip
     add("--batch-size", type=int, help="sentences in a forward pass")
     add("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")
     add("--allow-other-files", action="store_true", default=None, help=senteval.OTHER_FILES_HELP)
     options = parser.parse_args(arguments)
+    if options.pairs:
+        return _score_own(options)
+    if options.columns:
+        raise HncseError("--columns are those of a file given with --pairs")
+    options.split = options.split or "test"
     check_resampling(options.bootstrap, options.seed, _MOST_PAIRS)
     for task in _chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
         senteval.present(task, options.split)
