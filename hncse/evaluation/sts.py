@@ -127,7 +127,7 @@ def evaluate_pairs(
     seed: int = 0,
     cache: bool = True,
 ) -> dict[str, Any]:
-    """Score an encoder on pairs of your own, as `evaluate_full` does a task; `hncse.data.scored_pairs.read` reads a file.
+    """Score an encoder on your own pairs, as `evaluate_full` does a task; `hncse.data.scored_pairs.read` reads a file.
 
     Args:
         encoder: Its ``encode`` meets every distinct sentence once.
