@@ -79,8 +79,11 @@ def cells(exercise: Exercise, before: Sequence[Any]) -> list[Any]:
     bound |= {name for line in imports for name in _bound_by(line)}
     missing = _imports(exercise, exercise.solution_source, bound)
 
-    task = f"### Exercise {exercise.name} · {exercise.title}\n\n{exercise.stars} · {exercise.minutes} minutes\n\n"
-    call = f'exercises.check("{exercise.name}", {exercise.solution.__name__})'
+    task = f"### Exercise {exercise.name} · {exercise.title}\n\n{exercise.rating}\n\n"
+    function = exercise.solution.__name__
+    call = f'exercises.check("{exercise.name}", {function})'
+    if exercise.builds:  # what is not right is replaced, for later cells need it
+        call = f'{function} = exercises.use("{exercise.name}", {function})'
     sources = (
         task + exercise.task,
         "\n\n\n".join([*_block(imports), exercise.stub, call]),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from typing import Any
 
 from hncse.exercises import core
-from hncse.exercises.core import Exercise, Verdict
+from hncse.exercises.core import Exercise
+from hncse.exercises.grading import Verdict
 
-__all__ = ["Exercise", "Verdict", "check", "find", "lesson"]
+__all__ = ["Exercise", "Verdict", "check", "find", "lesson", "modules", "solution", "use"]
 
 _SIGNS = {"right": "✓", "wrong": "✗", "open": "○"}
 
@@ -27,8 +29,35 @@ def check(name: str, answer: Any) -> None:
     Raises:
         HncseError: No such exercise.
     """
+    _say(name, find(name).grade(answer))
+
+
+def use(name: str, answer: Any) -> Callable[..., Any]:
+    """Judge as `check` does, and return the function to go on with: the learner's if it is right, else the kit's own.
+
+    Args:
+        name: Of the exercise.
+        answer: The learner's function.
+
+    Raises:
+        HncseError: No such exercise.
+    """
     verdict = find(name).grade(answer)
-    print(f"{_SIGNS[verdict.state]} {name}  {verdict.message}")  # noqa: T201 - it speaks to a notebook's reader
+    _say(name, verdict, "" if verdict.state == "right" else " (Cells below use the kit's own until then.)")
+    return answer if verdict.state == "right" else find(name).solution
+
+
+def solution(name: str) -> Callable[..., Any]:
+    """The function that solves an exercise, for cells that build on it in another notebook.
+
+    Raises:
+        HncseError: No such exercise.
+    """
+    return find(name).solution
+
+
+def _say(name: str, verdict: Verdict, more: str = "") -> None:
+    print(f"{_SIGNS[verdict.state]} {name}  {verdict.message}{more}")  # noqa: T201 - it speaks to a notebook's reader
 
 
 def find(name: str) -> Exercise:
@@ -38,8 +67,8 @@ def find(name: str) -> Exercise:
         HncseError: There is none; the nearest is given.
     """
     if name not in lesson(name.partition(".")[0]):
-        for module in _modules():  # the nearest may be another notebook's
-            lesson(module.removeprefix("lesson_").upper())
+        for number in modules():  # the nearest may be another notebook's
+            lesson(number)
     return core.lookup(name)
 
 
@@ -49,6 +78,11 @@ def lesson(number: str) -> dict[str, Exercise]:
     if module in _modules():
         importlib.import_module(f"{__name__}.{module}")
     return {name: e for name, e in core.registered().items() if name.startswith(f"{number}.")}
+
+
+def modules() -> list[str]:
+    """The notebooks that have exercises: ``"00"``, …, ``"A1"``."""
+    return [module.removeprefix("lesson_").upper() for module in _modules()]
 
 
 def _modules() -> list[str]:

@@ -1,25 +1,25 @@
-"""What an exercise is: one function is its source, with a check beside it.
+"""What an exercise is: one function is its source, beside it what can be wrong with an answer.
 
-Its signature and docstring are what the learner starts from, its body is the solution; the check takes the learner's
-function and says what is wrong, and why.
+Its signature and docstring are what the learner starts from, its body is the solution. An answer is right if it does
+what the solution does on inputs chosen by hand (`Exercise.case`) and on 60 drawn by `Exercise.samples`.
+`Exercise.mistake` says what to tell who gives a wrong answer that others gave before (`hncse.exercises.grading`).
 
     @hint("Compare p with n first.")
-    @exercise("02.1", "Name the case", difficulty=1, minutes=5)
+    @exercise("02.1", "Name the case", difficulty=1, importance=3, minutes=5, praise="Now read `hncse.miner.cases`.")
     def name_case(p: float, n: float, band: float = 0.1) -> str:
         \"\"\"Return HNCSE's case of an anchor: "A", "B" or "C".\"\"\"
         if p <= n:
             return "C"
         return "A" if (p - n) / p <= band else "B"
 
-    @name_case.checked_by
-    def _(answer: Answer) -> str:
-        equal(answer(0.5, 0.5), "C", "At p = n the anchor does not prefer its positive: C, not {seen}.")
-        ...
-        return "Now read `hncse.miner.cases`, the same on tensors."  # said when everything is right
+    @name_case.samples
+    def _(rng: np.random.Generator) -> tuple[Any, ...]:
+        return tuple(rng.uniform(0.05, 1, 3).round(2))
 
-    name_case.mistakes |= {  # wrong answers that the check must catch; a test proves that it does
-        "a tie counted as A": lambda p, n, band=0.1: ...,
-    }
+    name_case.case("At p = n the anchor does not prefer its positive: C, not {seen}.", 0.5, 0.5)
+
+    @name_case.mistake("You take the lead as it is; the band is relative to p.")
+    def _(p, n, band=0.1): ...
 
 What a function uses besides its arguments it imports at the top of its module; the notebook then gets the same import.
 Notebooks hold cells made from this by ``python -m tools.notebooks sync``; `make lint` fails when they differ.
@@ -29,67 +29,28 @@ from __future__ import annotations
 
 import ast
 import dis
-import functools
 import inspect
 import re
-import reprlib
 import textwrap
-import traceback
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import isclose
 from types import CodeType
 from typing import Any
 
-from hncse.errors import HncseError, unknown
+import numpy as np
 
-__all__ = ["STUB", "Answer", "Exercise", "Verdict", "Wrong", "equal", "exercise", "expect", "hint"]
+from hncse.errors import HncseError, unknown
+from hncse.exercises.compare import TOLERANCE
+from hncse.exercises.grading import Case, Outcome, Verdict, judge, outcome
+
+__all__ = ["DRAWS", "STUB", "Answer", "Exercise", "Verdict", "any_order", "exercise", "hint"]
 
 Answer = Callable[..., Any]
+Sampler = Callable[[np.random.Generator], tuple[Any, ...]]
+DRAWS = 60  # random inputs of a check
 STUB = "...  # your code, in place of this line"
 _REGISTRY: dict[str, Exercise] = {}
-
-
-class Wrong(Exception):
-    """An answer is wrong; the message says to the learner what was seen, what was meant, and why."""
-
-
-def expect(right: object, explanation: str) -> None:
-    """Go on if ``right`` holds.
-
-    Raises:
-        Wrong: It does not; ``explanation`` is what the learner reads.
-    """
-    if not right:
-        raise Wrong(explanation)
-
-
-def equal(seen: Any, right: Any, explanation: str) -> None:
-    """Go on if a result is the right one: numbers to a millionth of them, all else exactly.
-
-    Args:
-        seen: What the learner's function returned.
-        right: What it should be.
-        explanation: What the learner reads, with ``{seen}`` and ``{right}`` filled in.
-
-    Raises:
-        Wrong: They differ.
-    """
-    same = isclose(seen, right, rel_tol=1e-6, abs_tol=1e-9) if isinstance(right, int | float) else seen == right
-    expect(same, explanation.format(seen=seen, right=right))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found.
-
-    Attributes:
-        state: ``"right"``, ``"wrong"`` or ``"open"`` (the stub, or nothing returned).
-        message: For the learner.
-    """
-
-    state: str
-    message: str
 
 
 @dataclass
@@ -100,59 +61,101 @@ class Exercise:
         name: ``<notebook>.<number>``, for example ``02.1``.
         title: A few words.
         difficulty: 1 (read it off), 2 (think) or 3 (build).
+        importance: 1 (an extra), 2 (worth it) or 3 (do not leave it out).
         minutes: What a learner needs.
         solution: The function whose body solves it.
+        praise: Said when everything is right.
+        tolerance: Largest relative difference from the right number; smaller where digits are the point.
+        gradient: Whether the result's gradient is compared too.
+        pure: Whether changing the arguments is a mistake.
+        builds: Whether later cells use the function, the kit's own where the learner's is not right yet.
+        reference: The kit's own function, in place of the solution, that answers are compared with.
         hint: Markdown, folded in the notebook.
-        mistakes: Wrong answers by name, each refused by the check.
+        mistakes: What to say of a wrong answer that people give → that answer.
+        cases: Inputs chosen by hand, each with its words.
     """
 
     name: str
     title: str
     difficulty: int
+    importance: int
     minutes: int
     solution: Answer
+    praise: str
+    tolerance: float = TOLERANCE
+    gradient: bool = False
+    pure: bool = True
+    builds: bool = False
+    reference: Answer | None = None
     hint: str = ""
     mistakes: dict[str, Answer] = field(default_factory=dict)
-    _check: Callable[[Answer], str] | None = None
+    cases: list[Case] = field(default_factory=list)
+    _sampler: Sampler | None = None
+    _compared: Callable[[Any, tuple[Any, ...]], Any] | None = None
+    _expected: list[tuple[Case, Outcome]] = field(default_factory=list)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the solution: other exercises may build on it."""
         return self.solution(*args, **kwargs)
 
-    def checked_by(self, check: Callable[[Answer], str]) -> Callable[[Answer], str]:
-        """Register the check: takes the learner's function, raises `Wrong`, returns what to say when all is right."""
-        self._check = check
-        return check
+    def samples(self, sampler: Sampler) -> Sampler:
+        """Register the source of random inputs: takes a generator, returns the arguments of one call."""
+        self._sampler = sampler
+        return sampler
 
-    def mistake(self, name: str) -> Callable[[Answer], Answer]:
-        """Register a wrong answer that people give."""
+    def compare_by(self, view: Callable[[Any, tuple[Any, ...]], Any]) -> Callable[[Any, tuple[Any, ...]], Any]:
+        """Register what is compared, from the result and the arguments after the call; else it is the result."""
+        self._compared = view
+        return view
+
+    def case(self, words: str, *arguments: Any) -> None:
+        """Add an input chosen by hand; ``words`` tell the learner who is wrong there why, with {seen} and {right}."""
+        self.cases.append(Case(arguments, words))
+
+    def mistake(self, words: str) -> Callable[[Answer], Answer]:
+        """Register a wrong answer that people give, and what to say of it."""
 
         def keep(answer: Answer) -> Answer:
-            self.mistakes[name] = answer
+            self.mistakes[words] = answer
             return answer
 
         return keep
 
+    def compared(self, result: Any, arguments: tuple[Any, ...]) -> Any:
+        """What of a call is compared."""
+        return result if self._compared is None else self._compared(result, arguments)
+
+    def drawn(self, n: int = DRAWS, seed: int = 0) -> list[Case]:
+        """Random inputs, the same for the same seed.
+
+        Raises:
+            HncseError: The exercise has no source of them.
+        """
+        if self._sampler is None:
+            raise HncseError(f"exercise {self.name} has no samples to check an answer with")
+        rng = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+        return [Case(self._sampler(rng)) for _ in range(n)]
+
+    def expected(self) -> list[tuple[Case, Outcome]]:
+        """Every input of the check with the right outcome, computed once."""
+        if not self._expected:
+            right = self.reference or self.solution
+            self._expected = [(case, outcome(self, right, case)) for case in self.cases + self.drawn()]
+        return self._expected
+
     def grade(self, answer: Answer) -> Verdict:
         """Judge an answer; never raises for what the learner wrote."""
-        if self._check is None:
-            raise HncseError(f"exercise {self.name} has no check")
         if not callable(answer):
             return Verdict("wrong", f"this takes a function, not {answer!r}")
         if _does_nothing(answer):
             return Verdict("open", "not solved yet: write your code, run the cell, and it is checked")
-        attempt = _Attempt(answer)
-        try:
-            return Verdict("right", self._check(attempt))
-        except Wrong as wrong:
-            return Verdict("wrong", str(wrong))
-        except Exception as error:  # theirs to read, in words and without our frames
-            return Verdict("wrong", attempt.explain(error))
+        return judge(self, answer)
 
     @property
-    def stars(self) -> str:
-        """The difficulty, to look at."""
-        return "★" * self.difficulty + "☆" * (3 - self.difficulty)
+    def rating(self) -> str:
+        """Difficulty, importance and minutes, in a line."""
+        difficulty, importance = ("★" * n + "☆" * (3 - n) for n in (self.difficulty, self.importance))
+        return f"difficulty {difficulty} · importance {importance} · {self.minutes} minutes"
 
     @property
     def task(self) -> str:
@@ -186,21 +189,33 @@ class Exercise:
         return "\n".join(lines[function.lineno - 1 : text.lineno - 1]), "\n".join(lines[text.end_lineno :]).rstrip()
 
 
-def exercise(name: str, title: str, *, difficulty: int, minutes: int) -> Callable[[Answer], Exercise]:
+def exercise(
+    name: str, title: str, *, difficulty: int, importance: int, minutes: int, praise: str, **how: Any
+) -> Callable[[Answer], Exercise]:
     """Make an exercise of the function that solves it; see this module's beginning.
 
+    Args:
+        name: ``<notebook>.<number>``.
+        title: A few words.
+        difficulty: 1, 2 or 3.
+        importance: 1, 2 or 3.
+        minutes: What a learner needs.
+        praise: Said when everything is right.
+        **how: ``tolerance``, ``gradient``, ``pure``, ``builds``, ``reference`` of `Exercise`.
+
     Raises:
-        HncseError: A name that is no ``<notebook>.<number>`` or is used twice, a difficulty that is not 1, 2 or 3.
+        HncseError: A name of another form or used twice, a difficulty or importance that is not 1, 2 or 3.
     """
     if not re.fullmatch(r"[0-9A-Z]+\.\d+", name):
         raise HncseError(f"exercise {name!r} needs a name like 02.1: its notebook, a point, its number there")
     if name in _REGISTRY:
         raise HncseError(f"exercise {name} exists already: {_REGISTRY[name].title!r}")
-    if difficulty not in (1, 2, 3):
-        raise HncseError(f"exercise {name}: difficulty is {difficulty}; it must be 1, 2 or 3")
+    for what, value in {"difficulty": difficulty, "importance": importance}.items():
+        if value not in (1, 2, 3):
+            raise HncseError(f"exercise {name}: {what} is {value}; it must be 1, 2 or 3")
 
     def make(solution: Answer) -> Exercise:
-        _REGISTRY[name] = Exercise(name, title, difficulty, minutes, solution)
+        _REGISTRY[name] = Exercise(name, title, difficulty, importance, minutes, solution, praise, **how)
         return _REGISTRY[name]
 
     return make
@@ -214,6 +229,14 @@ def hint(text: str) -> Callable[[Exercise], Exercise]:
         return to
 
     return give
+
+
+def any_order(result: Any, _: tuple[Any, ...]) -> Any:
+    """For `Exercise.compare_by`: a list whose order does not matter."""
+    try:
+        return sorted(result)
+    except TypeError:  # no list, or of things without order: wrong in another way
+        return result
 
 
 def registered() -> dict[str, Exercise]:
@@ -237,38 +260,6 @@ def _order(name: str) -> tuple[str, int]:
     return lesson, int(number)
 
 
-class _Attempt:
-    """A learner's function that remembers its last call, so that an error can be told in the learner's terms."""
-
-    def __init__(self, answer: Callable[..., Any]) -> None:
-        """Watch a function."""
-        functools.update_wrapper(self, answer)
-        self._answer, self._call = answer, ""
-        self._value: Any = None
-        self._failure: Exception | None = None
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it, and remember with what and what came of it."""
-        given = [reprlib.repr(a) for a in args] + [f"{k}={reprlib.repr(v)}" for k, v in kwargs.items()]
-        self._call = f"{getattr(self._answer, '__name__', 'your function')}({', '.join(given)})"
-        try:
-            self._value = self._answer(*args, **kwargs)
-        except Exception as error:
-            self._failure = error
-            raise
-        return self._value
-
-    def explain(self, error: Exception) -> str:
-        """What to say of an error that came out of the function, or of the check because of what it returned."""
-        if error is self._failure:
-            return f"{self._call} stopped{_place(error, self._answer)} with {type(error).__name__}: {error}"
-        if self._value is None:
-            return f"{self._call} returned None; is a `return` missing?"
-        return (
-            f"{self._call} returned {reprlib.repr(self._value)}, which is not the kind of result that the task asks for"
-        )
-
-
 def _does_nothing(answer: Callable[..., Any]) -> bool:
     """Whether a function is but a docstring, ``...``, ``pass`` or ``return None``: asked of its instructions."""
     code = getattr(answer, "__code__", None)
@@ -277,10 +268,3 @@ def _does_nothing(answer: Callable[..., Any]) -> bool:
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP")]
     idle = ("LOAD_CONST", "RETURN_CONST", "RETURN_VALUE")
     return all(step.opname in idle and step.argval is None for step in steps)
-
-
-def _place(error: BaseException, answer: Callable[..., Any]) -> str:
-    """Where in the learner's function an error arose, counted from its ``def``."""
-    code = getattr(answer, "__code__", None)
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code is code]
-    return f" in line {lines[-1] - code.co_firstlineno + 1}" if code and lines else ""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from math import ceil, sqrt
-from statistics import mean, stdev
+from statistics import mean, pstdev, stdev
 from typing import Any
 
-from hncse.exercises.core import Answer, equal, exercise, expect, hint
+import numpy as np
+
+from hncse.exercises.core import any_order, exercise, hint
 
 
 @hint("Three sums: of the products, of the squares of `u`, of the squares of `v`. Which two need a square root?")
-@exercise("00.1", "Cosine by hand", difficulty=1, minutes=5)
+@exercise(
+    "00.1", "Cosine by hand", difficulty=1, importance=3, minutes=5,
+    praise="Only directions count. `SentenceEncoder.encode(…, normalize=True)` makes all lengths 1 beforehand.",
+)  # fmt: skip
 def cosine(u: list[float], v: list[float]) -> float:
     """Return the cosine similarity of two vectors.
 
@@ -21,40 +26,44 @@ def cosine(u: list[float], v: list[float]) -> float:
     return product / sqrt(sum(a * a for a in u) * sum(b * b for b in v))
 
 
-@cosine.checked_by
-def _(answer: Answer) -> str:
-    equal(answer([1.0, 0.0], [0.0, 2.0]), 0, "At a right angle the cosine is 0, not {seen:.3f}.")
-    equal(
-        answer([3.0, 4.0], [3.0, 4.0]),
-        1,
-        "A vector and itself: 1, not {seen:.3f}. (25 is the inner product: divide by both lengths, 5 · 5.)",
-    )
-    equal(
-        answer([1.0, 1.0], [10.0, 0.0]),
-        sqrt(0.5),
-        "At 45 degrees the cosine is 0.707, however long the vectors are; you return {seen:.3f}.",
-    )
-    equal(
-        answer([1.0, 2.0, 2.0], [-2.0, -4.0, -4.0]),
-        -1,
-        "Opposite directions: -1, not {seen:.3f}. The sign belongs to it.",
-    )
-    return "Only directions count. `SentenceEncoder.encode(…, normalize=True)` makes all lengths 1 beforehand."
+@cosine.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    u, v = rng.normal(size=(2, rng.integers(1, 7))) + 0.05
+    scale = rng.choice([1e-4, 1.0, 1.0, 1e4], 2)
+    return (u * scale[0]).round(7).tolist(), (v * scale[1]).round(7).tolist()
 
 
-cosine.mistakes |= {
-    "the inner product, not divided by the lengths": lambda u, v: sum(a * b for a, b in zip(u, v, strict=True)),
-    "divided by one length only": lambda u, v: (
-        sum(a * b for a, b in zip(u, v, strict=True)) / sqrt(sum(a * a for a in u))
-    ),
-    "the sign lost on the way": lambda u, v: (
-        abs(sum(a * b for a, b in zip(u, v, strict=True))) / sqrt(sum(a * a for a in u) * sum(b * b for b in v))
-    ),
-}
+cosine.case("At a right angle the cosine is 0, not {seen:.3f}.", [1.0, 0.0], [0.0, 2.0])
+cosine.case(
+    "A vector and itself: 1, not {seen:.3f}. (25 is the inner product: divide by both lengths, 5 · 5.)",
+    [3.0, 4.0], [3.0, 4.0],
+)  # fmt: skip
+cosine.case(
+    "At 45 degrees the cosine is 0.707, however long the vectors are; you return {seen:.3f}.", [1.0, 1.0], [10.0, 0.0]
+)
+cosine.case("Opposite directions: -1, not {seen:.3f}. The sign belongs to it.", [1.0, 2.0, 2.0], [-2.0, -4.0, -4.0])
+
+
+@cosine.mistake("That is the inner product: divide it by both lengths.")
+def _(u: list[float], v: list[float]) -> float:
+    return sum(a * b for a, b in zip(u, v, strict=True))
+
+
+@cosine.mistake("You divide by one length only; the cosine is divided by both.")
+def _(u: list[float], v: list[float]) -> float:
+    return sum(a * b for a, b in zip(u, v, strict=True)) / sqrt(sum(a * a for a in u))
+
+
+@cosine.mistake("Your cosine has lost its sign: opposite directions have -1.")
+def _(u: list[float], v: list[float]) -> float:
+    return abs(cosine(u, v))
 
 
 @hint("First: how many whole batches does one pass give? Then: how many passes? A part of a step is a step.")
-@exercise("00.2", "How many steps is that?", difficulty=1, minutes=5)
+@exercise(
+    "00.2", "How many steps is that?", difficulty=1, importance=2, minutes=5,
+    praise="Steps, not sentences, decide how often weights move. `result.json` of a run says how many there were.",
+)  # fmt: skip
 def steps(limit: int, batch_size: int, epochs: float) -> int:
     """Return how many optimiser steps a run takes.
 
@@ -65,34 +74,41 @@ def steps(limit: int, batch_size: int, epochs: float) -> int:
     return ceil(epochs * (limit // batch_size))
 
 
-@steps.checked_by
-def _(answer: Answer) -> str:
-    equal(answer(6_400, 64, 1.0), 100, "6,400 sentences, 64 a step, are 100 steps, not {seen}.")
-    equal(
-        answer(4_000, 64, 1.0),
-        62,
-        "4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.",
-    )
-    equal(
-        answer(4_000, 64, 2.0),
-        124,
-        "Two passes of 62 steps are 124, not {seen}: the last batch is dropped in every pass, not once at the end.",
-    )
-    equal(answer(640, 64, 0.25), 3, "A quarter of 10 steps is 2.5, rounded up: 3, not {seen}.")
-    return "Steps, not sentences, decide how often weights move. `result.json` of a run says how many there were."
+@steps.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return int(rng.integers(1, 5000)), int(rng.choice([7, 16, 48, 64])), int(rng.integers(1, 13)) / 4
 
 
-steps.mistakes |= {
-    "the short last batch counted": lambda limit, batch_size, epochs: ceil(epochs * ceil(limit / batch_size)),
-    "sentences of all passes divided at once": lambda limit, batch_size, epochs: int(epochs * limit) // batch_size,
-}
+steps.case("6,400 sentences, 64 a step, are 100 steps, not {seen}.", 6_400, 64, 1.0)
+steps.case(
+    "4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.",
+    4_000, 64, 1.0,
+)  # fmt: skip
+steps.case(
+    "Two passes of 62 steps are 124, not {seen}: the last batch is dropped in every pass, not once at the end.",
+    4_000, 64, 2.0,
+)  # fmt: skip
+steps.case("A quarter of 10 steps is 2.5, rounded up: 3, not {seen}.", 640, 64, 0.25)
+
+
+@steps.mistake("You count the short last batch; it is dropped in every pass.")
+def _(limit: int, batch_size: int, epochs: float) -> int:
+    return ceil(epochs * ceil(limit / batch_size))
+
+
+@steps.mistake("You divide the sentences of all passes at once; the last batch is dropped in every pass.")
+def _(limit: int, batch_size: int, epochs: float) -> int:
+    return int(epochs * limit) // batch_size
 
 
 @hint("""
     What may differ between two rows if their difference is to say something about the method? Only the method, and
     what comes out of it. Go through the other columns.
     """)
-@exercise("00.3", "A fair comparison", difficulty=2, minutes=10)
+@exercise(
+    "00.3", "A fair comparison", difficulty=2, importance=3, minutes=10,
+    praise="Tables of the kit print split, pooling, seeds and interval beside every score so that you can do this.",
+)  # fmt: skip
 def fair_rows(rows: list[dict[str, Any]], ours: int) -> list[int]:
     """Return the places of the rows that compare fairly with the row `rows[ours]`.
 
@@ -109,71 +125,76 @@ def fair_rows(rows: list[dict[str, Any]], ours: int) -> list[int]:
     ]
 
 
+fair_rows.compare_by(any_order)
+_COLUMNS = {"method": ["SimCSE", "HNM", "untrained"], "encoder": ["kit", "bert-base"], "split": ["test", "dev"]}
+_COLUMNS |= {"pooling": ["mean", "cls"], "labels": [False, True]}
+
+
+@fair_rows.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    likely = {name: rng.choice(len(values)) for name, values in _COLUMNS.items()}  # most rows agree in most columns
+
+    def row() -> dict[str, Any]:
+        pick = {name: likely[name] if rng.random() < 0.75 else rng.choice(len(v)) for name, v in _COLUMNS.items()}
+        pick["method"] = rng.choice(3)
+        made = {name: _COLUMNS[name][int(place)] for name, place in pick.items()}
+        return made | {"score": round(float(rng.normal(60, 5)), 1)}
+
+    n = int(rng.integers(2, 9))
+    return [row() for _ in range(n)], int(rng.integers(n))
+
+
+def _row(method: str, encoder: str, split: str, pooling: str, labels: bool, score: float) -> dict[str, Any]:
+    return dict(zip([*_COLUMNS, "score"], (method, encoder, split, pooling, labels, score), strict=True))
+
+
 _ROWS = [
-    {"method": "untrained", "encoder": "kit", "split": "test", "pooling": "cls", "labels": False, "score": 40.0},
-    {"method": "untrained", "encoder": "kit", "split": "test", "pooling": "mean", "labels": False, "score": 50.0},
-    {"method": "SimCSE", "encoder": "kit", "split": "test", "pooling": "mean", "labels": False, "score": 58.0},
-    {"method": "HNM", "encoder": "kit", "split": "test", "pooling": "mean", "labels": False, "score": 57.0},
-    {"method": "SimCSE", "encoder": "kit", "split": "dev", "pooling": "mean", "labels": False, "score": 63.0},
-    {"method": "SimCSE", "encoder": "bert-base", "split": "test", "pooling": "mean", "labels": False, "score": 76.0},
-    {"method": "pairs", "encoder": "kit", "split": "test", "pooling": "mean", "labels": True, "score": 70.0},
+    _row("untrained", "kit", "test", "cls", False, 40.0),
+    _row("untrained", "kit", "test", "mean", False, 50.0),
+    _row("SimCSE", "kit", "test", "mean", False, 58.0),
+    _row("HNM", "kit", "test", "mean", False, 57.0),
+    _row("SimCSE", "kit", "dev", "mean", False, 63.0),
+    _row("SimCSE", "bert-base", "test", "mean", False, 76.0),
+    _row("pairs", "kit", "test", "mean", True, 70.0),
 ]
+fair_rows.case(
+    "With row 3 of the kit's little table (untrained, SimCSE, HNM on test and dev, BERT, labelled pairs) compare rows "
+    "{right}, not {seen}: 0 has another pooling, 4 is a dev score, 5 another encoder, 6 was trained with labels. That "
+    "a score is higher is a reason to show it, not to leave it out.",
+    _ROWS, 3,
+)  # fmt: skip
+fair_rows.case("With row 2 compare {right}, not {seen}: rows of its own method are no comparison.", _ROWS, 2)
+fair_rows.case("With row 5 there is nothing to compare: no other row here is that encoder. Not {seen}.", _ROWS, 5)
 
 
-@fair_rows.checked_by
-def _(answer: Answer) -> str:
-    seen = sorted(answer(_ROWS, 3))
-    expect(3 not in seen, "Row 3 is our row itself; it compares with others.")
-    expect(0 not in seen, "Row 0 has another pooling, [CLS]. From there to mean pooling no training is needed.")
-    expect(4 not in seen, "Row 4 is a dev score: what was chosen on dev looks better there than on test.")
-    expect(5 not in seen, "Row 5 is another encoder, a far larger one: the method is not what makes the difference.")
-    expect(6 not in seen, "Row 6 was trained on labelled pairs. That is another task, and its score another question.")
-    equal(
-        seen,
-        [1, 2],
-        "Fair are rows 1 (the same encoder before training) and 2 (the other method), not {seen}. That SimCSE's score "
-        "is higher is a reason to show it, not to leave it out.",
-    )
-    equal(
-        sorted(answer(_ROWS, 2)),
-        [1, 3],
-        "For row 2 they are rows 1 and 3, not {seen}: rows of its own method are no comparison.",
-    )
-    expect(list(answer(_ROWS, 5)) == [], "For row 5 there is none: nothing else here is that encoder.")
-    return "Tables of the kit print split, pooling, seeds and interval beside every score so that you can do this."
-
-
-fair_rows.mistakes |= {
-    "all other rows of the same encoder": lambda rows, ours: [
-        i for i, row in enumerate(rows) if i != ours and row["encoder"] == rows[ours]["encoder"]
-    ],
-}
-
-
-@fair_rows.mistake("only rows with a lower score")
+@fair_rows.mistake("You take every other row of the same encoder; split, pooling and labels must be equal as well.")
 def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
-    fixed = ("encoder", "split", "pooling", "labels")
-    own = rows[ours]
-    return [
-        i for i, row in enumerate(rows)
-        if row["score"] < own["score"] and all(row[name] == own[name] for name in fixed)
-    ]  # fmt: skip
+    return [i for i, row in enumerate(rows) if i != ours and row["encoder"] == rows[ours]["encoder"]]
 
 
-@fair_rows.mistake("the split not looked at")
+@fair_rows.mistake("You leave out rows that score higher. That is how a table is made to look good.")
 def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
-    own = rows[ours]
-    return [
-        i for i, row in enumerate(rows)
-        if row["method"] != own["method"] and all(row[name] == own[name] for name in ("encoder", "pooling", "labels"))
-    ]  # fmt: skip
+    return [i for i in fair_rows(rows, ours) if rows[i]["score"] < rows[ours]["score"]]
+
+
+@fair_rows.mistake("You do not look at the split: what was chosen on dev looks better there than on test.")
+def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
+    return fair_rows([row | {"split": "test"} for row in rows], ours)
+
+
+@fair_rows.mistake("You take test rows whatever ours is: if ours is a dev score, dev scores compare with it.")
+def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
+    return [i for i in fair_rows([row | {"split": "-"} for row in rows], ours) if rows[i]["split"] == "test"]
 
 
 @hint("""
     Seed by seed, how much is the one ahead? Of these differences you need the mean and the standard deviation
     (`statistics.stdev`, which divides by n - 1). A mean of n values is √n times as steady as one value.
     """)
-@exercise("00.4", "Better, worse, or not to tell", difficulty=3, minutes=15)
+@exercise(
+    "00.4", "Better, worse, or not to tell", difficulty=3, importance=3, minutes=15,
+    praise="`hncse.evaluation.statistics` does it for whole tables, and corrects for looking many times. See 07.",
+)  # fmt: skip
 def verdict(ours: list[float], theirs: list[float], t: float) -> str:
     """Return "better", "worse" or "not to tell".
 
@@ -189,47 +210,63 @@ def verdict(ours: list[float], theirs: list[float], t: float) -> str:
     return "worse" if mean(lead) + half < 0 else "not to tell"
 
 
-@verdict.checked_by
-def _(answer: Answer) -> str:
-    theirs = [60.0, 64.0, 62.0, 66.0, 58.0]
-    expect(
-        answer([61.0, 65.1, 62.9, 67.0, 59.0], theirs, 2.776) == "better",
-        "With every seed the lead is about 1.0: better. Seeds differ by points among themselves, but the same seed "
-        "moves both methods alike, so take the differences first and their spread after.",
-    )
-    expect(
-        answer([63.0, 63.0, 65.0, 65.0, 59.0], theirs, 2.776) == "not to tell",
-        "The mean lead is 1.0, but it is 3, -1, 3, -1, 1 with the five seeds: the interval holds 0, so it is not to "
-        "tell. A higher mean alone is no result.",
-    )
-    expect(
-        answer([59.0, 63.1, 61.0, 65.2, 57.0], theirs, 2.776) == "worse",
-        "With every seed it is about 1.0 behind: worse. Look at both ends of the interval.",
-    )
-    expect(
-        answer([61.2, 64.3, 63.4, 66.6, 59.5], theirs, 2.776) == "better",
-        "The leads are 1.2, 0.3, 1.4, 0.6, 1.5: mean 1.0, sd 0.52, so the mean is known to ± 0.65: better. Dividing "
-        "by √n makes the interval of a mean out of the spread of single values.",
-    )
-    expect(answer([60.0, 64.0], [60.0, 64.0], 12.7) == "not to tell", "Equal scores: nobody is ahead, not to tell.")
-    return "`hncse.evaluation.statistics` does it for whole tables, and corrects for looking many times. See 07."
+@verdict.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(2, 7))
+    theirs = rng.normal(60, 4, n).round(1)
+    lead = (rng.normal(rng.choice([-1.0, 1.0]), 0.7, n) + 0.013 * np.arange(n)).round(2)
+    edge = abs(lead.mean()) / max(lead.std(ddof=1) / np.sqrt(n), 0.1)  # the t at which the interval just reaches 0
+    t = float(rng.choice([0.75, 0.8, 0.93, 0.97, 1.03, 1.07, 1.2, 1.5]) * edge)
+    return (theirs + lead).round(2).tolist(), theirs.tolist(), t
 
 
-@verdict.mistake("the higher mean wins")
+_THEIRS = [60.0, 64.0, 62.0, 66.0, 58.0]
+verdict.case(
+    "With every seed the lead is about 1.0: better. Seeds differ by points among themselves, but the same seed "
+    "moves both methods alike, so take the differences first and their spread after.",
+    [61.0, 65.1, 62.9, 67.0, 59.0], _THEIRS, 2.776,
+)  # fmt: skip
+verdict.case(
+    "The mean lead is 1.0, but it is 3, -1, 3, -1, 1 with the five seeds: the interval holds 0, so it is not to "
+    "tell. A higher mean alone is no result.",
+    [63.0, 63.0, 65.0, 65.0, 59.0], _THEIRS, 2.776,
+)  # fmt: skip
+verdict.case(
+    "With every seed it is about 1.0 behind: worse. Look at both ends of the interval.",
+    [59.0, 63.1, 61.0, 65.2, 57.0], _THEIRS, 2.776,
+)  # fmt: skip
+verdict.case(
+    "The leads are 1.2, 0.3, 1.4, 0.6, 1.5: mean 1.0, sd 0.52, so the mean is known to ± 0.65: better. Dividing "
+    "by √n makes the interval of a mean out of the spread of single values.",
+    [61.2, 64.3, 63.4, 66.6, 59.5], _THEIRS, 2.776,
+)  # fmt: skip
+verdict.case("Equal scores: nobody is ahead, not to tell.", [60.0, 64.0], [60.0, 64.0], 12.7)
+
+
+def _verdict_by(half: float, middle: float) -> str:
+    return "better" if middle > half else "worse" if middle < -half else "not to tell"
+
+
+def _lead(ours: list[float], theirs: list[float]) -> list[float]:
+    return [a - b for a, b in zip(ours, theirs, strict=True)]
+
+
+@verdict.mistake("The higher mean alone is no result: look at the interval.")
 def _(ours: list[float], theirs: list[float], t: float) -> str:
-    lead = mean(ours) - mean(theirs)
-    return "better" if lead > 0 else "worse" if lead < 0 else "not to tell"
+    return _verdict_by(0.0, mean(_lead(ours, theirs)))
 
 
-@verdict.mistake("the spread of single seeds taken for the interval of the mean")
+@verdict.mistake("Your interval is that of single seeds: the mean of n is √n times as steady.")
 def _(ours: list[float], theirs: list[float], t: float) -> str:
-    lead = [a - b for a, b in zip(ours, theirs, strict=True)]
-    half = t * stdev(lead)
-    return "better" if mean(lead) > half else "worse" if mean(lead) < -half else "not to tell"
+    return _verdict_by(t * stdev(_lead(ours, theirs)), mean(_lead(ours, theirs)))
 
 
-@verdict.mistake("seeds not paired")
+@verdict.mistake("Your sd divides by n. It is estimated from the same few seeds as the mean: divide by n - 1.")
+def _(ours: list[float], theirs: list[float], t: float) -> str:
+    return _verdict_by(t * pstdev(_lead(ours, theirs)) / sqrt(len(ours)), mean(_lead(ours, theirs)))
+
+
+@verdict.mistake("You take the spread of each method; take the differences seed by seed first, and their spread after.")
 def _(ours: list[float], theirs: list[float], t: float) -> str:
     half = t * sqrt((stdev(ours) ** 2 + stdev(theirs) ** 2) / len(ours))
-    lead = mean(ours) - mean(theirs)
-    return "better" if lead > half else "worse" if lead < -half else "not to tell"
+    return _verdict_by(half, mean(_lead(ours, theirs)))

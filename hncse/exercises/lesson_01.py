@@ -1,14 +1,30 @@
-"""Exercises of notebook 01, contrastive learning: the loss, its gradient, its limits, and two measures."""
+"""Exercises of notebook 01, contrastive learning: the loss, its gradient, its limits, two views, and two measures."""
 
 from __future__ import annotations
 
-from math import exp, isclose, log
+from math import exp, log
+from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from hncse.exercises.core import Answer, equal, exercise, expect, hint
+from hncse import losses
+from hncse.exercises.core import exercise, hint
 
-ROW = [0.9, 0.3, 0.6, -0.2]  # an anchor's cosines; column 0 is its positive unless a check says otherwise
+ROW = [0.9, 0.3, 0.6, -0.2]  # an anchor's cosines
+
+
+def _row(rng: np.random.Generator) -> tuple[list[float], int]:
+    """Cosines of an anchor, now and then with a tie at the top or none above 0, and its positive's column."""
+    row = rng.uniform(-1, 1, rng.integers(2, 9)).round(2)
+    kind, i = rng.random(), int(rng.integers(len(row)))
+    if kind < 0.2:
+        row = -np.abs(row) - 0.01
+    elif kind < 0.35:
+        row[i] = row.max()
+    return row.tolist(), i
 
 
 @hint("""
@@ -16,65 +32,80 @@ ROW = [0.9, 0.3, 0.6, -0.2]  # an anchor's cosines; column 0 is its positive unl
     apart it is log Σ e^(s/τ) - p/τ. At τ = 0.001, e^(0.9/τ) is more than a float can hold: subtract the largest
     logit from all of them first; the share stays what it was.
     """)
-@exercise("01.1", "InfoNCE for one anchor", difficulty=1, minutes=10)
-def info_nce(row: list[float], i: int, tau: float) -> float:
-    """Return the loss of one anchor.
+@exercise(
+    "01.1", "InfoNCE for one anchor", difficulty=2, importance=3, minutes=15,
+    praise="The mean of it over anchors is `losses.build('simcse')`, to ten decimals.",
+)  # fmt: skip
+def loss_of_one(row: list[float], i: int, tau: float) -> float:
+    """Return the loss of one anchor, at any temperature.
 
     `row[j]` is `s_ij`, the cosine of anchor `i` and the second view of sentence `j`, so `row[i]` is the positive's.
     The loss is the cross-entropy of picking column `i` from a softmax over `row / tau`.
+
+    It must hold at τ = 0.001 too, where `exp(0.9 / 0.001)` is more than a float can hold: subtract the largest logit
+    of the row from all of them before you take exponentials. The softmax stays what it was.
     """
     logits = [s / tau for s in row]
     largest = max(logits)
     return largest + log(sum(exp(value - largest) for value in logits)) - logits[i]
 
 
-@info_nce.checked_by
-def _(answer: Answer) -> str:
-    equal(
-        answer([0.7] * 8, 3, 0.05),
-        log(8),
-        "Eight equal cosines: picking one of eight blindly costs log 8 = 2.079, not {seen:.3f}. The positive is one "
-        "of the columns of the denominator.",
-    )
-    seen = answer(ROW, 0, 1.0)
-    meant = log(sum(exp(s) for s in ROW)) - 0.9
-    expect(
-        isclose(seen, meant, rel_tol=1e-6),
-        f"The row {ROW} with τ = 1 and i = 0 gives {meant:.4f}, not {seen:.4f}. Natural logarithm, column i on top, "
-        "minus in front.",
-    )
-    equal(answer(ROW, 2, 1.0), meant + 0.3, "With i = 2 the positive is 0.6: use `i`, not column 0.")
-    seen = answer(ROW, 0, 0.1)
-    meant = log(sum(exp((s - 0.9) / 0.1) for s in ROW))
-    equal(seen, meant, "With τ = 0.1 it is {right:.4f}, not {seen:.4f}: divide every cosine.")
-    equal(answer(ROW, 0, 0.001), 0, "With τ = 0.001 this positive wins by far: 0, not {seen}.")
-    return "The mean of it over anchors is `losses.build('simcse')`, to ten decimals."
+@loss_of_one.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return *_row(rng), float(rng.choice([0.001, 0.02, 0.05, 0.1, 0.5, 1.0]))
 
 
-@info_nce.mistake("the positive left out of the denominator")
+loss_of_one.case(
+    "Eight equal cosines: picking one of eight blindly costs log 8 = 2.079, not {seen:.3f}. The positive is one "
+    "of the columns of the denominator.",
+    [0.7] * 8, 3, 0.05,
+)  # fmt: skip
+loss_of_one.case(
+    f"The row {ROW} with τ = 1 and i = 0 gives {{right:.4f}}, not {{seen:.4f}}. Natural logarithm, column i on top, "
+    "minus in front.",
+    ROW, 0, 1.0,
+)  # fmt: skip
+loss_of_one.case("With i = 2 the positive is 0.6: use `i`, not column 0.", ROW, 2, 1.0)
+loss_of_one.case("With τ = 0.1 it is {right:.4f}, not {seen:.4f}: divide every cosine.", ROW, 0, 0.1)
+loss_of_one.case("With τ = 0.001 this positive wins by far: 0, not {seen}.", ROW, 0, 0.001)
+loss_of_one.case(
+    "With τ = 0.001 column 0 wins by far, and the positive, 0.6, loses by 300: not {seen}. Subtract the largest logit "
+    "of the row, whosever it is.",
+    ROW, 2, 0.001,
+)  # fmt: skip
+
+
+@loss_of_one.mistake("You leave the positive out of the denominator.")
 def _(row: list[float], i: int, tau: float) -> float:
     logits = [s / tau for s in row]
     largest = max(logits)
     rest = sum(exp(value - largest) for j, value in enumerate(logits) if j != i)
-    return largest + log(rest) - logits[i]
+    return largest + (log(rest) if rest else -1e9) - logits[i]
 
 
-info_nce.mistakes |= {
-    "the temperature forgotten": lambda row, i, tau: log(sum(exp(s) for s in row)) - row[i],
-}
-
-
-@info_nce.mistake("column 0 taken for the positive")
+@loss_of_one.mistake("The temperature is missing: divide every cosine by it.")
 def _(row: list[float], i: int, tau: float) -> float:
-    largest = max(row)
-    return largest / tau + log(sum(exp((s - largest) / tau) for s in row)) - row[0] / tau
+    return log(sum(exp(s) for s in row)) - row[i]
+
+
+@loss_of_one.mistake("You multiply by the temperature; cosines are divided by it.")
+def _(row: list[float], i: int, tau: float) -> float:
+    return log(sum(exp(s * tau) for s in row)) - row[i] * tau
+
+
+@loss_of_one.mistake("You take column 0 for the positive; it is column `i`.")
+def _(row: list[float], i: int, tau: float) -> float:
+    return loss_of_one(row, 0, tau)
 
 
 @hint("""
     Write the loss as log Σ e^(s/τ) - p/τ and differentiate. The first term gives every column its share of the
     softmax; the second touches only one column. Both have a factor 1/τ.
     """)
-@exercise("01.2", "What pulls, what pushes", difficulty=2, minutes=15)
+@exercise(
+    "01.2", "What pulls, what pushes", difficulty=2, importance=3, minutes=15,
+    praise="A hard negative is hard because of this exponential: nothing in the code looks for it.",
+)  # fmt: skip
 def gradient(row: list[float], i: int, tau: float) -> list[float]:
     """Return the derivative of the anchor's loss by every cosine of its row.
 
@@ -87,53 +118,45 @@ def gradient(row: list[float], i: int, tau: float) -> list[float]:
     return [(share / total - (j == i)) / tau for j, share in enumerate(shares)]
 
 
-@gradient.checked_by
-def _(answer: Answer) -> str:
-    seen = list(answer([0.5] * 4, 1, 1.0))
-    expect(len(seen) == 4, "One number a column: four cosines, four derivatives.")
-    expect(
-        isclose(seen[0], 0.25, rel_tol=1e-6),
-        f"Of four equal cosines each has a quarter of the softmax: a negative's derivative is 0.25, not {seen[0]:.3f}.",
-    )
-    expect(
-        isclose(seen[1], -0.75, rel_tol=1e-6),
-        f"The positive's is its share minus 1: 0.25 - 1 = -0.75, not {seen[1]:.3f}. It has a term of its own, -p/τ.",
-    )
-    seen = list(answer([0.5] * 4, 1, 0.1))
-    expect(
-        isclose(seen[0], 2.5, rel_tol=1e-6),
-        f"With τ = 0.1 the same forces are ten times as large, 2.5 and not {seen[0]:.3f}: the factor 1/τ is inside.",
-    )
-    seen = list(answer([0.2, 0.9, 0.6], 1, 0.3))
-    expect(
-        isclose(sum(seen), 0, abs_tol=1e-6),
-        f"Pull and push are equal: the derivatives of a row add up to 0, yours to {sum(seen):.3f}.",
-    )
-    expect(
-        isclose(seen[2] / seen[0], exp(0.4 / 0.3), rel_tol=1e-6),
-        "Of two negatives the nearer is pushed more, by the factor e^(difference of cosines / τ).",
-    )
-    return "A hard negative is hard because of this exponential: nothing in the code looks for it."
+@gradient.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return *_row(rng), float(rng.choice([0.05, 0.1, 0.3, 1.0, 2.0]))
 
 
-@gradient.mistake("the factor 1/τ forgotten")
+gradient.case(
+    "Of four equal cosines each has a quarter of the softmax: a negative's derivative is 0.25, the positive's its "
+    "share minus 1, -0.75: {right}, not {seen}. The positive has a term of its own, -p/τ.",
+    [0.5] * 4, 1, 1.0,
+)  # fmt: skip
+gradient.case(
+    "With τ = 0.1 the same forces are ten times as large, {right} and not {seen}: the factor 1/τ is inside.",
+    [0.5] * 4, 1, 0.1,
+)  # fmt: skip
+gradient.case(
+    "Of two negatives the nearer is pushed more, by the factor e^(difference of cosines / τ), and all of a row adds up "
+    "to 0: {right}, not {seen}.",
+    [0.2, 0.9, 0.6], 1, 0.3,
+)  # fmt: skip
+
+
+def _shares(row: list[float], tau: float) -> list[float]:
+    parts = [exp((s - max(row)) / tau) for s in row]
+    return [part / sum(parts) for part in parts]
+
+
+@gradient.mistake("The factor 1/τ is missing: the temperature is inside the logits.")
 def _(row: list[float], i: int, tau: float) -> list[float]:
-    largest = max(row)
-    shares = [exp((s - largest) / tau) for s in row]
-    return [share / sum(shares) - (j == i) for j, share in enumerate(shares)]
+    return [value * tau for value in gradient(row, i, tau)]
 
 
-@gradient.mistake("the positive treated as one of the negatives")
+@gradient.mistake("You treat the positive as one of the negatives; it has a term of its own, -p/τ.")
 def _(row: list[float], i: int, tau: float) -> list[float]:
-    largest = max(row)
-    shares = [exp((s - largest) / tau) for s in row]
-    return [share / sum(shares) / tau for share in shares]
+    return [share / tau for share in _shares(row, tau)]
 
 
-@gradient.mistake("all negatives pushed alike")
+@gradient.mistake("You push all negatives alike; each is pushed by its own share of the softmax.")
 def _(row: list[float], i: int, tau: float) -> list[float]:
-    largest = max(row)
-    own = exp((row[i] - largest) / tau) / sum(exp((s - largest) / tau) for s in row)
+    own = _shares(row, tau)[i]
     rest = (1 - own) / (len(row) - 1)
     return [((own - 1) if j == i else rest) / tau for j in range(len(row))]
 
@@ -142,7 +165,11 @@ def _(row: list[float], i: int, tau: float) -> list[float]:
     Cold: τ · log Σ e^(s/τ) tends to the largest cosine of the row, the positive's included. Hot: all logits tend to
     0; how many columns are there?
     """)
-@exercise("01.3", "Very cold and very hot", difficulty=2, minutes=15)
+@exercise(
+    "01.3", "Very cold and very hot", difficulty=2, importance=2, minutes=15,
+    praise="Between the two lies the choice of τ: low (cold), it is a margin loss on the hardest negative; high (hot), "
+    "it pushes all negatives alike.",
+)  # fmt: skip
 def limits(row: list[float], i: int) -> tuple[float, float]:
     """Return two limits of the anchor's loss ℓ: of τ·ℓ for τ → 0, and of ℓ for τ → ∞.
 
@@ -151,47 +178,52 @@ def limits(row: list[float], i: int) -> tuple[float, float]:
     return max(row) - row[i], log(len(row))
 
 
-@limits.checked_by
-def _(answer: Answer) -> str:
-    cold, hot = answer([0.3, 0.9, 0.6], 1)
-    equal(
-        cold,
-        0,
-        "Where the positive is the nearest, a cold softmax is content: τ·ℓ tends to 0, not to {seen:.3f}. A loss is "
-        "never below 0.",
-    )
-    equal(hot, log(3), "Hot, all three columns are alike, the positive among them: log 3 = 1.099, not {seen:.3f}.")
-    cold, hot = answer([0.8, 0.5, 0.1, 0.7], 1)
-    equal(
-        cold,
-        0.3,
-        "p = 0.5, the hardest negative n = 0.8: τ·ℓ tends to n - p = 0.3, not {seen:.3f}. A cold loss sees one "
-        "negative only, the hardest; the others could be anything.",
-    )
-    equal(hot, log(4), "Hot, it is log 4, whatever the cosines are.")
-    return (
-        "Between the two lies the choice of τ: cold, it is a margin loss on the hardest negative; hot, it pushes all "
-        "negatives alike."
-    )
+@limits.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return _row(rng)
 
 
-limits.mistakes |= {
-    "the margin not cut off at 0": lambda row, i: (max(s for j, s in enumerate(row) if j != i) - row[i], log(len(row))),
-    "the positive not counted among the columns": lambda row, i: (max(row) - row[i], log(len(row) - 1)),
-}
+limits.case(
+    "Where the positive is the nearest, a cold softmax is content: τ·ℓ tends to 0; hot, all three columns are alike, "
+    "the positive among them: log 3. {right}, not {seen}.",
+    [0.3, 0.9, 0.6], 1,
+)  # fmt: skip
+limits.case(
+    "p = 0.5, the hardest negative n = 0.8: τ·ℓ tends to n - p = 0.3; hot, it is log 4 whatever the cosines are: "
+    "{right}, not {seen}. A cold loss sees one negative only, the hardest; the others could be anything.",
+    [0.1, 0.5, 0.8, 0.7], 1,
+)  # fmt: skip
 
 
-@limits.mistake("the mean negative in place of the hardest")
+@limits.mistake("A loss is never below 0: cut the margin off there.")
+def _(row: list[float], i: int) -> tuple[float, float]:
+    return max(s for j, s in enumerate(row) if j != i) - row[i], log(len(row))
+
+
+@limits.mistake("Hot, the positive is one of the columns too: count all of them.")
+def _(row: list[float], i: int) -> tuple[float, float]:
+    return max(row) - row[i], log(len(row) - 1)
+
+
+@limits.mistake("You take the mean negative; a cold softmax sees the hardest alone.")
 def _(row: list[float], i: int) -> tuple[float, float]:
     rest = [s for j, s in enumerate(row) if j != i]
     return max(0.0, sum(rest) / len(rest) - row[i]), log(len(row))
+
+
+@limits.mistake("You take column 0 for the hardest negative; it is the largest of the row.")
+def _(row: list[float], i: int) -> tuple[float, float]:
+    return max(0.0, row[0] - row[i]), log(len(row))
 
 
 @hint("""
     Three steps: every row of both tables to length 1; squared distance of row k and row k; the mean of these.
     `np.linalg.norm(x, axis=1, keepdims=True)` gives the lengths as a column.
     """)
-@exercise("01.4", "Alignment", difficulty=2, minutes=10)
+@exercise(
+    "01.4", "Alignment", difficulty=2, importance=2, minutes=10,
+    praise="On the sphere it is 2 - 2·mean(p): alignment *is* the positives' mean cosine, in other words.",
+)  # fmt: skip
 def alignment(x: np.ndarray, y: np.ndarray) -> float:
     """Return the mean squared distance of anchors and their positives on the unit sphere.
 
@@ -203,36 +235,49 @@ def alignment(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean(np.sum((x - y) ** 2, axis=1)))
 
 
+def _table(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """(n, d) embeddings of many lengths, float32 or float64."""
+    kind = rng.choice(["float32", "float64"])
+    return (rng.normal(size=(n, d)) * rng.choice([0.01, 1.0, 50.0], (n, 1))).round(4).astype(kind) + 0.001
+
+
+@alignment.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n, d = rng.integers(1, 6), rng.integers(2, 5)
+    return _table(rng, n, d), _table(rng, n, d)
+
+
 def on_circle(*degrees: float) -> np.ndarray:
     """Unit vectors at angles: (n, 2)."""
     angles = np.radians(degrees)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-@alignment.checked_by
-def _(answer: Answer) -> str:
-    equal(float(answer(on_circle(0, 90), on_circle(0, 90))), 0, "Positives on their anchors: 0, not {seen:.3f}.")
-    equal(
-        float(answer(on_circle(10, 50), on_circle(100, 140))),
-        2,
-        "At right angles the squared distance is 2 - 2·cos = 2, not {seen:.3f}. (Not squared it is 1.414; averaged "
-        "over both axes it is 1.)",
-    )
-    equal(
-        float(answer(3 * on_circle(0, 0), on_circle(0, 180))),
-        2,
-        "One pair with distance² 0, one with 4: the mean is 2, not {seen:.3f}. The anchors here are three times as "
-        "long, which must not matter: normalise both.",
-    )
-    return "On the sphere it is 2 - 2·mean(p): alignment *is* the positives' mean cosine, in other words."
+alignment.case("Positives on their anchors: 0, not {seen:.3f}.", on_circle(0, 90), on_circle(0, 90))
+alignment.case(
+    "At right angles the squared distance is 2 - 2·cos = 2, not {seen:.3f}. (Not squared it is 1.414; averaged "
+    "over both axes it is 1.)",
+    on_circle(10, 50), on_circle(100, 140),
+)  # fmt: skip
+alignment.case(
+    "One pair with distance² 0, one with 4: the mean is 2, not {seen:.3f}. The anchors here are three times as "
+    "long, which must not matter: normalise both.",
+    3 * on_circle(0, 0), on_circle(0, 180),
+)  # fmt: skip
+alignment.case("Here the positives are three times as long: 2, not {seen:.3f}.", on_circle(0, 0), 3 * on_circle(0, 180))
 
 
-alignment.mistakes |= {
-    "embeddings not normalised": lambda x, y: float(np.mean(np.sum((x - y) ** 2, axis=1))),
-}
+@alignment.mistake("Lengths must not matter: bring both tables to length 1.")
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean(np.sum((x - y) ** 2, axis=1)))
 
 
-@alignment.mistake("the distance not squared")
+@alignment.mistake("You bring the anchors to length 1 and forget the positives.")
+def _(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.mean(np.sum((x / np.linalg.norm(x, axis=1, keepdims=True) - y) ** 2, axis=1)))
+
+
+@alignment.mistake("The distance is squared before the mean.")
 def _(x: np.ndarray, y: np.ndarray) -> float:
     x, y = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, y))
     return float(np.mean(np.linalg.norm(x - y, axis=1)))
@@ -242,7 +287,10 @@ def _(x: np.ndarray, y: np.ndarray) -> float:
     After normalising, all squared distances at once are `2 - 2 * x @ x.T`. A row's distance to itself is always 0 and
     says nothing: leave the diagonal out (`~np.eye(n, dtype=bool)`, or `np.triu_indices(n, 1)`). Mean first, then log.
     """)
-@exercise("01.5", "Uniformity", difficulty=3, minutes=20)
+@exercise(
+    "01.5", "Uniformity", difficulty=3, importance=2, minutes=20,
+    praise="`hncse.evaluation.geometry.uniformity` is the same, in pieces, so that n rows never need an n × n table.",
+)  # fmt: skip
 def uniformity(x: np.ndarray) -> float:
     """Return the logarithm of the mean, over all pairs of different rows, of exp(-2·squared distance).
 
@@ -254,50 +302,209 @@ def uniformity(x: np.ndarray) -> float:
     return float(np.log(np.mean(np.exp(-2 * squared[np.triu_indices(len(x), 1)]))))
 
 
-@uniformity.checked_by
-def _(answer: Answer) -> str:
-    equal(float(answer(5 * on_circle(20, 20, 20))), 0, "All rows in one place: 0, not {seen:.3f}.")
-    seen = float(answer(on_circle(0, 180)))
-    expect(
-        not isclose(seen, -4, rel_tol=1e-6),
-        "You use exp(-d²); the measure has exp(-2·d²). The code released with HNCSE makes the same slip.",
-    )
-    equal(
-        seen,
-        -8,
-        "Two opposite rows: one pair, distance² 4, log exp(-8) = -8, not {seen:.3f}. A row and itself is no pair: "
-        "its distance 0 would hide everything else.",
-    )
-    seen = float(answer(on_circle(0, 90, 180) * np.array([[1.0], [7.0], [0.5]])))
-    meant = log((2 * exp(-4) + exp(-8)) / 3)
-    equal(
-        seen,
-        meant,
-        "Angles 0, 90 and 180: two pairs with distance² 2, one with 4, so {right:.3f}, not {seen:.3f}. Lengths do "
-        "not count, and the logarithm comes after the mean: near pairs weigh most.",
-    )
-    return "`hncse.evaluation.geometry.uniformity` is the same, in pieces, so that n rows never need an n × n table."
+@uniformity.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return (_table(rng, rng.integers(2, 6), rng.integers(2, 4)),)
 
 
-@uniformity.mistake("a row's distance to itself counted")
+uniformity.case("All rows in one place: 0, not {seen:.3f}.", 5 * on_circle(20, 20, 20))
+uniformity.case(
+    "Two opposite rows: one pair, distance² 4, log exp(-8) = -8, not {seen:.3f}. A row and itself is no pair: "
+    "its distance 0 would hide everything else.",
+    on_circle(0, 180),
+)  # fmt: skip
+uniformity.case(
+    "Angles 0, 90 and 180: two pairs with distance² 2, one with 4, so {right:.3f}, not {seen:.3f}. Lengths do "
+    "not count, and the logarithm comes after the mean: near pairs weigh most.",
+    on_circle(0, 90, 180) * np.array([[1.0], [7.0], [0.5]]),
+)  # fmt: skip
+
+
+def _squared(x: np.ndarray) -> np.ndarray:
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray((2 - 2 * x @ x.T)[np.triu_indices(len(x), 1)])
+
+
+@uniformity.mistake("You count a row's distance to itself, which is always 0 and hides everything else.")
 def _(x: np.ndarray) -> float:
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     return float(np.log(np.mean(np.exp(-2 * (2 - 2 * x @ x.T)))))
 
 
-@uniformity.mistake("exp(-d²), as in the released code")
+@uniformity.mistake("You use exp(-d²); the measure has exp(-2·d²). The code released with HNCSE makes the same slip.")
 def _(x: np.ndarray) -> float:
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return float(np.log(np.mean(np.exp(-(2 - 2 * x @ x.T)[np.triu_indices(len(x), 1)]))))
+    return float(np.log(np.mean(np.exp(-_squared(x)))))
 
 
-@uniformity.mistake("the mean of logarithms")
+@uniformity.mistake("You take the mean of logarithms; the logarithm comes last, and near pairs weigh most.")
 def _(x: np.ndarray) -> float:
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return float(np.mean(-2 * (2 - 2 * x @ x.T)[np.triu_indices(len(x), 1)]))
+    return float(np.mean(-2 * _squared(x)))
 
 
-@uniformity.mistake("embeddings not normalised")
+@uniformity.mistake("Lengths must not matter: bring the rows to length 1 first.")
 def _(x: np.ndarray) -> float:
     squared = np.sum((x[:, None] - x[None]) ** 2, axis=2)
     return float(np.log(np.mean(np.exp(-2 * squared[np.triu_indices(len(x), 1)]))))
+
+
+class Toy(nn.Module):
+    """A stand-in for a sentence encoder: mean of word vectors, and half of the numbers dropped while training."""
+
+    def __init__(self, seed: int) -> None:
+        """Draw weights."""
+        super().__init__()
+        words = torch.empty(20, 24).uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(seed))
+        self.words, self.dropout = nn.Parameter(words), nn.Dropout(0.5)
+
+    def __repr__(self) -> str:
+        """How a message to the learner names it."""
+        return "a small encoder"
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """(N, L) pieces → (N, 24)."""
+        mask = attention_mask[..., None].to(self.words.dtype)
+        return self.dropout((self.words[input_ids] * mask).sum(1) / mask.sum(1))
+
+
+@hint("""
+    `encoder.train()` switches dropout on; then call it twice with the same batch: every call draws masks of its own.
+    `encoder.training` says how it was before.
+    """)
+@exercise(
+    "01.6", "Build: two views", difficulty=1, importance=3, minutes=10, builds=True, pure=False,
+    praise="That is all the supervision there is. `SentenceEncoder.views` does it in one pass over both copies.",
+)  # fmt: skip
+def two_views(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return two views (N, d) of a batch of sentences: the encoder's outputs under different dropout masks.
+
+    `encoder(**batch)` embeds a batch, (N, d). Dropout acts only in training mode, whatever mode the encoder comes in;
+    leave it in the mode in which it came. Both views keep their gradient, for a loss will train with them.
+    """
+    mode = encoder.training
+    encoder.train()
+    z1, z2 = encoder(**batch), encoder(**batch)
+    encoder.train(mode)
+    return z1, z2
+
+
+@two_views.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n, length = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+    batch = {"input_ids": torch.from_numpy(rng.integers(20, size=(n, length)))}
+    batch["attention_mask"] = torch.ones(n, length, dtype=torch.long)
+    return Toy(int(rng.integers(1000))).train(bool(rng.random() < 0.5)), batch
+
+
+@two_views.compare_by
+def _(result: Any, arguments: tuple[Any, ...]) -> Any:
+    """Everything but which numbers a mask has hit: those are drawn."""
+    encoder, batch = arguments
+    if not isinstance(result, tuple | list) or not all(isinstance(z, Tensor) for z in result):
+        return result
+    mode = encoder.training
+    whole = 2 * encoder.eval()(**batch).detach()  # what dropout leaves is scaled up
+    fits = [z.shape == whole.shape and bool(((z == 0) | torch.isclose(z, whole)).all()) for z in result]
+    return {
+        "shapes": [tuple(z.shape) for z in result],
+        "outputs of the encoder with dropout on": fits,
+        "the views differ": len(result) == 2 and not torch.equal(*result),
+        "with a gradient": [z.requires_grad for z in result],
+        "the encoder is left in training mode": mode,
+    }
+
+
+@two_views.mistake("The two views are one and the same: call the encoder twice.")
+def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    z, _ = two_views(encoder, batch)
+    return z, z
+
+
+@two_views.mistake("An encoder that does not train has its dropout off: switch to training mode first.")
+def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    return encoder(**batch), encoder(**batch)
+
+
+@two_views.mistake("You leave the encoder in training mode; whoever embeds with it next gets noise.")
+def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    encoder.train()
+    return encoder(**batch), encoder(**batch)
+
+
+@two_views.mistake("Without a gradient nothing can train: no `no_grad`, no `detach`.")
+def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    z1, z2 = two_views(encoder, batch)
+    return z1.detach(), z2.detach()
+
+
+def batch_of_views(rng: np.random.Generator, most: int = 8) -> tuple[Tensor, Tensor]:
+    """Two views (N, d) of a random batch, of many lengths, float32 or float64: near, on and behind the boundary."""
+    n, d = int(rng.integers(2, most + 1)), int(rng.integers(2, 6))
+    z1 = rng.normal(size=(n, d)) + rng.choice([0.0, 1.0]) * rng.normal(size=d)
+    z2 = (z1 + rng.choice([0.2, 0.6, 1.5]) * rng.normal(size=(n, d))) * rng.uniform(0.3, 3, (n, 1))
+    kind = torch.float32 if rng.random() < 0.4 else torch.float64
+    return torch.from_numpy(z1.round(2)).to(kind), torch.from_numpy(z2.round(2)).to(kind)
+
+
+@hint("""
+    `F.normalize(z, dim=1)` brings rows to length 1; then one product, `z1 @ z2.T`, holds all N × N cosines. In row i
+    the right column is i: `F.cross_entropy(logits, torch.arange(N))` is the mean of the loss of 01.1 over all rows.
+    """)
+@exercise(
+    "01.7", "Build: InfoNCE of a batch", difficulty=2, importance=3, minutes=15, builds=True, gradient=True,
+    reference=lambda z1, z2, tau=0.05: losses.build("simcse", temperature=tau)(z1, z2).loss,
+    praise="Loss and gradient are those of `losses.build('simcse')`. You have just written SimCSE.",
+)  # fmt: skip
+def info_nce(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
+    """Return InfoNCE of a batch: the mean over anchors of the loss of exercise 01.1, a number with a gradient.
+
+    `z1` and `z2` are (N, d), the two views of N sentences, of any length; `s_ij` is the cosine of `z1[i]` and `z2[j]`.
+    Anchor `i` has to pick column `i` out of the N of its row.
+    """
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T  # (N, N)
+    return F.cross_entropy(cosine / tau, torch.arange(len(z1), device=z1.device))
+
+
+@info_nce.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return *batch_of_views(rng), float(rng.choice([0.02, 0.05, 0.2, 1.0]))
+
+
+_SAME = torch.ones(8, 5, dtype=torch.float64)
+info_nce.case("Eight equal embeddings: a blind guess among eight costs log 8 = 2.079, not {seen:.3f}.", _SAME, _SAME)
+info_nce.case(
+    "Four directions at right angles, four times as long: lengths do not matter. The default τ, 0.05, makes it "
+    "{right:.3g}, not {seen:.3g}.",
+    4 * torch.eye(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64),
+)  # fmt: skip
+
+
+@info_nce.mistake("Rows are not brought to length 1: a cosine does not know lengths.")
+def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
+    return F.cross_entropy(z1 @ z2.T / tau, torch.arange(len(z1)))
+
+
+@info_nce.mistake("The temperature is missing: divide the cosines by it.")
+def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
+    return info_nce(z1, z2, 1.0)
+
+
+@info_nce.mistake("You multiply by the temperature; cosines are divided by it.")
+def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
+    return info_nce(z1, z2, 1 / tau)
+
+
+@info_nce.mistake("Anchors are the rows, z1; you let the second views pick (the table is transposed).")
+def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
+    return info_nce(z2, z1, tau)
+
+
+@info_nce.mistake("You leave the positive out of the denominator.")
+def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
+    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / tau
+    rest = logits.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf)
+    return (rest.logsumexp(1) - logits.diagonal()).mean()
+
+
+@info_nce.mistake("That is the sum over anchors; the loss is their mean.")
+def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
+    return len(z1) * info_nce(z1, z2, tau)

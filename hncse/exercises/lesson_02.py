@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from math import inf, isclose
+from typing import Any
 
-from hncse.exercises.core import Answer, equal, exercise, expect, hint
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hncse.exercises.core import exercise, hint
+from hncse.exercises.lesson_01 import batch_of_views
+
+
+def pn_band(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Similarities p and n and a band: anywhere, at a tie, or with the lead exactly at the band or beside it."""
+    p, band = float(rng.integers(1, 17)) / 16, float(rng.choice([0.0625, 0.125, 0.25, 0.5]))  # exact in binary
+    kind = rng.random()
+    if kind < 0.15:
+        return p, p, band
+    if kind < 0.6:
+        return p, p - p * band * float(rng.choice([0.75, 1.0, 1.0, 1.25])), band
+    return p, round(float(rng.uniform(0.02, 1)), 3), band
 
 
 @hint("Ask first whether the positive wins at all. A tie is no win.")
-@exercise("02.1", "Name the case", difficulty=1, minutes=5)
+@exercise(
+    "02.1", "Name the case", difficulty=1, importance=3, minutes=5,
+    praise="`hncse.miner.cases` is the same on tensors.",
+)  # fmt: skip
 def name_case(p: float, n: float, band: float = 0.1) -> str:
     """Return HNCSE's case of an anchor: "A", "B" or "C".
 
-    `p` is its similarity to its positive, `n` to its hardest negative.
+    `p` is its similarity to its positive, above 0, `n` to its hardest negative.
 
     - A: the positive is ahead, but by at most the share `band` of `p`;
     - B: ahead by more;
@@ -23,94 +43,123 @@ def name_case(p: float, n: float, band: float = 0.1) -> str:
     return "A" if (p - n) / p <= band else "B"
 
 
-@name_case.checked_by
-def _(answer: Answer) -> str:
-    expect(answer(0.9, 0.2) == "B", "p = 0.9, n = 0.2: far ahead of the boundary, so this anchor is safe: B.")
-    expect(answer(0.3, 0.6) == "C", "p = 0.3, n = 0.6: another sentence is nearer than the positive: C.")
-    expect(
-        answer(0.5, 0.5) == "C",
-        "p = n = 0.5: on the boundary itself the positive does not win. The paper says p ≤ n: C.",
-    )
-    expect(
-        answer(0.2, 0.15) == "B",
-        "p = 0.2, n = 0.15: the lead of 0.05 is a quarter of p. The band is relative: (p - n) / p, not p - n.",
-    )
-    expect(answer(0.8, 0.75) == "A", "p = 0.8, n = 0.75: ahead by a sixteenth of p, within the tenth: A.")
-    expect(answer(0.8, 0.6, 0.3) == "A", "with band=0.3 a lead of a quarter of p is within the band: use `band`.")
-    return "`hncse.miner.cases` is the same on tensors."
+name_case.samples(pn_band)
+name_case.case("p = 0.9, n = 0.2: far ahead of the boundary, so this anchor is safe: B.", 0.9, 0.2)
+name_case.case("p = 0.3, n = 0.6: another sentence is nearer than the positive: C.", 0.3, 0.6)
+name_case.case("p = n = 0.5: on the boundary itself the positive does not win. The paper says p ≤ n: C.", 0.5, 0.5)
+name_case.case(
+    "p = 0.2, n = 0.15: the lead of 0.05 is a quarter of p. The band is relative: (p - n) / p, not p - n.", 0.2, 0.15
+)
+name_case.case("p = 0.8, n = 0.75: ahead by a sixteenth of p, within the tenth: A.", 0.8, 0.75)
+name_case.case("with band=0.3 a lead of a quarter of p is within the band: use `band`.", 0.8, 0.6, 0.3)
+name_case.case("The lead of 0.25 is a quarter of p = 1, exactly the band: “at most” takes it in, A.", 1.0, 0.75, 0.25)
+name_case.case("p = 0.5, n = -0.3: a negative can point away; the positive is far ahead, B.", 0.5, -0.3)
 
 
-name_case.mistakes |= {
-    "the lead not taken relative to p": lambda p, n, band=0.1: "C" if p <= n else "A" if p - n <= band else "B",
-    "a tie counted as a win": lambda p, n, band=0.1: "C" if p < n else "A" if (p - n) / p <= band else "B",
-}
+@name_case.mistake("The band is relative to p: (p - n) / p, not p - n.")
+def _(p: float, n: float, band: float = 0.1) -> str:
+    return "C" if p <= n else "A" if p - n <= band else "B"
+
+
+@name_case.mistake("The band is relative to p, not to n.")
+def _(p: float, n: float, band: float = 0.1) -> str:
+    return "C" if p <= n else "A" if n > 0 and (p - n) / n <= band else "B"
+
+
+@name_case.mistake("A tie is no win: p ≤ n is C.")
+def _(p: float, n: float, band: float = 0.1) -> str:
+    return "C" if p < n else "A" if (p - n) / p <= band else "B"
+
+
+@name_case.mistake("“At most the share” takes the share itself in: ≤, not <.")
+def _(p: float, n: float, band: float = 0.1) -> str:
+    return "C" if p <= n else "A" if (p - n) / p < band else "B"
 
 
 @hint("""
     Which columns of row i are negatives at all? Not the diagonal; and if a sentence stands in the batch twice, not its
     copy either. Of the rest take the largest.
     """)
-@exercise("02.2", "The hardest negative of a batch", difficulty=2, minutes=10)
+@exercise(
+    "02.2", "The hardest negative of a batch", difficulty=2, importance=3, minutes=10,
+    praise="`hncse.miner.mine_in_batch` does it with one mask; `excluded_pairs` makes the mask.",
+)  # fmt: skip
 def hardest_negatives(similarity: list[list[float]], sentences: list[str]) -> list[int]:
     """Return for every anchor `i` the column `j*` of its hardest negative.
 
     `similarity[i][j]` is `s_ij = cos(z1_i, z2_j)` of a batch, `sentences[i]` the text of row and column `i`. A column
-    that holds the anchor's own sentence is no negative. An anchor without any negative gets its own column, `i`.
+    that holds the anchor's own sentence is no negative. An anchor without any negative gets its own column, `i`. Of
+    equal similarities the first column counts.
     """
-    found = []
+    hardest = []
     for i, row in enumerate(similarity):
         negatives = [j for j, sentence in enumerate(sentences) if sentence != sentences[i]]
-        found.append(max(negatives, key=row.__getitem__, default=i))
-    return found
+        hardest.append(max(negatives, key=row.__getitem__, default=i))
+    return hardest
 
 
-@hardest_negatives.checked_by
-def _(answer: Answer) -> str:
-    table = [[0.9, 0.1, 0.4], [0.2, 0.8, 0.3], [0.6, 0.5, 0.7]]
-    seen = list(answer(table, ["rain falls", "a dog barks", "snow falls"]))
-    expect(
-        seen != [0, 1, 2], "You return the diagonal. There stand the positives, the largest value of a row as a rule."
-    )
-    equal(seen, [2, 2, 0], "Of three different sentences the hardest negatives are [2, 2, 0], not {seen}.")
-    table = [[0.9, 0.1, 0.85], [0.2, 0.8, 0.3], [0.86, 0.4, 0.9]]
-    equal(
-        list(answer(table, ["rain falls", "a dog barks", "rain falls"])),
-        [1, 2, 1],
-        "Rows 0 and 2 hold the same sentence: it is nobody's negative to itself, however large 0.85 is. "
-        "Meant is [1, 2, 1], not {seen}. Training on such a pair pushes a sentence away from itself.",
-    )
-    equal(
-        list(answer([[0.9, 0.9], [0.9, 0.9]], ["rain falls", "rain falls"])),
-        [0, 1],
-        "A batch of one sentence twice has no negatives: every anchor gets its own column, not {seen}.",
-    )
-    table = [[-0.1, -0.5, -0.2], [-0.4, 0.1, -0.3], [-0.2, -0.6, 0.2]]
-    equal(
-        list(answer(table, ["rain falls", "a dog barks", "snow falls"])),
-        [2, 2, 0],
-        "Cosines can be negative: do not start looking from 0, and do not zero what you leave out.",
-    )
-    return "`hncse.miner.mine_in_batch` does it with one mask; `excluded_pairs` makes the mask."
+_WORDS = ["rain falls", "a dog barks", "snow falls", "she sings", "the bus is late", "he naps"]
 
 
-@hardest_negatives.mistake("copies of the anchor's sentence taken for negatives")
+@hardest_negatives.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(1, 6))
+    table = rng.uniform(-1, 1, (n, n)).round(1)
+    if rng.random() < 0.3:
+        table = -np.abs(table) - 0.01
+    sentences = [str(word) for word in rng.choice(_WORDS, n, replace=bool(rng.random() < 0.5))]
+    return table.tolist(), sentences
+
+
+hardest_negatives.case(
+    "Of three different sentences the hardest negatives are {right}, not {seen}. On the diagonal stand the positives.",
+    [[0.9, 0.1, 0.4], [0.2, 0.8, 0.3], [0.6, 0.5, 0.7]], _WORDS[:3],
+)  # fmt: skip
+hardest_negatives.case(
+    "Rows 0 and 2 hold the same sentence: it is nobody's negative to itself, however large 0.85 is. "
+    "Meant is {right}, not {seen}. Training on such a pair pushes a sentence away from itself.",
+    [[0.9, 0.1, 0.85], [0.2, 0.8, 0.3], [0.86, 0.4, 0.9]], ["rain falls", "a dog barks", "rain falls"],
+)  # fmt: skip
+hardest_negatives.case(
+    "A batch of one sentence twice has no negatives: every anchor gets its own column, not {seen}.",
+    [[0.9, 0.9], [0.9, 0.9]], ["rain falls", "rain falls"],
+)  # fmt: skip
+hardest_negatives.case(
+    "Cosines can be negative: do not start looking from 0, and do not zero what you leave out. {right}, not {seen}.",
+    [[-0.1, -0.5, -0.2], [-0.4, 0.1, -0.3], [-0.2, -0.6, 0.2]], _WORDS[:3],
+)  # fmt: skip
+
+
+@hardest_negatives.mistake("A copy of the anchor's sentence is no negative of it, wherever it stands.")
 def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
     n = len(sentences)
-    return [max((j for j in range(n) if j != i), key=similarity[i].__getitem__) for i in range(n)]
+    return [max((j for j in range(n) if j != i), key=similarity[i].__getitem__, default=i) for i in range(n)]
 
 
-hardest_negatives.mistakes |= {
-    "the largest of the row, the positive": lambda similarity, sentences: [
-        max(range(len(row)), key=row.__getitem__) for row in similarity
-    ],
-}
+@hardest_negatives.mistake("You take the largest of the row, which is the positive as a rule.")
+def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
+    return [max(range(len(row)), key=row.__getitem__) for row in similarity]
+
+
+@hardest_negatives.mistake("Anchors are the rows; you look for the hardest in each column.")
+def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
+    return hardest_negatives([list(column) for column in zip(*similarity, strict=True)], sentences)
+
+
+@hardest_negatives.mistake("Setting the diagonal to 0 makes it the largest where all negatives are below 0.")
+def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
+    rows = [[0.0 if sentences[j] == sentences[i] else s for j, s in enumerate(row)] for i, row in enumerate(similarity)]
+    return [max(range(len(row)), key=row.__getitem__) if len(set(sentences)) > 1 else i for i, row in enumerate(rows)]
 
 
 @hint("""
     Two shares of two different wholes. Safe looks at what the guard keeps. Yield looks at the hard negatives that
     were there before it.
     """)
-@exercise("02.3", "Safe, and worth having", difficulty=2, minutes=10)
+@exercise(
+    "02.3", "Safe, and worth having", difficulty=2, importance=2, minutes=10,
+    praise="One number alone says nothing about a guard. `hncse.evaluation.audit` prints both for every setting.",
+)  # fmt: skip
 def safe_and_yield(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
     """Return how safe a guard is, and its yield, from labelled neighbours.
 
@@ -125,55 +174,61 @@ def safe_and_yield(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
     return safe, left.count("hard negative") / hard if hard else 0.0
 
 
-@safe_and_yield.checked_by
-def _(answer: Answer) -> str:
-    kinds = ["paraphrase", "hard negative", "hard negative", "hard negative", "other", "paraphrase"]
-    safe, share = answer(kinds, [True] * 6)
-    equal(
-        safe,
-        4 / 6,
-        "With everything kept, 4 of the 6 are no paraphrase: safe is 0.667, not {seen:.3f}. It asks what training "
-        "would meet: its whole is what is kept, not the paraphrases that were there.",
-    )
-    equal(
-        share,
-        1,
-        "With everything kept, every hard negative is: the yield is 1, not {seen:.3f}. Its whole is the hard "
-        "negatives that were there, not the neighbours that are kept.",
-    )
-    safe, share = answer(kinds, [False, False, True, True, True, True])
-    equal(safe, 3 / 4, "Of the 4 kept one is a paraphrase: safe is 0.75, not {seen:.3f}.")
-    equal(
-        share,
-        2 / 3,
-        "Of 3 hard negatives 2 are kept: the yield is 0.667, not {seen:.3f}. A guard that throws away all but one "
-        "good neighbour of a thousand has lost the other 999.",
-    )
-    safe, share = answer(kinds, [False] * 6)
-    expect((safe, share) == (1, 0), "A guard that keeps nothing is perfectly safe, 1, and yields nothing, 0.")
-    expect(answer(["other"], [True])[1] == 0, "Where there is no hard negative, the yield is 0.")
-    return "One number alone says nothing about a guard. `hncse.evaluation.audit` prints both for every setting."
+@safe_and_yield.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(1, 9))
+    kinds = [str(kind) for kind in rng.choice(["paraphrase", "hard negative", "hard negative", "other"], n)]
+    return kinds, (rng.random(n) < rng.choice([0.0, 0.5, 0.7, 1.0])).tolist()
 
 
-@safe_and_yield.mistake("the yield as a share of what is kept")
+_KINDS = ["paraphrase", "hard negative", "hard negative", "hard negative", "other", "paraphrase"]
+safe_and_yield.case(
+    "With everything kept, 4 of the 6 are no paraphrase, and every hard negative is there: {right}, not {seen}. Safe "
+    "is a share of what is kept, yield a share of the hard negatives that were there.",
+    _KINDS, [True] * 6,
+)  # fmt: skip
+safe_and_yield.case(
+    "Of the 4 kept one is a paraphrase: safe is 0.75; of 3 hard negatives 2 are kept: the yield is 0.667. {right}, not "
+    "{seen}. A guard that throws away all but one good neighbour of a thousand has lost the other 999.",
+    _KINDS, [False, False, True, True, True, True],
+)  # fmt: skip
+safe_and_yield.case("A guard that keeps nothing is perfectly safe, 1, and yields nothing, 0.", _KINDS, [False] * 6)
+safe_and_yield.case("Where there is no hard negative, the yield is 0.", ["other"], [True])
+
+
+def _left(kinds: list[str], kept: list[bool]) -> list[str]:
+    return [kind for kind, stays in zip(kinds, kept, strict=True) if stays]
+
+
+@safe_and_yield.mistake("The yield's whole is the hard negatives that were there, not the neighbours that are kept.")
 def _(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
-    left = [kind for kind, stays in zip(kinds, kept, strict=True) if stays]
-    size = max(len(left), 1)
-    return 1 - left.count("paraphrase") / size, left.count("hard negative") / size
+    left = _left(kinds, kept)
+    return safe_and_yield(kinds, kept)[0], left.count("hard negative") / max(len(left), 1)
 
 
-@safe_and_yield.mistake("safe as the share of paraphrases removed")
+@safe_and_yield.mistake(
+    "Safe asks what training would meet: its whole is what is kept, not the paraphrases there were."
+)
 def _(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
-    left = [kind for kind, stays in zip(kinds, kept, strict=True) if stays]
-    safe = 1 - left.count("paraphrase") / max(kinds.count("paraphrase"), 1)
-    return safe, left.count("hard negative") / max(kinds.count("hard negative"), 1)
+    safe = 1 - _left(kinds, kept).count("paraphrase") / max(kinds.count("paraphrase"), 1)
+    return safe, safe_and_yield(kinds, kept)[1]
+
+
+@safe_and_yield.mistake("Safe is what is no paraphrase: what is neither counts too.")
+def _(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
+    left = _left(kinds, kept)
+    return left.count("hard negative") / len(left) if left else 1.0, safe_and_yield(kinds, kept)[1]
 
 
 @hint("""
     Sort the paraphrases' similarities, lowest first. Of five, how many may lie below the threshold if a fifth is
     allowed? The threshold can rise until it would let one more through.
     """)
-@exercise("02.4", "A ceiling read off labels", difficulty=3, minutes=15)
+@exercise(
+    "02.4", "A ceiling read off labels", difficulty=3, importance=2, minutes=15,
+    praise="`hncse.mining.calibrate` reads it off the probe. Mind what it cannot do: it bounds the paraphrases let "
+    "through, and promises nothing about the hard negatives that go with them.",
+)  # fmt: skip
 def calibrated_ceiling(paraphrases: list[float], share: float) -> float:
     """Return the highest threshold strictly below which at most `share` of the paraphrases lie.
 
@@ -186,45 +241,104 @@ def calibrated_ceiling(paraphrases: list[float], share: float) -> float:
     return ordered[allowed] if allowed < len(ordered) else float("inf")
 
 
-@calibrated_ceiling.checked_by
-def _(answer: Answer) -> str:
-    known = [0.9, 0.2, 0.6, 0.4, 0.8]
-    seen = answer(known, 0.2)
-    expect(
-        not isclose(seen, 0.8) and not isclose(seen, 0.9),
-        f"You return {seen}: four of the five paraphrases lie below it and would be used as negatives. The allowed "
-        "share is counted from the lowest similarity up.",
-    )
-    equal(
-        seen,
-        0.4,
-        "A fifth of five is one: 0.2 may lie below, and the threshold rises to the next, 0.4, itself no longer below. "
-        "You return {seen}.",
-    )
-    equal(
-        answer(known, 0.0),
-        0.2,
-        "With no paraphrase allowed below, the lowest of them, 0.2, is the threshold, not {seen}.",
-    )
-    equal(
-        answer(known, 0.5), 0.6, "Half of five is 2.5: two may lie below, not three. The threshold is 0.6, not {seen}."
-    )
-    expect(answer(known, 1.0) == inf, "Where all may lie below, nothing limits the threshold: float('inf').")
-    equal(known, [0.9, 0.2, 0.6, 0.4, 0.8], "Your function changes the list it was given; `sorted` makes a new one.")
-    return (
-        "`hncse.mining.calibrate` reads it off the probe. Mind what it cannot do: it bounds the paraphrases let "
-        "through, and promises nothing about the hard negatives that go with them."
-    )
+@calibrated_ceiling.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.choice([1, 2, 4, 5, 8]))  # shares of these are exact enough to be multiplied back
+    return rng.uniform(-0.3, 1, n).round(1).tolist(), float(rng.integers(0, n + 1) + rng.choice([0, 0, 0.3, 0.7])) / n
 
 
-@calibrated_ceiling.mistake("the share counted from the top")
+_FIVE = [0.9, 0.2, 0.6, 0.4, 0.8]
+calibrated_ceiling.case(
+    "A fifth of five is one: 0.2 may lie below, and the threshold rises to the next, 0.4, itself no longer below. "
+    "You return {seen}.",
+    _FIVE, 0.2,
+)  # fmt: skip
+calibrated_ceiling.case(
+    "With no paraphrase allowed below, the lowest of them, 0.2, is the threshold, not {seen}.", _FIVE, 0.0
+)
+calibrated_ceiling.case(
+    "Half of five is 2.5: two may lie below, not three. The threshold is 0.6, not {seen}.", _FIVE, 0.5
+)
+calibrated_ceiling.case("Where all may lie below, nothing limits the threshold: float('inf').", _FIVE, 1.0)
+
+
+@calibrated_ceiling.mistake("The allowed share is counted from the lowest similarity up; you count from the top.")
 def _(paraphrases: list[float], share: float) -> float:
     ordered = sorted(paraphrases, reverse=True)
     allowed = int(share * len(ordered) + 1e-9)
-    return ordered[allowed] if allowed < len(ordered) else inf
+    return ordered[allowed] if allowed < len(ordered) else float("inf")
 
 
-@calibrated_ceiling.mistake("one paraphrase too few let through")
+@calibrated_ceiling.mistake("You let one paraphrase too few through: the threshold itself is not below itself.")
 def _(paraphrases: list[float], share: float) -> float:
     allowed = int(share * len(paraphrases) + 1e-9)
-    return sorted(paraphrases)[max(allowed - 1, 0)] if allowed < len(paraphrases) else inf
+    return sorted(paraphrases)[max(allowed - 1, 0)] if allowed < len(paraphrases) else float("inf")
+
+
+@calibrated_ceiling.mistake("You round the number that may lie below up; “at most” rounds down.")
+def _(paraphrases: list[float], share: float) -> float:
+    allowed = round(share * len(paraphrases) + 0.4999)
+    return sorted(paraphrases)[allowed] if allowed < len(paraphrases) else float("inf")
+
+
+@hint("""
+    The table of cosines as in 01.7. `masked_fill` with -∞ takes the diagonal out (0 would not: cosines can be below
+    0), and `topk(k, dim=1)` gives both values and columns. There are N - 1 negatives, so k can be no more.
+    """)
+@exercise(
+    "02.5", "Build: the miner", difficulty=2, importance=3, minutes=15, builds=True,
+    praise="`hncse.miner.hardest_k` gives the same columns, `mine_in_batch` the first of them and the case.",
+)  # fmt: skip
+def mine(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what HNCSE has to know of a batch: `p` (N,), `n` (N, k) and `columns` (N, k).
+
+    `z1` and `z2` are (N, d), two views of N sentences, of any length; similarities are cosines of a row of `z1` with a
+    row of `z2`. `p[i]` is anchor i's similarity to its positive; `n[i]` holds those to its k hardest negatives, the
+    largest first, and `columns[i]` says which rows of `z2` these are. With fewer than k negatives all of them, N - 1.
+    """
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T  # (N, N)
+    own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
+    n, columns = cosine.masked_fill(own, -torch.inf).topk(min(k, len(z1) - 1), dim=1)
+    return cosine.diagonal(), n, columns
+
+
+@mine.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    z1, z2 = batch_of_views(rng)
+    return z1, -z2 if rng.random() < 0.3 else z2, int(rng.integers(1, 6))
+
+
+_Z = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 2.0]])
+mine.case("Three directions, at 0°, 37° and 90°, both views the same: {right}, not {seen}.", _Z, _Z, 2)
+mine.case("Three sentences have two negatives each, so k = 10 gives two: {right}, not {seen}.", _Z, _Z, 10)
+mine.case(
+    "Here every negative's cosine is 0 or below, and still one is the hardest: {right}, not {seen}.", _Z, -_Z.flip(0), 1
+)
+
+
+def _topk(cosine: Tensor, hidden: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    n, columns = hidden.topk(min(k, len(cosine) - 1), dim=1)
+    return cosine.diagonal(), n, columns
+
+
+@mine.mistake("The positive is among your negatives: take the diagonal out first.")
+def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
+    return _topk(cosine, cosine, k)
+
+
+@mine.mistake("A diagonal set to 0 is still among the hardest where negatives are below 0: use -∞.")
+def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
+    return _topk(cosine, cosine * (1 - torch.eye(len(z1), dtype=z1.dtype)), k)
+
+
+@mine.mistake("Those are inner products: bring the rows to length 1, or a long vector looks hard.")
+def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    product = z1 @ z2.T
+    return _topk(product, product.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf), k)
+
+
+@mine.mistake("Anchors are the rows, z1; your table is transposed.")
+def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    return mine(z2, z1, k)

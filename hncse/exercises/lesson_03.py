@@ -1,14 +1,26 @@
-"""Exercises of notebook 03, training."""
+"""Exercises of notebook 03, training: HNM, PM and the loop that trains with them, built one after the other."""
 
 from __future__ import annotations
 
-from math import inf, isclose
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from hncse.exercises.core import Answer, equal, exercise, expect, hint
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hncse import losses
+from hncse.exercises.core import exercise, hint
+from hncse.exercises.lesson_01 import batch_of_views, info_nce
+from hncse.exercises.lesson_02 import pn_band
 
 
 @hint("Test scores are read once, when nothing is left to choose.")
-@exercise("03.1", "Which weights are kept?", difficulty=1, minutes=5)
+@exercise(
+    "03.1", "Which weights are kept?", difficulty=1, importance=3, minutes=5,
+    praise="Its test score is the result, though a better one may have been passed on the way.",
+)  # fmt: skip
 def kept_step(history: list[dict[str, float]]) -> float:
     """Return the step whose weights are kept at the end of training.
 
@@ -17,43 +29,54 @@ def kept_step(history: list[dict[str, float]]) -> float:
     return max(history, key=lambda line: line["dev"])["step"]
 
 
-@kept_step.checked_by
-def _(answer: Answer) -> str:
-    history = [
-        {"step": 50, "loss": 0.30, "dev": 70.0, "test": 66.0},
-        {"step": 100, "loss": 0.20, "dev": 74.0, "test": 67.0},
-        {"step": 150, "loss": 0.15, "dev": 73.0, "test": 69.0},
-        {"step": 200, "loss": 0.12, "dev": 71.0, "test": 65.0},
-    ]
-    seen = answer(history)
-    expect(
-        seen != 150,
-        "Step 150 has the best test score. A score that chose the weights is no test any more: it is high because it "
-        "was picked for being high.",
-    )
-    expect(
-        seen != 200,
-        "Step 200 has the lowest loss, and is last. The loss is an easier game than the one you care about.",
-    )
-    equal(seen, 100, "Step 100 has the best dev score; you return {seen!r}.")
-    expect(
-        answer([{"step": s, "loss": 0.1, "dev": 70.0, "test": 60.0} for s in (10, 20)]) == 10,
-        "Of steps with equal dev scores the first is kept.",
-    )
-    return "That test score, 67.0, is the result, though a better one was passed on the way."
+@kept_step.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(1, 7))
+    rows = np.stack([50 * np.arange(1, n + 1), rng.uniform(0.1, 1, n), *rng.uniform(-5, 75, (2, n)).round(0)], axis=1)
+    rows[:, 1:] *= rng.choice([-1, 1])  # correlations can be negative, too
+    return ([dict(zip(("step", "loss", "dev", "test"), map(float, row), strict=True)) for row in rows],)
 
 
-kept_step.mistakes |= {
-    "the best test score": lambda history: max(history, key=lambda line: line["test"])["step"],
-    "the lowest loss": lambda history: min(history, key=lambda line: line["loss"])["step"],
-}
+_HISTORY = [
+    {"step": 50, "loss": 0.30, "dev": 70.0, "test": 66.0},
+    {"step": 100, "loss": 0.20, "dev": 74.0, "test": 67.0},
+    {"step": 150, "loss": 0.15, "dev": 73.0, "test": 69.0},
+    {"step": 200, "loss": 0.12, "dev": 71.0, "test": 65.0},
+]
+kept_step.case("Step 100 has the best dev score, 74; you return {seen!r}.", _HISTORY)
+kept_step.case(
+    "Of steps with equal dev scores the first is kept.",
+    [{"step": s, "loss": 0.1, "dev": 70.0, "test": 60.0} for s in (10, 20)],
+)
+
+
+@kept_step.mistake(
+    "You choose by the test score. A score that chose the weights is no test any more: it is high because it was "
+    "picked for being high."
+)
+def _(history: list[dict[str, float]]) -> float:
+    return max(history, key=lambda line: line["test"])["step"]
+
+
+@kept_step.mistake("You choose by the loss. The loss is an easier game than the one you care about.")
+def _(history: list[dict[str, float]]) -> float:
+    return min(history, key=lambda line: line["loss"])["step"]
+
+
+@kept_step.mistake("You keep the last step, whatever dev says.")
+def _(history: list[dict[str, float]]) -> float:
+    return history[-1]["step"]
 
 
 @hint("""
     Of `k` hardest negatives, how many pairs `a < b` are there? One given pair is missed by one draw with which
     probability, and by all draws? What is then the chance that it is there, and how many such pairs are there?
     """)
-@exercise("03.2", "How many different mixes?", difficulty=2, minutes=10)
+@exercise(
+    "03.2", "How many different mixes?", difficulty=2, importance=1, minutes=10,
+    praise="k = 10, s = 40: 26.7 different mixes of 40, so some count twice or more in the denominator. The preset "
+    "`hnm-no-replacement` draws 40 different ones of the 45.",
+)  # fmt: skip
 def expected_distinct(k: int, draws: int) -> float:
     """Return how many different pairs HNM mixes on average, drawing with replacement as the released code does.
 
@@ -65,35 +88,36 @@ def expected_distinct(k: int, draws: int) -> float:
     return pairs * (1 - missed)
 
 
-@expected_distinct.checked_by
-def _(answer: Answer) -> str:
-    equal(answer(2, 7), 1, "Two negatives make one pair (a < b, and none with itself): always 1, not {seen:.3f}.")
-    equal(answer(10, 1), 1, "One draw is one pair: 1, not {seen:.3f}.")
-    seen = answer(3, 2)
-    expect(
-        not isclose(seen, 2),
-        "Of 3 pairs, 2 draws: they are not always different. The second is the first again once in three times.",
-    )
-    equal(seen, 5 / 3, "Of 3 pairs, 2 draws: 1 + 2/3 = 1.667 different ones on average, not {seen:.3f}.")
-    seen = answer(10, 40)
-    equal(seen, 45 * (1 - (44 / 45) ** 40), "k = 10 has 45 pairs; your {seen:.2f} does not follow from them.")
-    return (
-        f"k = 10, s = 40: {seen:.1f} different mixes of 40, so some count twice or more in the denominator. The preset "
-        "`hnm-no-replacement` draws 40 different ones of the 45."
-    )
+@expected_distinct.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return int(rng.integers(2, 13)), int(rng.integers(0, 60))
 
 
-expected_distinct.mistakes |= {
-    "every draw a new pair": lambda k, draws: min(draws, k * (k - 1) / 2),
-    "pairs counted in both orders": lambda k, draws: k * (k - 1) * (1 - (1 - 1 / (k * (k - 1))) ** draws),
-}
+expected_distinct.case("Two negatives make one pair (a < b, and none with itself): always 1, not {seen:.3f}.", 2, 7)
+expected_distinct.case("One draw is one pair: 1, not {seen:.3f}.", 10, 1)
+expected_distinct.case("Of 3 pairs, 2 draws: 1 + 2/3 = 1.667 different ones on average, not {seen:.3f}.", 3, 2)
+expected_distinct.case("k = 10 has 45 pairs; your {seen:.2f} does not follow from them.", 10, 40)
+
+
+@expected_distinct.mistake("Draws are not always different: the second is the first again once in so many times.")
+def _(k: int, draws: int) -> float:
+    return min(draws, k * (k - 1) / 2)
+
+
+@expected_distinct.mistake("You count every pair in both orders; a < b counts it once.")
+def _(k: int, draws: int) -> float:
+    return k * (k - 1) * (1 - (1 - 1 / (k * (k - 1))) ** draws)
 
 
 @hint("""
-    The top of the fraction is the inner product of z1 with the mix, and an inner product is linear. Below it stands the
+    The numerator is the inner product of z1 with the mix, and an inner product is linear. The denominator holds the
     mix's norm, `‖u‖² = <u, u>`: multiply it out and count the terms.
     """)
-@exercise("03.3", "A cosine with a vector that is never built", difficulty=2, minutes=15)
+@exercise(
+    "03.3", "A cosine with a vector that is never built", difficulty=2, importance=2, minutes=15,
+    praise="All anchors and mixes at once: `hncse.mixing.hard_negative_mixes`. It reads these entries out of one "
+    "matrix product and never holds a mix. Note that a mix can be nearer to the anchor than both its parents.",
+)  # fmt: skip
 def cosine_with_mix(
     z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5
 ) -> float:
@@ -108,61 +132,63 @@ def cosine_with_mix(
     return top / (norm1 * square**0.5)
 
 
-@cosine_with_mix.checked_by
-def _(answer: Answer) -> str:
-    equal(
-        answer(0.6, 0.6, 1.0, 1.0, 1.0, 1.0),
-        0.6,
-        "A vector mixed with itself is itself: the cosine stays 0.6, not {seen:.4f}. "
-        "‖u‖² has three terms, the two squares and twice the product 2·α·(1-α)·<z2_a, z2_b>; is one missing?",
-    )
-    seen = answer(0.6, 0.8, 1.0, 1.0, 0.96, 1.0)  # angles 0°, 53° and 37°
-    expect(
-        not isclose(seen, 0.7),
-        "You return the mean of both cosines. The mix is shorter than its parts where they point apart, and a cosine "
-        "divides by its length: the cosine with a mix is larger than the mean.",
-    )
-    expect(
-        not isclose(seen, 0.7 / 0.5**0.5),
-        "‖u‖² has three terms; the product of the two parts is missing.",
-    )
-    equal(seen, 0.7 / 0.98**0.5, "Unit vectors 0.6 and 0.8 near, with <z2_a, z2_b> = 0.96: not {seen:.4f}.")
-    equal(
-        answer(0.6, 0.8, 1.0, 1.0, 0.96, 2.0),
-        0.35 / 0.98**0.5,
-        "The cosine divides by ‖z1‖ too; here it is 2. You return {seen:.4f}.",
-    )
-    equal(
-        answer(1.2, 0.8, 4.0, 1.0, 1.92, 1.0),
-        1 / (1.25 + 0.96) ** 0.5,
-        "z2_a twice as long weighs more in the mix; you return {seen:.4f}.",
-    )
-    equal(
-        answer(0.6, 0.8, 1.0, 1.0, 0.96, 1.0, 1.0),
-        0.6,
-        "alpha = 1 leaves z2_a alone: 0.6, not {seen:.4f}. Use `alpha`, not a half.",
-    )
-    return (
-        "All anchors and mixes at once: `hncse.mixing.hard_negative_mixes`. It reads these entries out of one matrix "
-        "product and never holds a mix."
-    )
+@cosine_with_mix.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    z, a, b = rng.normal(size=(3, 4)) * rng.choice([0.3, 1.0, 5.0], (3, 1))
+    products = [float(x) for x in (z @ a, z @ b, a @ a, b @ b, a @ b, np.sqrt(z @ z))]
+    return (*products, float(rng.choice([0.0, 0.2, 0.25, 0.5, 0.7, 1.0])))
 
 
-cosine_with_mix.mistakes |= {
-    "the mean of the cosines": lambda z1_a, z1_b, aa, bb, ab, norm1, alpha=0.5: (
-        (alpha * z1_a / aa**0.5 + (1 - alpha) * z1_b / bb**0.5) / norm1
-    ),
-    "no product of the parts in the norm": lambda z1_a, z1_b, aa, bb, ab, norm1, alpha=0.5: (
-        (alpha * z1_a + (1 - alpha) * z1_b) / (norm1 * (alpha**2 * aa + (1 - alpha) ** 2 * bb) ** 0.5)
-    ),
-}
+cosine_with_mix.case(
+    "A vector mixed with itself is itself: the cosine stays 0.6, not {seen:.4f}. "
+    "‖u‖² has three terms, the two squares and twice the product 2·α·(1-α)·<z2_a, z2_b>.",
+    0.6, 0.6, 1.0, 1.0, 1.0, 1.0,
+)  # fmt: skip
+cosine_with_mix.case(
+    "Unit vectors 0.6 and 0.8 near, with <z2_a, z2_b> = 0.96: not {seen:.4f}. The mix is shorter than its parts where "
+    "they point apart, and a cosine divides by its length.",
+    0.6, 0.8, 1.0, 1.0, 0.96, 1.0,
+)  # fmt: skip
+cosine_with_mix.case(
+    "The cosine divides by ‖z1‖ too; here it is 2. You return {seen:.4f}.", 0.6, 0.8, 1.0, 1.0, 0.96, 2.0
+)
+cosine_with_mix.case("z2_a twice as long weighs more in the mix; you return {seen:.4f}.", 1.2, 0.8, 4.0, 1.0, 1.92, 1.0)
+cosine_with_mix.case(
+    "alpha = 1 leaves z2_a alone: 0.6, not {seen:.4f}. Use `alpha`, not a half.", 0.6, 0.8, 1.0, 1.0, 0.96, 1.0, 1.0
+)
+cosine_with_mix.case(
+    "alpha = 0.25: ‖u‖² = 0.0625 + 0.5625 + 2·0.25·0.75·0.5, so {right:.4f}, not {seen:.4f}.",
+    0.8, 0.4, 1.0, 1.0, 0.5, 1.0, 0.25,
+)  # fmt: skip
+
+
+@cosine_with_mix.mistake(
+    "That is the mean of both cosines; the mix is shorter than its parts, so its cosine is larger."
+)
+def _(z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5) -> float:
+    return (alpha * z1_a / aa**0.5 + (1 - alpha) * z1_b / bb**0.5) / norm1
+
+
+@cosine_with_mix.mistake("‖u‖² has three terms; the product of the two parts is missing.")
+def _(z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5) -> float:
+    return (alpha * z1_a + (1 - alpha) * z1_b) / (norm1 * (alpha**2 * aa + (1 - alpha) ** 2 * bb) ** 0.5)
+
+
+@cosine_with_mix.mistake("The product of the parts counts twice in ‖u‖²: 2·α·(1-α)·<z2_a, z2_b>.")
+def _(z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5) -> float:
+    square = alpha**2 * aa + (1 - alpha) ** 2 * bb + (1 - alpha) * ab
+    return (alpha * z1_a + (1 - alpha) * z1_b) / (norm1 * square**0.5)
 
 
 @hint("""
     Name the case first. Case C's weights add up to 1, and the nearer of the two sentences gets the larger one. Only the
     direction of z3 matters to a cosine, so any positive multiple of the two weights is right.
     """)
-@exercise("03.4", "What positive mixing does to one anchor", difficulty=3, minutes=15)
+@exercise(
+    "03.4", "What positive mixing does to one anchor", difficulty=2, importance=3, minutes=15,
+    praise="`hncse.mixing.mixing_weights` is the same on tensors. Look at the picture of A, B and C once more: "
+    "where all is B, this function always returns (1, 0), and PM is SimCSE.",
+)  # fmt: skip
 def mixing_coefficients(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
     """Return `(a, b)` of the mixed positive `z3_i = a·z2_i + b·z2_j*`, where `j*` is the hardest negative.
 
@@ -177,48 +203,298 @@ def mixing_coefficients(p: float, n: float, w1: float, w2: float, band: float = 
     return (w1, w2) if (p - n) / p <= band else (1.0, 0.0)
 
 
-@mixing_coefficients.checked_by
-def _(answer: Answer) -> str:
-    def angle(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> float:
-        a, b = answer(p, n, w1, w2, band)
-        return b / a if a > 0 else inf  # w2/w1: all that a cosine sees
-
-    equal(
-        angle(0.9, 0.3, 1.0, 0.4),
-        0.0,
-        "p = 0.9, n = 0.3 is safe, case B: z3 is the positive itself, b = 0, whatever w1 and w2 are. "
-        "Your b/a is {seen:.3f}.",
-    )
-    equal(
-        angle(0.8, 0.76, 1.0, 0.4),
-        0.4,
-        "p = 0.8, n = 0.76 is case A: z3 = w1·z2_i + w2·z2_j*, b/a = 0.4, not {seen:.3f}.",
-    )
-    equal(angle(0.8, 0.76, 2.0, 0.8), 0.4, "w1 = 2, w2 = 0.8 point the same way as 1 and 0.4: b/a stays 0.4.")
-    seen = angle(0.4, 0.6, 1.0, 0.2)
-    expect(
-        not isclose(seen, 0.4 / 0.6),
-        "p = 0.4, n = 0.6 is case C, and your weights are swapped: the positive gets p/(p+n) = 0.4, the negative 0.6. "
-        "So the farther the anchor is on the wrong side, the more of the negative its new positive holds.",
-    )
-    expect(not isclose(seen, 0.2), "p = 0.4, n = 0.6 is case C: w1 and w2 belong to case A alone.")
-    equal(seen, 1.5, "p = 0.4, n = 0.6, case C: b/a = n/p = 1.5, not {seen:.3f}.")
-    equal(angle(0.5, 0.5, 1.0, 0.2), 1.0, "p = n is case C (p ≤ n): half and half, b/a = 1, not {seen:.3f}.")
-    equal(angle(0.8, 0.6, 1.0, 0.4, 0.3), 0.4, "With band = 0.3 a lead of a quarter of p is case A: use `band`.")
-    return (
-        "`hncse.mixing.mixing_weights` is the same on tensors. Look at the picture of A, B and C above once more: "
-        "where all is B, this function always returns (1, 0), and PM is SimCSE."
-    )
+@mixing_coefficients.compare_by
+def _(result: Any, _: tuple[Any, ...]) -> Any:
+    """The direction of (a, b), which is all that a cosine sees."""
+    if not isinstance(result, tuple | list | np.ndarray | Tensor) or len(result) != 2:
+        return result
+    a, b = (float(x) for x in result)
+    length = (a * a + b * b) ** 0.5
+    return [a / length, b / length] if length else [0.0, 0.0]
 
 
-@mixing_coefficients.mistake("case C's weights swapped")
+@mixing_coefficients.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    p, n, band = pn_band(rng)
+    return p, n, *rng.uniform(0.1, 2, 2).round(2).tolist(), band
+
+
+mixing_coefficients.case(
+    "p = 0.9, n = 0.3 is safe, case B: z3 is the positive itself, (1, 0), whatever w1 and w2 are.", 0.9, 0.3, 1.0, 0.4
+)
+mixing_coefficients.case("p = 0.8, n = 0.76 is case A: z3 = w1·z2_i + w2·z2_j*.", 0.8, 0.76, 1.0, 0.4)
+mixing_coefficients.case(
+    "p = 0.4, n = 0.6 is case C: b/a = n/p = 1.5, and w1 and w2 belong to case A alone.", 0.4, 0.6, 1.0, 0.2
+)
+mixing_coefficients.case("p = n is case C (p ≤ n): half and half.", 0.5, 0.5, 1.0, 0.2)
+mixing_coefficients.case("With band = 0.3 a lead of a quarter of p is case A: use `band`.", 0.8, 0.6, 1.0, 0.4, 0.3)
+mixing_coefficients.case("A lead of exactly the band is still case A: “at most”.", 1.0, 0.75, 1.0, 0.4, 0.25)
+
+
+@mixing_coefficients.mistake(
+    "Case C's weights are swapped: the positive gets p/(p+n), the negative n/(p+n). So the farther the anchor is on "
+    "the wrong side, the more of the negative its new positive holds."
+)
 def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
-    if p <= n:
-        return n / (p + n), p / (p + n)
+    a, b = mixing_coefficients(p, n, w1, w2, band)
+    return (b, a) if p <= n else (a, b)
+
+
+@mixing_coefficients.mistake("w1 and w2 belong to case A alone; name the case first.")
+def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
+    return w1, w2
+
+
+@mixing_coefficients.mistake("Case C has weights of its own, p/(p+n) and n/(p+n).")
+def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
     return (w1, w2) if (p - n) / p <= band else (1.0, 0.0)
 
 
-mixing_coefficients.mistakes |= {
-    "w1 and w2 in every case": lambda p, n, w1, w2, band=0.1: (w1, w2),
-    "case C treated as case A": lambda p, n, w1, w2, band=0.1: (w1, w2) if (p - n) / p <= band else (1.0, 0.0),
+@mixing_coefficients.mistake("“At most the share” takes the share itself in: ≤, not <.")
+def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
+    return (1.0, 0.0) if p > n and (p - n) / p == band else mixing_coefficients(p, n, w1, w2, band)
+
+
+def _all_pairs(k: int) -> int:
+    return max(1, k * (k - 1) // 2)
+
+
+@hint("""
+    `pairs = torch.combinations(torch.arange(k))` lists all a < b, (P, 2). With `columns` (N, k) of 02.5,
+    `z2[columns[:, pairs[:, 0]]]` is every anchor's first partners, (N, P, d). Mix, take
+    `F.cosine_similarity(z1[:, None], mixes, dim=2)`, (N, P), put it beside the (N, N) table with `torch.cat`, and
+    finish as in 01.7: the right column is still i.
+    """)
+@exercise(
+    "03.5", "Build: hard-negative mixing", difficulty=3, importance=3, minutes=30, builds=True, gradient=True,
+    reference=lambda z1, z2, k=10, tau=0.05: losses.build(
+        "hnm-no-replacement", k=k, s=_all_pairs(k), temperature=tau
+    )(z1, z2).loss,
+    praise="Loss and gradient are those of `losses.build('hnm-no-replacement')` with all its pairs. The kit never "
+    "builds the (N, P, d) mixes: exercise 03.3 is why.",
+)  # fmt: skip
+def hnm(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
+    """Return HNCSE's hard-negative mixing loss of a batch, the mean over anchors, a number with a gradient.
+
+    `z1` and `z2` are (N, d), two views of N sentences, of any length. It is InfoNCE with more columns: for every anchor
+    take its k hardest negatives (N - 1 where there are fewer) and all their pairs a < b, P of them. Each pair's mix,
+    half `z2[a]` plus half `z2[b]`, the embeddings as they are and not brought to length 1, is one more negative of
+    *that* anchor. So row i of the logits holds N cosines with `z2` and P with its own mixes, all divided by τ, and the
+    anchor still has to pick column i.
+    """
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T  # (N, N)
+    own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
+    columns = cosine.masked_fill(own, -torch.inf).topk(min(k, len(z1) - 1), dim=1).indices  # (N, k)
+    first, second = torch.combinations(torch.arange(columns.shape[1], device=z1.device)).T  # (P,) each
+    mixes = 0.5 * z2[columns[:, first]] + 0.5 * z2[columns[:, second]]  # (N, P, d)
+    harder = F.cosine_similarity(z1[:, None], mixes, dim=2)  # (N, P)
+    logits = torch.cat([cosine, harder], dim=1) / tau  # (N, N + P)
+    return F.cross_entropy(logits, torch.arange(len(z1), device=z1.device))
+
+
+@hnm.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    return *batch_of_views(rng), int(rng.integers(1, 6)), float(rng.choice([0.05, 0.2, 1.0]))
+
+
+_Z1 = torch.tensor([[1.0, 0.2], [0.6, 0.8], [0.1, 1.0], [-0.5, 0.5]], dtype=torch.float64)
+hnm.case(
+    "Two sentences have one negative each and no pair: plain InfoNCE, {right:.4f}, not {seen:.4f}.",
+    _Z1[:2],
+    _Z1[:2],
+    10,
+    0.5,
+)
+hnm.case("Three sentences: two negatives, one mix each: {right:.4f}, not {seen:.4f}.", _Z1[:3], _Z1[:3], 10, 0.5)
+hnm.case("k = 2 of three negatives: one mix each, of the two hardest: {right:.4f}, not {seen:.4f}.", _Z1, _Z1, 2, 0.5)
+hnm.case("Four sentences, three negatives each, three mixes: {right:.4f}, not {seen:.4f}.", _Z1, _Z1)
+
+
+def _mixing(z1: Tensor, z2: Tensor, k: int, tau: float, hide: bool = True, unit: bool = False) -> Tensor:
+    """HNM with one thing done otherwise."""
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
+    table = cosine.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf) if hide else cosine
+    columns = table.topk(min(k, len(z1) - 1), dim=1).indices
+    first, second = torch.combinations(torch.arange(columns.shape[1])).T
+    z = F.normalize(z2, dim=1) if unit else z2
+    mixes = (z[columns[:, first]] + z[columns[:, second]]) / 2
+    logits = torch.cat([cosine, F.cosine_similarity(z1[:, None], mixes, dim=2)], dim=1) / tau
+    return F.cross_entropy(logits, torch.arange(len(z1)))
+
+
+@hnm.mistake("That is InfoNCE alone: where are the mixes?")
+def _(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
+    return info_nce(z1, z2, tau)
+
+
+@hnm.mistake("The positive is among your hardest negatives: take the diagonal out before `topk`.")
+def _(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
+    return _mixing(z1, z2, k, tau, hide=False)
+
+
+@hnm.mistake(
+    "You bring the embeddings to length 1 before mixing; they are mixed as they are, so a longer one weighs more."
+)
+def _(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
+    return _mixing(z1, z2, k, tau, unit=True)
+
+
+@hint("""
+    `p`, `n` and the column j* as in 02.5 with k = 1. Then the weights of 03.4, for all anchors at once:
+    `torch.where(case, a, b)`. Row i of z3 is `a[i]·z2[i] + b[i]·z2[j*[i]]`, and the loss is `info_nce(z1, z3, tau)`.
+    """)
+@exercise(
+    "03.6", "Build: positive mixing", difficulty=3, importance=2, minutes=25, builds=True, gradient=True,
+    reference=lambda z1, z2, ratio=0.2, band=0.1, tau=0.05: losses.build(
+        "pm-fixed", ratio=ratio, band=band, temperature=tau
+    )(z1, z2).loss,
+    praise="Loss and gradient are those of `losses.build('pm-fixed')`. HNCSE looks for the ratio w2/w1 in every batch.",
+)  # fmt: skip
+def pm(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
+    """Return HNCSE's positive-mixing loss of a batch with a fixed ratio of weights, a number with a gradient.
+
+    `z1` and `z2` are (N, d), two views of N sentences, of any length. Every second view is replaced by
+    `z3_i = a_i·z2_i + b_i·z2_j*`, where j* is anchor i's hardest negative and (a, b) are those of exercise 03.4 with
+    `w1 = 1` and `w2 = ratio`; the embeddings are mixed as they are. The loss is InfoNCE of `z1` and `z3`: z3 stands in
+    *every* column, so a mixed positive is also what the other anchors are pushed away from. The gradient flows through
+    p and n as well.
+    """
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T  # (N, N)
+    own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
+    n, hardest = cosine.masked_fill(own, -torch.inf).max(dim=1)  # (N,) each
+    p = cosine.diagonal()  # (N,)
+    wrong, near = p <= n, (p - n) / p <= band  # (N,)
+    a = torch.where(wrong, p / (p + n), 1.0)
+    b = torch.where(wrong, n / (p + n), torch.where(near, ratio, 0.0))
+    z3 = a[:, None] * z2 + b[:, None] * z2[hardest]  # (N, d)
+    return F.cross_entropy(F.normalize(z1, dim=1) @ F.normalize(z3, dim=1).T / tau, own.long().argmax(dim=1))
+
+
+@pm.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    z1, z2 = batch_of_views(rng)
+    weights = float(rng.choice([0.1, 0.5, 1.5])), float(rng.choice([0.05, 0.2, 0.9]))
+    return z1, z2, *weights, float(rng.choice([0.05, 0.2, 1.0]))
+
+
+_SPREAD = torch.eye(4, dtype=torch.float64)
+pm.case(
+    "Directions at right angles are all safe, case B: plain InfoNCE, {right:.4f}, not {seen:.4f}.", _SPREAD, _SPREAD
+)
+pm.case("Every positive here loses, case C: {right:.4f}, not {seen:.4f}.", _Z1[:3], _Z1[:3].flip(0) + 0.3)
+pm.case("With a band of 0.9 nearly every anchor is in case A: {right:.4f}, not {seen:.4f}.", _Z1, _Z1, 0.5, 0.9, 0.2)
+
+
+@pm.mistake("That is InfoNCE alone: where are the mixed positives?")
+def _(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
+    return info_nce(z1, z2, tau)
+
+
+@pm.mistake("You put z3 on the diagonal alone; it replaces z2 in every column.")
+def _(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
+    options = {"ratio": ratio, "band": band, "temperature": tau, "columns": "diagonal"}
+    return losses.build("pm-fixed", **options)(z1, z2).loss
+
+
+@pm.mistake("No gradient flows through your p and n; it does through HNCSE's.")
+def _(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
+    options = {"ratio": ratio, "band": band, "temperature": tau, "detach_coefficients": True}
+    return losses.build("pm-fixed", **options)(z1, z2).loss
+
+
+class ToyEncoder(nn.Module):
+    """A stand-in for an encoder with `views`: a linear layer; what its dropout hits depends on the batch alone."""
+
+    def __init__(self, seed: int) -> None:
+        """Draw weights."""
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.weight = nn.Parameter(torch.randn(5, 3, generator=generator, dtype=torch.float64))
+
+    def __repr__(self) -> str:
+        """How a message to the learner names it."""
+        return "a small encoder"
+
+    def views(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 5) → two views (N, 3), equal unless it trains."""
+        z = x @ self.weight
+        return (z, z + 0.3 * x[:, :3].flip(1)) if self.training else (z, z)
+
+
+@hint("""
+    Five lines inside `for step, batch in enumerate(batches)`: the learning rate into every `group["lr"]` of
+    `optimizer.param_groups`; views; loss; `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`; `.item()`.
+    """)
+@exercise(
+    "03.7", "Build: the training loop", difficulty=2, importance=3, minutes=20, builds=True, pure=False,
+    praise="What `hncse.train` adds: checkpoints, evaluation, several devices, a record of all that decides the run.",
+)  # fmt: skip
+def fit(
+    encoder: nn.Module,
+    batches: Sequence[dict[str, Tensor]],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    learning_rate: float,
+) -> list[float]:
+    """Train an encoder in place, one optimiser step a batch, and return the loss of every step as plain numbers.
+
+    `encoder.views(**batch)` gives the two views (N, d) of a batch, which differ only in training mode: switch it on
+    before you begin, and off (`eval`) when you are done. `loss(z1, z2)` is a number with a gradient. The optimiser is
+    `torch.optim.AdamW(encoder.parameters())`; its learning rate falls in a straight line: `learning_rate` at the first
+    step, and in each of the T steps less by a T-th of it, so that it would be 0 after the last.
+    """
+    optimizer = torch.optim.AdamW(encoder.parameters())
+    encoder.train()
+    history = []
+    for step, batch in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (1 - step / len(batches))
+        value = loss(*encoder.views(**batch))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        history.append(value.item())
+    encoder.eval()
+    return history
+
+
+@fit.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    sizes = rng.integers(2, 5, rng.integers(1, 5))
+    batches = [{"x": torch.from_numpy(rng.normal(size=(n, 5)).round(1))} for n in sizes]
+    return ToyEncoder(int(rng.integers(1000))), batches, info_nce.solution, float(rng.choice([0.01, 0.1]))
+
+
+@fit.compare_by
+def _(result: Any, arguments: tuple[Any, ...]) -> Any:
+    """The losses, and what the encoder is now."""
+    weights = [p.detach() for p in arguments[0].parameters()]
+    return {"losses": result, "weights afterwards": weights, "still in training mode": arguments[0].training}
+
+
+def _loop(forget: str, encoder: Any, batches: Any, loss: Any, learning_rate: float) -> list[float]:
+    """The loop with one thing forgotten."""
+    optimizer = torch.optim.AdamW(encoder.parameters(), learning_rate)
+    encoder.train(forget != "training mode")
+    history = []
+    for step, batch in enumerate(batches):
+        if forget != "schedule":
+            optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / len(batches))
+        value = loss(*encoder.views(**batch))
+        if forget != "zero_grad":
+            optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        history.append(value.item())
+    return history if forget == "eval" else [encoder.eval(), history][1]
+
+
+_FORGOTTEN = {
+    "zero_grad": "Gradients add up: `zero_grad` before every `backward`, or each step repeats all before it.",
+    "schedule": "The learning rate stays where it was; it falls in a straight line.",
+    "training mode": "Two views are equal where the encoder does not train: switch to training mode first.",
+    "eval": "You leave the encoder in training mode; whoever embeds with it next gets noise.",
 }
+for _what, _words in _FORGOTTEN.items():
+    fit.mistakes[_words] = lambda encoder, batches, loss, learning_rate, _what=_what: _loop(
+        _what, encoder, batches, loss, learning_rate
+    )

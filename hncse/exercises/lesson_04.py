@@ -2,179 +2,198 @@
 
 from __future__ import annotations
 
-from math import cos, isclose, radians, sqrt
+from math import acos, cos, degrees, radians, sin
+from typing import Any
 
-from hncse.exercises.core import Answer, equal, exercise, expect, hint
+import numpy as np
+
+from hncse.exercises.core import exercise, hint
 
 
 @hint("""
     Turn each direction into a similarity: the cosine of the difference of two angles. Then compare with that of the
     positive. The cosine also knows that 350° and 10° are neighbours.
     """)
-@exercise("04.1", "Which side of the boundary?", difficulty=1, minutes=5)
+@exercise(
+    "04.1", "Which side of the boundary?", difficulty=1, importance=3, minutes=5,
+    praise="On a sphere of 512 dimensions it is the same comparison: `hncse.evaluation.geometry.lead`.",
+)  # fmt: skip
 def nearer_than_positive(anchor: float, positive: float, others: list[float]) -> list[int]:
     """Return the positions in `others` of the sentences that the anchor would take for its positive.
 
     In this toy world embeddings are directions on a circle, in degrees. A sentence that ties with the positive stands
-    on the boundary, not beyond it.
+    on the boundary, not beyond it (allow for rounding: differences of cosines below 1e-9 are ties).
     """
     p = cos(radians(positive - anchor))
-    return [i for i, other in enumerate(others) if cos(radians(other - anchor)) > p + 1e-12]
+    return [i for i, other in enumerate(others) if cos(radians(other - anchor)) > p + 1e-9]
 
 
-@nearer_than_positive.checked_by
-def _(answer: Answer) -> str:
-    equal(
-        list(answer(0, 40, [30, 50, 90])),
-        [0],
-        "Anchor 0°, positive 40°: of 30°, 50° and 90° only the first is nearer. Meant is [0], not {seen}.",
-    )
-    equal(
-        list(answer(0, 40, [-30, -50])),
-        [0],
-        "-30° is as near as 30°: the boundary is a circle round the anchor, with two sides here. Not {seen}.",
-    )
-    equal(
-        list(answer(10, 60, [350, 100])),
-        [0],
-        "From 10° to 350° it is 20°, not 340°: take the cosine of the difference, which wraps round. Meant is [0], "
-        "not {seen}.",
-    )
-    equal(
-        list(answer(0, 40, [-40, 40])),
-        [],
-        "-40° and 40° tie with the positive at 40°: on the boundary, not beyond it. Meant is [], not {seen}.",
-    )
-    equal(
-        list(answer(0, 120, [90, 150])),
-        [0],
-        "A positive can lie farther than 90°, with p below 0; the rule stays the same. Not {seen}.",
-    )
-    return "On a sphere of 512 dimensions it is the same comparison: `hncse.evaluation.geometry.lead`."
+@nearer_than_positive.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    anchor, positive = (float(x) for x in rng.integers(-36, 73, 2) * 5)
+    others = rng.integers(-36, 73, rng.integers(0, 7)) * 5.0
+    if len(others) and rng.random() < 0.4:
+        others[0] = 2 * anchor - positive  # as far, on the other side
+    lead = np.cos(np.radians(others - anchor)) - np.cos(np.radians(positive - anchor))
+    return anchor, positive, others[(lead == 0) | (np.abs(lead) > 1e-9)].tolist()  # no tie but for rounding
 
 
-nearer_than_positive.mistakes |= {
-    "degrees subtracted, without going round": lambda anchor, positive, others: [
-        i for i, other in enumerate(others) if abs(other - anchor) < abs(positive - anchor)
-    ],
-    "one side of the anchor only": lambda anchor, positive, others: [
-        i for i, other in enumerate(others) if 0 <= other - anchor < positive - anchor
-    ],
-}
+nearer_than_positive.case(
+    "Anchor 0°, positive 40°: of 30°, 50° and 90° only the first is nearer. Meant is [0], not {seen}.",
+    0, 40, [30, 50, 90],
+)  # fmt: skip
+nearer_than_positive.case(
+    "-30° is as near as 30°: the boundary is a circle round the anchor, with two sides here. Not {seen}.",
+    0, 40, [-30, -50],
+)  # fmt: skip
+nearer_than_positive.case(
+    "From 10° to 350° it is 20°, not 340°: take the cosine of the difference, which wraps round. Meant is [0], "
+    "not {seen}.",
+    10, 60, [350, 100],
+)  # fmt: skip
+nearer_than_positive.case(
+    "-40° and 40° tie with the positive at 40°: on the boundary, not beyond it. Meant is [], not {seen}.",
+    0, 40, [-40, 40],
+)  # fmt: skip
+nearer_than_positive.case(
+    "A positive can lie farther than 90°, with p below 0; the rule stays the same. Not {seen}.", 0, 120, [90, 150]
+)
 
 
-@nearer_than_positive.mistake("a tie counted as nearer")
+@nearer_than_positive.mistake("You subtract degrees without going round: from 10° to 350° it is 20°.")
+def _(anchor: float, positive: float, others: list[float]) -> list[int]:
+    return [i for i, other in enumerate(others) if abs(other - anchor) < abs(positive - anchor)]
+
+
+@nearer_than_positive.mistake("You look on one side of the anchor only; the boundary is a circle round it.")
+def _(anchor: float, positive: float, others: list[float]) -> list[int]:
+    return [i for i, other in enumerate(others) if 0 <= other - anchor < positive - anchor]
+
+
+@nearer_than_positive.mistake("A tie stands on the boundary, not beyond it.")
 def _(anchor: float, positive: float, others: list[float]) -> list[int]:
     p = cos(radians(positive - anchor))
-    return [i for i, other in enumerate(others) if cos(radians(other - anchor)) >= p - 1e-12]
+    return [i for i, other in enumerate(others) if cos(radians(other - anchor)) >= p - 1e-9]
+
+
+@nearer_than_positive.mistake("Those are farther than the positive; asked are the nearer ones.")
+def _(anchor: float, positive: float, others: list[float]) -> list[int]:
+    p = cos(radians(positive - anchor))
+    return [i for i, other in enumerate(others) if cos(radians(other - anchor)) < p - 1e-9]
 
 
 @hint("""
-    Above the line of the cosine stands ⟨x, α·a + (1-α)·b⟩, which is made of the two cosines. Below it stands the length
-    of the mix. Two vectors of length 1 that point different ways have a mean shorter than 1:
-    ‖α·a + (1-α)·b‖² = α² + (1-α)² + 2α(1-α)·⟨a, b⟩.
+    Two vectors of length 1: their inner product is the cosine of the angle between them, and `acos` gives the angle in
+    radians. Rounding can push a cosine just beyond 1, where `acos` stops: cut it to [-1, 1]. Then a point at distance r
+    in direction φ is (r·cos φ, r·sin φ).
     """)
-@exercise("04.2", "Put a mix on the sphere", difficulty=2, minutes=10)
-def mix_cosine(to_a: float, to_b: float, between: float, alpha: float = 0.5) -> float:
-    """Return the cosine between an anchor and HNM's mix α·a + (1-α)·b of two of its hard negatives.
+@exercise(
+    "04.2", "A map that cannot lie about the boundary", difficulty=2, importance=2, minutes=10,
+    praise="The positive's own radius is a circle on this map, the boundary: nothing is ever drawn on its wrong side.",
+)  # fmt: skip
+def polar_place(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
+    """Return the place (x, y) of a sentence on a map with its anchor in the middle.
 
-    All have length 1. to_a and to_b are the anchor's cosines with a and b, between is the cosine of a with b.
+    `anchor` and `other` are embeddings of length 1. The distance from the middle is the exact angle between them, in
+    degrees; `direction`, in degrees from the x axis, is free, and chosen by some other method.
     """
-    top = alpha * to_a + (1 - alpha) * to_b
-    return top / sqrt(alpha**2 + (1 - alpha) ** 2 + 2 * alpha * (1 - alpha) * between)
+    product = sum(a * b for a, b in zip(anchor, other, strict=True))
+    radius = degrees(acos(min(1.0, max(-1.0, product))))
+    return radius * cos(radians(direction)), radius * sin(radians(direction))
 
 
-@mix_cosine.checked_by
-def _(answer: Answer) -> str:
-    equal(answer(0.6, 0.6, 1.0), 0.6, "a = b: their mix is themselves, so the cosine stays 0.6; you return {seen:.3f}.")
-    seen = answer(0.6, 0.6, 0.0)
-    expect(
-        not isclose(seen, 0.6, abs_tol=1e-6),
-        "0.6 is the mean of the two cosines. But the mean vector is shorter than 1, and a cosine is divided by the "
-        "length: the mix is nearer to the anchor than either of its parents.",
-    )
-    expect(
-        isclose(seen, 0.6 / sqrt(0.5), abs_tol=1e-9),
-        f"a at right angles to b: the mix has length √½, so the cosine is 0.6/√½ = {0.6 / sqrt(0.5):.3f}, "
-        f"not {seen:.3f}.",
-    )
-    equal(answer(0.9, 0.3, 0.2, 1.0), 0.9, "α = 1: the mix is a itself, cosine 0.9, not {seen:.3f}.")
-    meant = (0.25 * 0.8 + 0.75 * 0.4) / sqrt(0.0625 + 0.5625 + 0.375 * 0.5)
-    equal(
-        answer(0.8, 0.4, 0.5, 0.25), meant, "α = 0.25 is the weight of a, 0.75 that of b: {right:.3f}, not {seen:.3f}."
-    )
-    return (
-        "So two negatives, both safely behind the boundary, can have a mix in front of it. That is what makes mixes "
-        "hard, and `hncse.mixing` computes it without building one."
-    )
+@polar_place.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    a, b = (z / np.linalg.norm(z) for z in rng.normal(size=(2, rng.integers(2, 5))))
+    return a.tolist(), b.tolist(), float(rng.integers(-180, 180))
 
 
-mix_cosine.mistakes |= {
-    "the mean of the cosines": lambda to_a, to_b, between, alpha=0.5: alpha * to_a + (1 - alpha) * to_b,
-    "lengths that add up as if the parents were at right angles": lambda to_a, to_b, between, alpha=0.5: (
-        (alpha * to_a + (1 - alpha) * to_b) / sqrt(alpha**2 + (1 - alpha) ** 2)
-    ),
-}
+polar_place.case("At a right angle, to the right: (90, 0), not {seen}.", [1.0, 0.0], [0.0, 1.0], 0.0)
+polar_place.case("Opposite, upwards: (0, 180), not {seen}.", [1.0, 0.0], [-1.0, 0.0], 90.0)
+polar_place.case(
+    "The anchor itself is the middle, whatever the direction, and though its product with itself is a little over 1.",
+    [0.6, 0.8 + 1e-15], [0.6, 0.8], 45.0,
+)  # fmt: skip
+
+
+@polar_place.mistake("The distance is the angle, in degrees, not in radians.")
+def _(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
+    x, y = polar_place(anchor, other, direction)
+    return radians(x), radians(y)
+
+
+@polar_place.mistake("Your distance is 1 - cosine. It keeps the order and bends the scale: asked is the angle.")
+def _(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
+    radius = 1 - sum(a * b for a, b in zip(anchor, other, strict=True))
+    return radius * cos(radians(direction)), radius * sin(radians(direction))
+
+
+@polar_place.mistake("The direction is in degrees; `cos` and `sin` take radians.")
+def _(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
+    return polar_place(anchor, other, degrees(direction))
 
 
 @hint("""
     First who: the k sentences of the highest similarity, nearest first. Then what: only the grade, a person's
     judgement, says whether a sentence means the same. Similarity is what we are trying to correct.
     """)
-@exercise("04.3", "Hard negative or false negative?", difficulty=2, minutes=10)
+@exercise(
+    "04.3", "Hard negative or false negative?", difficulty=2, importance=3, minutes=10,
+    praise="A guard tries to make this choice without the grades; notebook 02 measures how badly that goes.",
+)  # fmt: skip
 def judge_catch(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
     """Return what a miner without labels would take as an anchor's k hardest negatives, and what each of them is.
 
-    similarity[i] and grade[i] are sentence i's cosine to the anchor and its grade (0 to 5). Nearest first, each as
-    (i, "false") if its grade is 4 or more, (i, "hard") otherwise. If there are fewer than k sentences, all of them.
+    similarity[i] and grade[i] are sentence i's cosine to the anchor and its grade (0 to 5). Nearest first (of equals
+    the first in the list), each as (i, "false") if its grade is 4 or more, (i, "hard") otherwise. If there are fewer
+    than k sentences, all of them.
     """
     caught = sorted(range(len(similarity)), key=lambda i: -similarity[i])[:k]
     return [(i, "false" if grade[i] >= 4 else "hard") for i in caught]
 
 
-@judge_catch.checked_by
-def _(answer: Answer) -> str:
-    seen = [tuple(pair) for pair in answer([0.2, 0.9, 0.7, 0.6], [0, 2, 4.5, 1], 3)]
-    expect(
-        (0, "hard") not in seen and len(seen) == 3,
-        f"k = 3 of four: sentence 0, similarity 0.2, is not among the three nearest; you return {seen}.",
-    )
-    expect(
-        dict(seen).get(1) == "hard",
-        "Sentence 1 is very near, 0.9, and graded 2: it looks the same and means something else. That is what a hard "
-        "negative is. Do not judge by similarity.",
-    )
-    expect(dict(seen).get(2) == "false", "Sentence 2 is graded 4.5: it means what the anchor means. A false negative.")
-    equal(
-        seen,
-        [(1, "hard"), (2, "false"), (3, "hard")],
-        "Nearest first: [(1, 'hard'), (2, 'false'), (3, 'hard')], not {seen}.",
-    )
-    equal(
-        [tuple(pair) for pair in answer([0.3, 0.5], [4.0, 3.5], 10)],
-        [(1, "hard"), (0, "false")],
-        "Two sentences and k = 10: both are caught; grade 4 is the same meaning. Not {seen}.",
-    )
-    return "A guard tries to make this choice without the grades; notebook 02 measures how badly that goes."
+@judge_catch.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(0, 8))
+    grades = rng.choice([0.0, 1.0, 2.5, 3.5, 3.9, 4.0, 4.0, 4.5, 5.0], n)
+    return rng.uniform(-0.5, 1, n).round(1).tolist(), grades.tolist(), int(rng.integers(1, 6))
 
 
-@judge_catch.mistake("what is very similar taken for the same meaning")
+judge_catch.case(
+    "k = 3 of four, nearest first; sentence 1, at 0.9, is graded 2: it looks the same and means something else, which "
+    "is what a hard negative is; sentence 2, graded 4.5, means the same. {right}, not {seen}.",
+    [0.2, 0.9, 0.7, 0.6], [0, 2, 4.5, 1], 3,
+)  # fmt: skip
+judge_catch.case(
+    "Two sentences and k = 10: both are caught; grade 4 is the same meaning. Not {seen}.", [0.3, 0.5], [4.0, 3.5], 10
+)
+
+
+@judge_catch.mistake("You take what is very similar for the same meaning; only the grade says that.")
 def _(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
-    caught = sorted(range(len(similarity)), key=lambda i: -similarity[i])[:k]
-    return [(i, "false" if similarity[i] >= 0.8 else "hard") for i in caught]
+    return [(i, "false" if similarity[i] >= 0.8 else "hard") for i, _ in judge_catch(similarity, grade, k)]
 
 
-@judge_catch.mistake("false negatives left out before the k are counted")
+@judge_catch.mistake("A miner without labels cannot leave false negatives out before it counts its k.")
 def _(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
     negatives = [i for i in range(len(similarity)) if grade[i] < 4]
     return [(i, "hard") for i in sorted(negatives, key=lambda i: -similarity[i])[:k]]
+
+
+@judge_catch.mistake("Grade 4 itself is the same meaning: 4 or more.")
+def _(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
+    return [(i, "false" if grade[i] > 4 else "hard") for i, _ in judge_catch(similarity, grade, k)]
 
 
 @hint("""
     Go through all pairs. One is made up if the exact angles order it one way and the map's distances the other way:
     then the two differences have opposite signs, and their product is below 0.
     """)
-@exercise("04.4", "What the map made up", difficulty=3, minutes=15)
+@exercise(
+    "04.4", "What the map made up", difficulty=3, importance=2, minutes=15,
+    praise="This is how far the map can be trusted for one question: who is nearer to the anchor? "
+    "`hncse.visual.projection.trust` asks another one: whose neighbours are real?",
+)  # fmt: skip
 def made_up(angle: list[float], distance: list[float]) -> float:
     """Return the share of pairs of sentences that a map puts in the wrong order, from 0 to 1.
 
@@ -188,48 +207,40 @@ def made_up(angle: list[float], distance: list[float]) -> float:
     return wrong / len(pairs) if pairs else 0.0
 
 
-@made_up.checked_by
-def _(answer: Answer) -> str:
-    equal(answer([10, 20, 30], [1, 2, 3]), 0, "The map keeps the order: nothing is made up, 0, not {seen}.")
-    equal(
-        answer([10, 20, 30], [100, 2000, 2001]),
-        0,
-        "Only order counts. A map may stretch as it likes (UMAP does), and 10°, 20°, 30° at 100, 2000, 2001 are in "
-        "order: 0, not {seen}.",
-    )
-    equal(
-        answer([30, 10, 20], [1, 3, 2]),
-        1,
-        "Here all three pairs are turned round: 1, not {seen}. Sentences come in any order: compare every pair.",
-    )
-    equal(
-        answer([10, 20, 30], [2, 1, 3]),
-        1 / 3,
-        "One of three pairs is turned round: 1/3, not {seen}. Count each pair once.",
-    )
-    equal(answer([10, 10, 30], [2, 1, 3]), 0, "10° and 10° have no order that a map could get wrong: 0, not {seen}.")
-    expect(answer([10], [5]) == 0, "One sentence makes no pair: 0.")
-    return (
-        "This is how far the map can be trusted for one question: who is nearer to the anchor? "
-        "`hncse.visual.projection.trust` asks another one: whose neighbours are real?"
-    )
+@made_up.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(0, 7))
+    return (rng.integers(1, 19, n) * 10.0).tolist(), rng.integers(1, 9, n).astype(float).tolist()
 
 
-made_up.mistakes |= {
-    "places compared with sizes: an angle against a distance": lambda angle, distance: (
-        sum(a < d for a, d in zip(angle, distance, strict=True)) / len(angle)
-    ),
-}
+made_up.case("The map keeps the order: nothing is made up, 0, not {seen}.", [10, 20, 30], [1, 2, 3])
+made_up.case(
+    "Only order counts. A map may stretch as it likes (UMAP does), and 10°, 20°, 30° at 100, 2000, 2001 are in "
+    "order: 0, not {seen}.",
+    [10, 20, 30], [100, 2000, 2001],
+)  # fmt: skip
+made_up.case(
+    "Here all three pairs are turned round: 1, not {seen}. Sentences come in any order: compare every pair.",
+    [30, 10, 20], [1, 3, 2],
+)  # fmt: skip
+made_up.case("One of three pairs is turned round: 1/3, not {seen}. Count each pair once.", [10, 20, 30], [2, 1, 3])
+made_up.case("10° and 10° have no order that a map could get wrong: 0, not {seen}.", [10, 10, 30], [2, 1, 3])
+made_up.case("One sentence makes no pair: 0.", [10], [5])
 
 
-@made_up.mistake("neighbours in the list only")
+@made_up.mistake("You compare places with sizes, an angle against a distance; compare the order of two sentences.")
+def _(angle: list[float], distance: list[float]) -> float:
+    return sum(a < d for a, d in zip(angle, distance, strict=True)) / max(len(angle), 1)
+
+
+@made_up.mistake("You compare neighbours in the list only; every pair counts.")
 def _(angle: list[float], distance: list[float]) -> float:
     n = len(angle) - 1
     wrong = sum((angle[i] - angle[i + 1]) * (distance[i] - distance[i + 1]) < 0 for i in range(n))
-    return wrong / n if n else 0.0
+    return wrong / n if n > 0 else 0.0
 
 
-@made_up.mistake("ties counted as made up")
+@made_up.mistake("A tie on either side is no wrong order.")
 def _(angle: list[float], distance: list[float]) -> float:
     pairs = [(i, j) for i in range(len(angle)) for j in range(i)]
     return sum((angle[i] < angle[j]) != (distance[i] < distance[j]) for i, j in pairs) / len(pairs) if pairs else 0.0

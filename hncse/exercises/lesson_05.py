@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
-from math import isclose
+from typing import Any
 
-from hncse.exercises.core import Answer, equal, exercise, expect, hint
+import numpy as np
+
+from hncse.exercises.core import exercise, hint
 
 
 @hint("Which comes first, mean or rounding? Somebody who only has the printed table must find the same number.")
-@exercise("05.1", "The average that tables print", difficulty=1, minutes=5)
+@exercise(
+    "05.1", "The average that tables print", difficulty=1, importance=1, minutes=5, tolerance=1e-6,
+    praise="A hundredth. It matters only because a difference of a hundredth has been called progress.",
+)  # fmt: skip
 def printed_average(scores: list[float]) -> float:
     """Return the average of a table's tasks as published tables have it: of the scores as they are printed.
 
-    `scores` are Spearman × 100 with all their digits; a table prints each with two decimals.
+    `scores` are Spearman × 100 with all their digits; a table prints each with two decimals. The average keeps all of
+    its own: it is not rounded once more.
     """
     return sum(round(score, 2) for score in scores) / len(scores)
 
 
-@printed_average.checked_by
-def _(answer: Answer) -> str:
-    equal(answer([70.0, 80.0]), 75, "The average of 70 and 80 is 75, not {seen}.")
-    scores = [60.0051, 60.0051, 60.0051, 60.0051, 60.001, 60.001, 60.001]
-    seen = answer(scores)
-    expect(
-        not isclose(seen, sum(scores) / 7),
-        "You average all digits. Printed stand 60.01 four times and 60.00 three times; a reader who averages the "
-        "printed table gets 60.0057, and prints 60.01 where you print 60.00.",
-    )
-    expect(
-        not isclose(seen, round(sum(scores) / 7, 2)),
-        "You round once, at the end. Each score is rounded first, as it is printed.",
-    )
-    equal(seen, 60 + 0.04 / 7, "Of 4 × 60.01 and 3 × 60.00 the average is 60.0057, not {seen}.")
-    return "A hundredth. It matters only because a difference of a hundredth has been called progress."
+@printed_average.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    scores = rng.integers(2000, 9000, rng.integers(1, 9)) / 100 + rng.choice([0.001, 0.0032, 0.0049, -0.0041])
+    return (scores.round(4).tolist(),)
 
 
-printed_average.mistakes |= {
-    "no rounding before the mean": lambda scores: sum(scores) / len(scores),
-    "rounding after the mean": lambda scores: round(sum(scores) / len(scores), 2),
-}
+printed_average.case("The average of 70 and 80 is 75, not {seen}.", [70.0, 80.0])
+printed_average.case(
+    "Of 4 × 60.01 and 3 × 60.00 the average is {right:.4f}, not {seen}.",
+    [60.0051, 60.0051, 60.0051, 60.0051, 60.001, 60.001, 60.001],
+)  # fmt: skip
+
+
+@printed_average.mistake("Rounding is missing: a reader of the table averages the scores as they are printed.")
+def _(scores: list[float]) -> float:
+    return sum(scores) / len(scores)
+
+
+@printed_average.mistake("Your rounding comes once, at the end; each score is rounded first, as it is printed.")
+def _(scores: list[float]) -> float:
+    return round(sum(scores) / len(scores), 2)
 
 
 @hint("""
     Two different things are called spread: that of single runs (the standard deviation) and that of their mean (the
     standard error, smaller by √n). The interval is about the mean. With few runs, divide the squares by n - 1.
     """)
-@exercise("05.2", "An interval over seeds", difficulty=2, minutes=10)
+@exercise(
+    "05.2", "An interval over seeds", difficulty=2, importance=3, minutes=10, builds=True,
+    praise="Runs that differ by a point either way leave an interval five points wide when there are three of them. "
+    "`hncse.evaluation.statistics.t_interval` looks up t as well.",
+)  # fmt: skip
 def interval_over_seeds(scores: list[float], t: float) -> tuple[float, float]:
     """Return the lower and the upper end of the interval for a method's mean score.
 
@@ -59,56 +68,55 @@ def interval_over_seeds(scores: list[float], t: float) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-@interval_over_seeds.checked_by
-def _(answer: Answer) -> str:
-    low, high = answer([60.0, 60.0, 60.0], 4.303)
-    expect(isclose(low, 60) and isclose(high, 60), "Three equal runs have no spread: both ends are 60.")
-    low, high = answer([59.0, 61.0], 1.0)
-    expect(isclose((low + high) / 2, 60), "The interval's middle is the mean of the runs.")
-    half = (high - low) / 2
-    expect(
-        not isclose(half, 2**0.5),
-        "You give the spread of single runs. The mean of n runs is steadier than one of them: divide by √n.",
-    )
-    expect(
-        not isclose(half, 1 / 2**0.5),
-        "You divide the squared deviations by n. The mean was taken from the same few runs, which makes them look "
-        "closer to it than they are: divide by n - 1 (numpy: ddof=1).",
-    )
-    equal(half, 1, "59 and 61 have s = √2, so s/√2 = 1: half the width is 1 for t = 1, not {seen:.3f}.")
-    low, high = answer([59.0, 60.0, 61.0], 4.303)
-    equal((high - low) / 2, 4.303 / 3**0.5, "59, 60, 61: s = 1, so half the width is 4.303/√3 = 2.484, not {seen:.3f}.")
-    return (
-        "Runs that differ by a point either way leave an interval five points wide when there are three of them. "
-        "`hncse.evaluation.statistics.t_interval` looks up t as well."
-    )
+@interval_over_seeds.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(2, 8))
+    return (rng.normal(rng.choice([-20, 0, 60]), 2, n).round(2).tolist(), round(float(rng.uniform(0.5, 5)), 3))
 
 
-@interval_over_seeds.mistake("the standard deviation for the standard error")
+interval_over_seeds.case("Three equal runs have no spread: both ends are 60, not {seen}.", [60.0, 60.0, 60.0], 4.303)
+interval_over_seeds.case(
+    "59 and 61 have s = √2, so s/√2 = 1: the interval is 60 ± 1 for t = 1, {right}, not {seen}.", [59.0, 61.0], 1.0
+)
+interval_over_seeds.case(
+    "59, 60, 61: s = 1, so half the width is 4.303/√3 = 2.484: {right}, not {seen}.", [59.0, 60.0, 61.0], 4.303
+)
+
+
+def _around(scores: list[float], half: float) -> tuple[float, float]:
+    return float(np.mean(scores)) - half, float(np.mean(scores)) + half
+
+
+@interval_over_seeds.mistake("That is the spread of single runs. The mean of n is steadier: divide by √n.")
 def _(scores: list[float], t: float) -> tuple[float, float]:
-    n = len(scores)
-    mean = sum(scores) / n
-    half = t * (sum((score - mean) ** 2 for score in scores) / (n - 1)) ** 0.5
-    return mean - half, mean + half
+    return _around(scores, t * float(np.std(scores, ddof=1)))
 
 
-@interval_over_seeds.mistake("squares divided by n")
+@interval_over_seeds.mistake(
+    "You divide the squared deviations by n. The mean was taken from the same few runs, which makes them look closer "
+    "to it than they are: divide by n - 1 (numpy: ddof=1)."
+)
 def _(scores: list[float], t: float) -> tuple[float, float]:
-    n = len(scores)
-    mean = sum(scores) / n
-    half = t * (sum((score - mean) ** 2 for score in scores) / n) ** 0.5 / n**0.5
-    return mean - half, mean + half
+    return _around(scores, t * float(np.std(scores)) / len(scores) ** 0.5)
+
+
+@interval_over_seeds.mistake("You divide by n where √n belongs.")
+def _(scores: list[float], t: float) -> tuple[float, float]:
+    return _around(scores, t * float(np.std(scores, ddof=1)) / len(scores))
 
 
 @hint("""
     A value's rank: how many values are smaller, plus half of those equal to it, itself among them, plus a half. Then
     the ordinary (Pearson) correlation of the two lists of ranks.
     """)
-@exercise("05.3", "Spearman, by hand", difficulty=2, minutes=15)
+@exercise(
+    "05.3", "Spearman, by hand", difficulty=2, importance=2, minutes=15,
+    praise="`scipy.stats.spearmanr` gives the same; tables print it times 100.",
+)  # fmt: skip
 def spearman(cosines: list[float], gold: list[float]) -> float:
     """Return Spearman's correlation of similarities and human scores: Pearson's correlation of their ranks.
 
-    Equal values share the mean of the ranks they take up. Without scipy.
+    Equal values share the mean of the ranks they take up. Neither list holds one value alone. Without scipy.
     """
 
     def ranks(values: list[float]) -> list[float]:
@@ -120,57 +128,65 @@ def spearman(cosines: list[float], gold: list[float]) -> float:
     return both / (sum((a - middle) ** 2 for a in x) * sum((b - middle) ** 2 for b in y)) ** 0.5
 
 
-@spearman.checked_by
-def _(answer: Answer) -> str:
-    equal(
-        answer([0.1, 0.2, 0.9], [0.0, 4.0, 5.0]),
-        1,
-        "0.1 < 0.2 < 0.9 and 0 < 4 < 5: the order is the same, so the correlation is 1, not {seen:.3f}. Only ranks "
-        "count, not distances: an encoder whose cosines all lie between 0.9 and 1 may score as high as any other.",
-    )
-    equal(answer([0.9, 0.2, 0.1], [0.0, 4.0, 5.0]), -1, "The opposite order is -1, not {seen:.3f}.")
-    equal(
-        answer([0.5, 0.1, 0.4, 0.2], [2.0, 4.0, 1.0, 3.0]),
-        -0.8,
-        "The ranks of 0.5, 0.1, 0.4, 0.2 are 4, 1, 3, 2, so the correlation with 2, 4, 1, 3 is -0.8, not {seen:.3f}. "
-        "(One argsort gives the order of the places, two give the ranks.)",
-    )
-    equal(
-        answer([0.1, 0.2, 0.3, 0.4], [3.0, 3.0, 5.0, 5.0]),
-        2 / 5**0.5,
-        "Gold scores repeat: 3, 3, 5, 5 have the ranks 1.5, 1.5, 3.5, 3.5; the correlation is 0.894, not {seen:.3f}. "
-        "Ranks handed out by position would let the order of the file decide the score.",
-    )
-    return "`scipy.stats.spearmanr` gives the same; tables print it times 100."
+@spearman.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = int(rng.integers(2, 9))
+    values = rng.integers(0, 6, (2, n)).astype(float)
+    values[:, 0], values[:, 1] = [0, 2], [3, 2.5]  # at least two values each
+    return ((values[0] / 10 - 0.2).round(2).tolist(), values[1].tolist())
 
 
-@spearman.mistake("Pearson's correlation of the values")
-def _(cosines: list[float], gold: list[float]) -> float:
-    import numpy as np
+spearman.case(
+    "0.1 < 0.2 < 0.9 and 0 < 4 < 5: the order is the same, so the correlation is 1, not {seen:.3f}. Only ranks "
+    "count, not distances: an encoder whose cosines all lie between 0.9 and 1 may score as high as any other.",
+    [0.1, 0.2, 0.9], [0.0, 4.0, 5.0],
+)  # fmt: skip
+spearman.case("The opposite order is -1, not {seen:.3f}.", [0.9, 0.2, 0.1], [0.0, 4.0, 5.0])
+spearman.case(
+    "The ranks of 0.5, 0.1, 0.4, 0.2 are 4, 1, 3, 2, so the correlation with 2, 4, 1, 3 is -0.8, not {seen:.3f}. "
+    "(One argsort gives the order of the places, two give the ranks.)",
+    [0.5, 0.1, 0.4, 0.2], [2.0, 4.0, 1.0, 3.0],
+)  # fmt: skip
+spearman.case(
+    "Gold scores repeat: 3, 3, 5, 5 have the ranks 1.5, 1.5, 3.5, 3.5; the correlation is 0.894, not {seen:.3f}. "
+    "Ranks handed out by position would let the order of the file decide the score.",
+    [0.1, 0.2, 0.3, 0.4], [3.0, 3.0, 5.0, 5.0],
+)  # fmt: skip
 
-    return float(np.corrcoef(cosines, gold)[0, 1])
 
-
-@spearman.mistake("one argsort taken for ranks")
-def _(cosines: list[float], gold: list[float]) -> float:
-    import numpy as np
-
-    return float(np.corrcoef(np.argsort(cosines), np.argsort(gold))[0, 1])
-
-
-@spearman.mistake("ties ranked by position")
-def _(cosines: list[float], gold: list[float]) -> float:
-    import numpy as np
-
-    x, y = (np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (cosines, gold))
+def _pearson(x: Any, y: Any) -> float:
     return float(np.corrcoef(x, y)[0, 1])
+
+
+@spearman.mistake("That is Pearson's correlation of the values; take their ranks first.")
+def _(cosines: list[float], gold: list[float]) -> float:
+    return _pearson(cosines, gold)
+
+
+@spearman.mistake("One argsort gives the order of the places; two give the ranks, and ties still have to share.")
+def _(cosines: list[float], gold: list[float]) -> float:
+    return _pearson(np.argsort(cosines), np.argsort(gold))
+
+
+@spearman.mistake("Equal values share a rank; yours are ranked by position, so the order of the file decides.")
+def _(cosines: list[float], gold: list[float]) -> float:
+    x, y = (np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (cosines, gold))
+    return _pearson(x, y)
+
+
+@spearman.mistake("Equal values share the mean of their ranks, not the lowest of them.")
+def _(cosines: list[float], gold: list[float]) -> float:
+    return _pearson(*([sum(b < a for b in values) for a in values] for values in (cosines, gold)))
 
 
 @hint("""
     `from scipy.stats import spearmanr`, then `spearmanr(x, y).statistic`. For "all", first make one list of cosines
     and one of gold scores out of all subsets.
     """)
-@exercise("05.4", "Two scores, both called STS", difficulty=3, minutes=15)
+@exercise(
+    "05.4", "Two scores, both called STS", difficulty=2, importance=2, minutes=15,
+    praise="Say which one you print; `hncse.evaluation.sts.evaluate_full` keeps all three apart.",
+)  # fmt: skip
 def all_and_mean(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
     """Return a task's "all" and "mean" scores, × 100.
 
@@ -185,44 +201,51 @@ def all_and_mean(subsets: list[tuple[list[float], list[float]]]) -> tuple[float,
     return 100 * float(spearmanr(cosines, gold).statistic), 100 * sum(own) / len(own)
 
 
-@all_and_mean.checked_by
-def _(answer: Answer) -> str:
-    one = ([0.1, 0.3, 0.2], [1.0, 2.0, 3.0])
-    both = answer([one])
-    expect(
-        all(isclose(score, 50) for score in both),
-        f"Of one subset both scores are its own correlation × 100, here 50; you return {tuple(both)}.",
-    )
-    captions = ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
-    headlines = ([0.7, 0.8, 0.9], [1.0, 2.0, 3.0])  # as good an order, all cosines higher
-    together, mean = answer([captions, headlines])
-    equal(mean, 100, "Each of these subsets is in perfect order: their mean is 100, not {seen:.2f}.")
-    expect(
-        not isclose(together, 100),
-        "You average for “all” as well. “All” puts the pairs of both subsets into one list first, and there a headline "
-        "scored 1 stands above a caption scored 3: an encoder that finds one kind of text nearer pays for it.",
-    )
-    equal(together, 100 * (8 / 35) ** 0.5, "In one list these six pairs correlate by 47.81, not {seen:.2f}.")
-    bad = ([0.9, 0.1], [1.0, 2.0])
-    equal(
-        answer([([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]), bad])[1],
-        0,
-        "Correlations 1 (of 4 pairs) and -1 (of 2): the plain mean is 0, not {seen:.2f}. Weighted by pairs it would "
-        "be 33.33, and that is the third number called STS: “wmean”.",
-    )
-    return "Say which one you print; `hncse.evaluation.sts.evaluate_full` keeps all three apart."
+@all_and_mean.samples
+def _(rng: np.random.Generator) -> tuple[Any, ...]:
+    def subset() -> tuple[list[float], list[float]]:
+        n = int(rng.integers(3, 7))
+        return rng.permutation(20)[:n].astype(float).tolist(), rng.permutation(6)[:n].astype(float).tolist()
+
+    return ([subset() for _ in range(rng.integers(1, 4))],)
 
 
-@all_and_mean.mistake("the subsets' mean, weighted by pairs, for both")
+all_and_mean.case(
+    "Of one subset both scores are its own correlation × 100, here 50; you return {seen}.",
+    [([0.1, 0.3, 0.2], [1.0, 2.0, 3.0])],
+)  # fmt: skip
+all_and_mean.case(
+    "Captions and headlines, each in perfect order, so their mean is 100; in one list a headline scored 1 stands above "
+    "a caption scored 3, and “all” is 47.81: {right}, not {seen}. An encoder that finds one kind of text nearer pays.",
+    [([0.1, 0.2, 0.3], [1.0, 2.0, 3.0]), ([0.7, 0.8, 0.9], [1.0, 2.0, 3.0])],
+)  # fmt: skip
+all_and_mean.case(
+    "Correlations 1 (of 4 pairs) and -1 (of 2): the plain mean is 0, {right}, not {seen}. Weighted by pairs it would "
+    "be 33.33, and that is the third number called STS: “wmean”.",
+    [([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]), ([0.9, 0.1], [1.0, 2.0])],
+)  # fmt: skip
+
+
+@all_and_mean.mistake("You average for “all” as well; it puts the pairs of all subsets into one list first.")
 def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
-    from scipy.stats import spearmanr
-
-    own = [(len(gold), 100 * float(spearmanr(cosines, gold).statistic)) for cosines, gold in subsets]
-    score = sum(n * value for n, value in own) / sum(n for n, _ in own)
-    return score, score
+    _, mean = all_and_mean(subsets)
+    return mean, mean
 
 
-@all_and_mean.mistake("both the wrong way round")
+@all_and_mean.mistake("The mean is a plain one: every subset counts once, however many pairs it has.")
+def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
+    own = [all_and_mean([subset])[0] for subset in subsets]
+    sizes = [len(gold) for _, gold in subsets]
+    return all_and_mean(subsets)[0], sum(n * value for n, value in zip(sizes, own, strict=True)) / sum(sizes)
+
+
+@all_and_mean.mistake("“all” comes first, then “mean”.")
 def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
     together, mean = all_and_mean(subsets)
     return mean, together
+
+
+@all_and_mean.mistake("Tables print both times 100.")
+def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
+    together, mean = all_and_mean(subsets)
+    return together / 100, mean / 100

@@ -1,0 +1,299 @@
+"""Wrong variants of every exercise's solution, and whether the exercise's check refuses them.
+
+    python -m tools.exercise_mutants             # counts, exercise by exercise
+    python -m tools.exercise_mutants 07.5 --show   # and what each variant is, with the check's words
+
+A variant is the solution with one thing done otherwise: an operator, comparison, index, constant or bound is another
+one, two arguments change places, a parameter is not used, a step (normalising, sorting, a filter, a mask) is left out,
+a branch is always or never taken. What stops on every input is not counted: no learner would hand it in. What agrees
+with the solution on 200 further inputs is counted as the same function.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import inspect
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from hncse import exercises
+from hncse.exercises.compare import compare
+from hncse.exercises.core import Exercise
+from hncse.exercises.grading import Case, Outcome, differs, outcome
+
+__all__ = ["Report", "names", "report", "variants"]
+
+FURTHER = 200  # inputs, other than those of the check, on which a variant that is the same function agrees
+_OPERATORS: dict[type, list[type]] = {
+    ast.Add: [ast.Sub, ast.Mult], ast.Sub: [ast.Add], ast.Mult: [ast.Div, ast.Add], ast.Div: [ast.Mult, ast.FloorDiv],
+    ast.FloorDiv: [ast.Div], ast.Mod: [ast.FloorDiv], ast.Pow: [ast.Mult], ast.BitAnd: [ast.BitOr],
+    ast.BitOr: [ast.BitAnd],
+}  # fmt: skip
+_COMPARISONS: dict[type, list[type]] = {
+    ast.Lt: [ast.LtE, ast.Gt], ast.LtE: [ast.Lt, ast.GtE], ast.Gt: [ast.GtE, ast.Lt], ast.GtE: [ast.Gt, ast.LtE],
+    ast.Eq: [ast.NotEq], ast.NotEq: [ast.Eq], ast.In: [ast.NotIn], ast.NotIn: [ast.In],
+}  # fmt: skip
+_NAMES = {
+    "max": ["min"], "min": ["max"], "topk": [], "argmax": ["argmin"], "argmin": ["argmax"], "sum": ["max"],
+    "mean": ["sum", "max"], "ceil": ["floor", "round"], "stdev": ["pstdev"], "log": ["log2", "log10"],
+    "combinations": ["permutations", "combinations_with_replacement"], "sqrt": [], "cos": ["sin"], "sin": ["cos"],
+    "exp": ["expm1"], "acos": ["asin"], "all": ["any"], "any": ["all"], "softmax": ["log_softmax"],
+    "degrees": ["radians"], "radians": ["degrees"], "int": ["round"], "sorted": ["list"], "masked_fill": [],
+}  # fmt: skip
+#: What may be done to an argument before anything else, and to the result after everything: by their names.
+_BEFORE = (
+    "{0} = 1", "{0} = 0", "{0} = 0.5", "{0} = -{0}", "{0} = 2 * {0}", "{0} = abs({0})", "{0} = {0}[::-1]",
+    "{0} = {0}[1:]", "{0} = {0}[:-1]", "{0} = sorted({0})", "{0} = {0}.T", "{0} = {0}.flip(0)", "{0} = {0}.detach()",
+    "{0} = {1}", "{0}, {1} = {1}, {0}", "{0} = {0}.eval()", "{0} = {0} + 1", "{0} = {0}[0]",
+)  # fmt: skip
+_AFTER = (
+    "-({0})", "2 * ({0})", "({0}) + 1", "({0}) - 1", "({0}) / 2", "abs({0})", "round({0})", "({0})[::-1]", "sorted({0})",
+    "({0})[:-1]", "({0})[1:]", "({0}).detach()", "({0}) / 100", "1 - ({0})", "set({0})", "not ({0})", "str({0})",
+)  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What came of the variants of one exercise.
+
+    Attributes:
+        name: The exercise's.
+        refused: Source of each variant that its check calls wrong → the check's words.
+        same: Those that are the same function.
+        accepted: Those that are not, and pass: the check has a hole.
+        stopped: How many stop on every input.
+    """
+
+    name: str
+    refused: dict[str, str] = field(default_factory=dict)
+    same: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    stopped: int = 0
+
+
+def names() -> list[str]:
+    """All exercises, in order."""
+    return [name for module in exercises.modules() for name in exercises.lesson(module)]
+
+
+def report(name: str) -> Report:
+    """Judge every variant of an exercise's solution."""
+    exercise, result = exercises.find(name), Report(name)
+    further: list[tuple[Case, Outcome | Exception]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for what, function in variants(exercise):
+            if all(isinstance(_attempt(exercise, function, case), Exception) for case, _ in exercise.expected()[:8]):
+                result.stopped += 1
+                continue
+            verdict = exercise.grade(function)
+            if verdict.state == "wrong":
+                result.refused[what] = verdict.message
+                continue
+            further = further or [(c, _attempt(exercise, exercise.solution, c)) for c in exercise.drawn(FURTHER, 1)]
+            if all(_agrees(exercise, function, case, right) for case, right in further):
+                result.same.append(what)
+            else:
+                result.accepted.append(what)
+    return result
+
+
+def variants(exercise: Exercise) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every variant of an exercise's solution: its source, and the function."""
+    source = "def " + exercise.solution_source.partition("def ")[2]
+    original = ast.parse(source)
+    module = inspect.getmodule(exercise.solution)
+    assert module is not None
+    import math
+    import statistics
+
+    space = {**vars(statistics), **vars(math), **_itertools(), **vars(module)}
+    before = {ast.unparse(original)}
+    words = re.findall(r'"([\w ]+)"', exercise.task)
+    for tree in _trees(original, words):
+        text = ast.unparse(ast.fix_missing_locations(tree))
+        if text in before:
+            continue
+        before.add(text)
+        scope = dict(space)
+        exec(compile("from __future__ import annotations\n" + text, "variant", "exec", dont_inherit=True), scope)
+        yield text, scope[exercise.solution.__name__]
+
+
+def _itertools() -> dict[str, Any]:
+    import itertools
+
+    return {name: getattr(itertools, name) for name in ("permutations", "combinations_with_replacement")}
+
+
+def _attempt(exercise: Exercise, function: Callable[..., Any], case: Case) -> Outcome | Exception:
+    try:
+        return outcome(exercise, function, case)
+    except Exception as error:
+        return error
+
+
+def _agrees(exercise: Exercise, function: Callable[..., Any], case: Case, ours: Outcome | Exception) -> bool:
+    """Whether a variant does exactly what the solution does, float rounding aside."""
+    theirs = _attempt(exercise, function, case)
+    if isinstance(ours, Exception) or isinstance(theirs, Exception):
+        return isinstance(ours, Exception) and isinstance(theirs, Exception)
+    same = compare(theirs.value, ours.value, 1e-6) == "same" and theirs.changed == ours.changed
+    return same and not differs(theirs.gradient, ours.gradient)
+
+
+def _trees(original: ast.Module, words: list[str]) -> Iterator[ast.Module]:
+    """The syntax with one thing changed, each on a copy; ``words`` are names that the task has in quotes."""
+    nodes = list(ast.walk(original))
+    function = original.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    parameters = [argument.arg for argument in function.args.args]
+    for place, node in enumerate(nodes):
+        for change in _changes(node, parameters, words):
+            tree = copy.deepcopy(original)
+            target = list(ast.walk(tree))[place]
+            change(target, tree)
+            yield tree
+    for before in _BEFORE:
+        for first in parameters:
+            for second in parameters if "{1}" in before else [""]:
+                tree = copy.deepcopy(original)
+                tree.body[0].body[:0] = ast.parse(before.format(first, second)).body  # type: ignore[attr-defined]
+                yield tree
+    for after in _AFTER:
+        tree = copy.deepcopy(original)
+        last = tree.body[0].body[-1]  # type: ignore[attr-defined]
+        last.value = ast.parse(after.format(ast.unparse(last.value)), mode="eval").body
+        yield tree
+
+
+Change = Callable[[Any, ast.Module], None]
+
+
+def _changes(node: ast.AST, parameters: list[str], words: list[str]) -> Iterator[Change]:
+    """What may be done otherwise at one place."""
+    if isinstance(node, ast.BinOp):
+        for operator in _OPERATORS.get(type(node.op), []):
+            yield lambda n, _, o=operator: setattr(n, "op", o())
+        yield lambda n, t: _replace(t, n, n.left)
+        yield lambda n, t: _replace(t, n, n.right)
+        if isinstance(node.op, ast.Sub | ast.Div | ast.Pow | ast.MatMult):
+            yield _swap_sides
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1:
+        for comparison in _COMPARISONS.get(type(node.ops[0]), []):
+            yield lambda n, _, c=comparison: setattr(n, "ops", [c()])
+    elif isinstance(node, ast.BoolOp):
+        yield lambda n, _: setattr(n, "op", ast.Or() if isinstance(n.op, ast.And) else ast.And())
+        for side in range(len(node.values)):
+            yield lambda n, t, s=side: _replace(t, n, n.values[s])
+    elif isinstance(node, ast.UnaryOp):
+        yield lambda n, t: _replace(t, n, n.operand)
+    elif isinstance(node, ast.Constant):
+        yield from _other_constants(node.value, words)
+    elif isinstance(node, ast.IfExp | ast.If):
+        yield lambda n, _: setattr(n, "test", ast.Constant(True))
+        yield lambda n, _: setattr(n, "test", ast.Constant(False))
+    elif isinstance(node, ast.comprehension) and node.ifs:
+        for condition in range(len(node.ifs)):
+            yield lambda n, _, c=condition: n.ifs.pop(c)
+    elif isinstance(node, ast.Call):
+        yield from _other_calls(node)
+    elif isinstance(node, ast.Attribute) and node.attr in ("T", "values", "indices"):
+        yield lambda n, t: _replace(t, n, n.value)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        for other in _NAMES.get(node.id, []):
+            yield lambda n, _, o=other: setattr(n, "id", o)
+        for other in parameters if node.id in parameters else []:
+            yield lambda n, _, o=other: setattr(n, "id", o)
+    elif isinstance(node, ast.Slice):
+        yield lambda n, _: setattr(n, "lower", _plus_one(n.lower))
+        yield lambda n, _: setattr(n, "upper", None)
+    elif isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Load) and len(node.elts) > 1:
+        yield lambda n, _: n.elts.reverse()
+        for place in range(len(node.elts)):
+            yield lambda n, _, p=place: n.elts.pop(p)
+    if isinstance(node, ast.FunctionDef | ast.For | ast.If):
+        for place, statement in enumerate(node.body):
+            if isinstance(statement, ast.Expr | ast.AugAssign | ast.Assign) and len(node.body) > 1:
+                yield lambda n, _, p=place: n.body.pop(p)
+            elif isinstance(statement, ast.Return) and isinstance(node, ast.For):
+                yield lambda n, _, p=place: n.body.pop(p)
+
+
+def _other_constants(value: Any, words: list[str]) -> Iterator[Change]:
+    others: list[Any] = words if isinstance(value, str) else []
+    if isinstance(value, bool):
+        others = [not value]
+    elif isinstance(value, int):
+        others = [value + 1, value - 1]
+    elif isinstance(value, float):
+        others = [value * 2, value + 1] if value else [1.0, -1.0]
+    for other in others:
+        yield lambda n, _, o=other: setattr(n, "value", o)
+
+
+def _other_calls(node: ast.Call) -> Iterator[Change]:
+    """Another function of its kind, arguments swapped or left out, or the call left out and its argument taken."""
+    if isinstance(node.func, ast.Attribute):
+        for other in _NAMES.get(node.func.attr, []):
+            yield lambda n, _, o=other: setattr(n.func, "attr", o)
+        yield lambda n, t: _replace(t, n, n.func.value)
+    if node.args and not isinstance(node.args[0], ast.Starred | ast.GeneratorExp):
+        yield lambda n, t: _replace(t, n, n.args[0])
+    if len(node.args) == 2:
+        yield lambda n, _: n.args.reverse()
+        yield lambda n, _: n.args.pop()
+    if len(node.args) == 3:
+        yield lambda n, _: n.args.pop()
+        yield lambda n, _: setattr(n, "args", [n.args[0], n.args[2], n.args[1]])
+    for place in range(len(node.keywords)):
+        yield lambda n, _, p=place: n.keywords.pop(p)
+
+
+def _swap_sides(node: Any, _: ast.Module) -> None:
+    node.left, node.right = node.right, node.left
+
+
+def _plus_one(expression: ast.expr | None) -> ast.expr:
+    return ast.BinOp(expression or ast.Constant(0), ast.Add(), ast.Constant(1))
+
+
+def _replace(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
+    """Put another expression in the place of one."""
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, name, new)
+            elif isinstance(value, list):
+                value[:] = [new if entry is old else entry for entry in value]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the counts; returns 1 where a variant passes, or an exercise has too few."""
+    parser = argparse.ArgumentParser(prog="python -m tools.exercise_mutants", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="exercises, such as 07.5; none: all")
+    parser.add_argument("--show", action="store_true", help="show every variant, and what the check says of it")
+    given = parser.parse_args(arguments)
+    say = sys.stdout.write
+    say(f"{'exercise':36} {'refused':>8} {'the same':>9} {'stop':>5} {'ACCEPTED':>9}\n")
+    reports = []
+    for name in given.names or names():
+        reports.append(of := report(name))
+        title = f"{of.name} {exercises.find(of.name).title}"
+        say(f"{title[:36]:36} {len(of.refused):8} {len(of.same):9} {of.stopped:5} {len(of.accepted):9}\n")
+        for kind, sources in {"ACCEPTED": of.accepted, "the same": of.same if given.show else []}.items():
+            say("".join(f"--- {kind}\n{source}\n" for source in sources))
+        if given.show:
+            say("".join(f"--- refused: {words}\n{source}\n" for source, words in of.refused.items()))
+    say(f"{len(reports)} exercises, {sum(len(of.refused) for of in reports)} wrong variants refused\n")
+    return int(any(of.accepted or len(of.refused) < 15 for of in reports))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
