@@ -15,7 +15,11 @@ import argparse
 import ast
 import copy
 import inspect
+import itertools
+import math
+import random
 import re
+import statistics
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -51,9 +55,12 @@ _BEFORE = (
     "{0} = 1", "{0} = 0", "{0} = 0.5", "{0} = -{0}", "{0} = 2 * {0}", "{0} = abs({0})", "{0} = {0}[::-1]",
     "{0} = {0}[1:]", "{0} = {0}[:-1]", "{0} = sorted({0})", "{0} = {0}.T", "{0} = {0}.flip(0)", "{0} = {0}.detach()",
     "{0} = {1}", "{0}, {1} = {1}, {0}", "{0} = {0}.eval()", "{0} = {0} + 1", "{0} = {0}[0]",
+    "{0} = dict(reversed({0}.items()))", "{0} = dict(sorted({0}.items()))",
+    "{0} = {{k: v[::-1] for k, v in {0}.items()}}", "{0} = dict(list({0}.items())[1:])",
 )  # fmt: skip
 _AFTER = (
-    "-({0})", "2 * ({0})", "({0}) + 1", "({0}) - 1", "({0}) / 2", "abs({0})", "round({0})", "({0})[::-1]", "sorted({0})",
+    "-({0})", "2 * ({0})", "({0}) + 1", "({0}) - 1", "({0}) / 2", "abs({0})", "round({0})", "({0})[::-1]",
+    "sorted({0})",
     "({0})[:-1]", "({0})[1:]", "({0}).detach()", "({0}) / 100", "1 - ({0})", "set({0})", "not ({0})", "str({0})",
 )  # fmt: skip
 
@@ -82,13 +89,15 @@ def names() -> list[str]:
     return [name for module in exercises.modules() for name in exercises.lesson(module)]
 
 
-def report(name: str) -> Report:
-    """Judge every variant of an exercise's solution."""
+def report(name: str, enough: int | None = None, further: int = FURTHER) -> Report:
+    """Judge every variant of an exercise's solution, or variants of all kinds until so many are refused."""
     exercise, result = exercises.find(name), Report(name)
-    further: list[tuple[Case, Outcome | Exception]] = []
+    more: list[tuple[Case, Outcome | Exception]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for what, function in variants(exercise):
+        for what, function in variants(exercise, shuffled=enough is not None):
+            if enough is not None and len(result.refused) >= enough:
+                break
             if all(isinstance(_attempt(exercise, function, case), Exception) for case, _ in exercise.expected()[:8]):
                 result.stopped += 1
                 continue
@@ -96,27 +105,27 @@ def report(name: str) -> Report:
             if verdict.state == "wrong":
                 result.refused[what] = verdict.message
                 continue
-            further = further or [(c, _attempt(exercise, exercise.solution, c)) for c in exercise.drawn(FURTHER, 1)]
-            if all(_agrees(exercise, function, case, right) for case, right in further):
+            more = more or [(c, _attempt(exercise, exercise.solution, c)) for c in exercise.drawn(further, 1)]
+            if all(_agrees(exercise, function, case, right) for case, right in more):
                 result.same.append(what)
             else:
                 result.accepted.append(what)
     return result
 
 
-def variants(exercise: Exercise) -> Iterator[tuple[str, Callable[..., Any]]]:
+def variants(exercise: Exercise, shuffled: bool = False) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Every variant of an exercise's solution: its source, and the function."""
     source = "def " + exercise.solution_source.partition("def ")[2]
     original = ast.parse(source)
     module = inspect.getmodule(exercise.solution)
     assert module is not None
-    import math
-    import statistics
-
-    space = {**vars(statistics), **vars(math), **_itertools(), **vars(module)}
+    space = {**vars(statistics), **vars(math), **vars(itertools), **vars(module)}
     before = {ast.unparse(original)}
     words = re.findall(r'"([\w ]+)"', exercise.task)
-    for tree in _trees(original, words):
+    trees: Any = _trees(original, words)
+    if shuffled:
+        trees = random.Random(0).sample(everything := list(trees), len(everything))
+    for tree in trees:
         text = ast.unparse(ast.fix_missing_locations(tree))
         if text in before:
             continue
@@ -124,12 +133,6 @@ def variants(exercise: Exercise) -> Iterator[tuple[str, Callable[..., Any]]]:
         scope = dict(space)
         exec(compile("from __future__ import annotations\n" + text, "variant", "exec", dont_inherit=True), scope)
         yield text, scope[exercise.solution.__name__]
-
-
-def _itertools() -> dict[str, Any]:
-    import itertools
-
-    return {name: getattr(itertools, name) for name in ("permutations", "combinations_with_replacement")}
 
 
 def _attempt(exercise: Exercise, function: Callable[..., Any], case: Case) -> Outcome | Exception:
@@ -150,19 +153,19 @@ def _agrees(exercise: Exercise, function: Callable[..., Any], case: Case, ours: 
 
 def _trees(original: ast.Module, words: list[str]) -> Iterator[ast.Module]:
     """The syntax with one thing changed, each on a copy; ``words`` are names that the task has in quotes."""
-    nodes = list(ast.walk(original))
     function = original.body[0]
     assert isinstance(function, ast.FunctionDef)
     parameters = [argument.arg for argument in function.args.args]
-    for place, node in enumerate(nodes):
-        for change in _changes(node, parameters, words):
+    stored = [n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    names = [*parameters, *dict.fromkeys(stored)]
+    for place, node in enumerate(ast.walk(original)):
+        for change in _changes(node, names, words):
             tree = copy.deepcopy(original)
-            target = list(ast.walk(tree))[place]
-            change(target, tree)
+            change(list(ast.walk(tree))[place], tree)
             yield tree
-    for before in _BEFORE:
-        for first in parameters:
-            for second in parameters if "{1}" in before else [""]:
+    for first, second in itertools.product(parameters, parameters):
+        for before in _BEFORE:
+            if "{1}" in before or first == second:
                 tree = copy.deepcopy(original)
                 tree.body[0].body[:0] = ast.parse(before.format(first, second)).body  # type: ignore[attr-defined]
                 yield tree
@@ -176,64 +179,84 @@ def _trees(original: ast.Module, words: list[str]) -> Iterator[ast.Module]:
 Change = Callable[[Any, ast.Module], None]
 
 
-def _changes(node: ast.AST, parameters: list[str], words: list[str]) -> Iterator[Change]:
+def _changes(node: ast.AST, names: list[str], words: list[str]) -> Iterator[Change]:
     """What may be done otherwise at one place."""
-    if isinstance(node, ast.BinOp):
-        for operator in _OPERATORS.get(type(node.op), []):
-            yield lambda n, _, o=operator: setattr(n, "op", o())
-        yield lambda n, t: _replace(t, n, n.left)
-        yield lambda n, t: _replace(t, n, n.right)
-        if isinstance(node.op, ast.Sub | ast.Div | ast.Pow | ast.MatMult):
-            yield _swap_sides
-    elif isinstance(node, ast.Compare) and len(node.ops) == 1:
-        for comparison in _COMPARISONS.get(type(node.ops[0]), []):
-            yield lambda n, _, c=comparison: setattr(n, "ops", [c()])
-    elif isinstance(node, ast.BoolOp):
-        yield lambda n, _: setattr(n, "op", ast.Or() if isinstance(n.op, ast.And) else ast.And())
-        for side in range(len(node.values)):
-            yield lambda n, t, s=side: _replace(t, n, n.values[s])
-    elif isinstance(node, ast.UnaryOp):
-        yield lambda n, t: _replace(t, n, n.operand)
-    elif isinstance(node, ast.Constant):
+    if isinstance(node, ast.Constant):
         yield from _other_constants(node.value, words)
-    elif isinstance(node, ast.IfExp | ast.If):
-        yield lambda n, _: setattr(n, "test", ast.Constant(True))
-        yield lambda n, _: setattr(n, "test", ast.Constant(False))
-    elif isinstance(node, ast.comprehension) and node.ifs:
-        for condition in range(len(node.ifs)):
-            yield lambda n, _, c=condition: n.ifs.pop(c)
-    elif isinstance(node, ast.Call):
-        yield from _other_calls(node)
-    elif isinstance(node, ast.Attribute) and node.attr in ("T", "values", "indices"):
-        yield lambda n, t: _replace(t, n, n.value)
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-        for other in _NAMES.get(node.id, []):
+        for other in [*_NAMES.get(node.id, []), *(names if node.id in names else [])]:
             yield lambda n, _, o=other: setattr(n, "id", o)
-        for other in parameters if node.id in parameters else []:
-            yield lambda n, _, o=other: setattr(n, "id", o)
-    elif isinstance(node, ast.Slice):
-        yield lambda n, _: setattr(n, "lower", _plus_one(n.lower))
-        yield lambda n, _: setattr(n, "upper", None)
-    elif isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Load) and len(node.elts) > 1:
-        yield lambda n, _: n.elts.reverse()
-        for place in range(len(node.elts)):
-            yield lambda n, _, p=place: n.elts.pop(p)
-    if isinstance(node, ast.FunctionDef | ast.For | ast.If):
-        for place, statement in enumerate(node.body):
-            if isinstance(statement, ast.Expr | ast.AugAssign | ast.Assign) and len(node.body) > 1:
-                yield lambda n, _, p=place: n.body.pop(p)
-            elif isinstance(statement, ast.Return) and isinstance(node, ast.For):
-                yield lambda n, _, p=place: n.body.pop(p)
+    elif isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store):
+        return
+    for kind, changes in _KINDS.items():
+        if isinstance(node, kind):
+            yield from changes(node)
+
+
+def _operators(node: ast.BinOp) -> Iterator[Change]:
+    for operator in _OPERATORS.get(type(node.op), []):
+        yield lambda n, _, o=operator: setattr(n, "op", o())
+    yield lambda n, t: _replace(t, n, n.left)
+    yield lambda n, t: _replace(t, n, n.right)
+    if isinstance(node.op, ast.Sub | ast.Div | ast.Pow | ast.MatMult):
+        yield _swap_sides
+
+
+def _comparisons(node: ast.Compare) -> Iterator[Change]:
+    for comparison in _COMPARISONS.get(type(node.ops[0]), []):
+        yield lambda n, _, c=comparison: setattr(n, "ops", [c()])
+
+
+def _truths(node: ast.BoolOp) -> Iterator[Change]:
+    yield lambda n, _: setattr(n, "op", ast.Or() if isinstance(n.op, ast.And) else ast.And())
+    for side in range(len(node.values)):
+        yield lambda n, t, s=side: _replace(t, n, n.values[s])
+
+
+def _signs(_: ast.UnaryOp) -> Iterator[Change]:
+    yield lambda n, t: _replace(t, n, n.operand)
+
+
+def _branches(_: ast.AST) -> Iterator[Change]:
+    yield lambda n, _: setattr(n, "test", ast.Constant(True))
+    yield lambda n, _: setattr(n, "test", ast.Constant(False))
+
+
+def _filters(node: ast.comprehension) -> Iterator[Change]:
+    for condition in range(len(node.ifs)):
+        yield lambda n, _, c=condition: n.ifs.pop(c)
+
+
+def _attributes(node: ast.Attribute) -> Iterator[Change]:
+    if node.attr in ("T", "values", "indices"):
+        yield lambda n, t: _replace(t, n, n.value)
+
+
+def _slices(_: ast.Slice) -> Iterator[Change]:
+    yield lambda n, _: setattr(n, "lower", _plus_one(n.lower))
+    yield lambda n, _: setattr(n, "upper", None)
+
+
+def _tuples(node: ast.Tuple) -> Iterator[Change]:
+    yield lambda n, _: n.elts.reverse()
+    for place in range(len(node.elts)):
+        yield lambda n, _, p=place: n.elts.pop(p)
+
+
+def _statements(node: ast.FunctionDef | ast.For | ast.If) -> Iterator[Change]:
+    for place, statement in enumerate(node.body):
+        if isinstance(statement, ast.Expr | ast.AugAssign | ast.Assign) and len(node.body) > 1:
+            yield lambda n, _, p=place: n.body.pop(p)
 
 
 def _other_constants(value: Any, words: list[str]) -> Iterator[Change]:
-    others: list[Any] = words if isinstance(value, str) else []
-    if isinstance(value, bool):
+    others: list[Any] = []
+    if isinstance(value, str):
+        others = words
+    elif isinstance(value, bool):
         others = [not value]
-    elif isinstance(value, int):
-        others = [value + 1, value - 1]
-    elif isinstance(value, float):
-        others = [value * 2, value + 1] if value else [1.0, -1.0]
+    elif isinstance(value, int | float):
+        others = [value + 1, value - 1, 2 * value]
     for other in others:
         yield lambda n, _, o=other: setattr(n, "value", o)
 
@@ -272,6 +295,13 @@ def _replace(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
                 setattr(parent, name, new)
             elif isinstance(value, list):
                 value[:] = [new if entry is old else entry for entry in value]
+
+
+_KINDS: dict[Any, Callable[[Any], Iterator[Change]]] = {
+    ast.BinOp: _operators, ast.Compare: _comparisons, ast.BoolOp: _truths, ast.UnaryOp: _signs, ast.IfExp: _branches,
+    ast.If: _branches, ast.comprehension: _filters, ast.Call: _other_calls, ast.Attribute: _attributes,
+    ast.Slice: _slices, ast.Tuple: _tuples, ast.FunctionDef: _statements, ast.For: _statements,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -194,7 +194,7 @@ def _copy(value: Any) -> Any:
         return type(value)(map(_copy, value))
     if isinstance(value, dict):
         return {key: _copy(entry) for key, entry in value.items()}
-    if isinstance(value, str | float | int) or callable(value) and not hasattr(value, "parameters"):
+    if isinstance(value, str | float | int) or (callable(value) and not hasattr(value, "parameters")):
         return value
     return value.clone() if hasattr(value, "detach") else copy.deepcopy(value)
 

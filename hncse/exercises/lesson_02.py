@@ -52,6 +52,7 @@ name_case.case(
 )
 name_case.case("p = 0.8, n = 0.75: ahead by a sixteenth of p, within the tenth: A.", 0.8, 0.75)
 name_case.case("with band=0.3 a lead of a quarter of p is within the band: use `band`.", 0.8, 0.6, 0.3)
+name_case.case("p = 0.8, n = 0.68: ahead by 15 % of p; the default band is a tenth: B.", 0.8, 0.68)
 name_case.case("The lead of 0.25 is a quarter of p = 1, exactly the band: “at most” takes it in, A.", 1.0, 0.75, 0.25)
 name_case.case("p = 0.5, n = -0.3: a negative can point away; the positive is far ahead, B.", 0.5, -0.3)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hncse import losses
 from hncse.exercises.core import exercise, hint
 from hncse.exercises.lesson_01 import batch_of_views, info_nce
-from hncse.exercises.lesson_02 import pn_band
+from hncse.exercises.lesson_02 import mine, pn_band
 
 
 @hint("Test scores are read once, when nothing is left to choose.")
@@ -308,6 +308,8 @@ hnm.case(
 hnm.case("Three sentences: two negatives, one mix each: {right:.4f}, not {seen:.4f}.", _Z1[:3], _Z1[:3], 10, 0.5)
 hnm.case("k = 2 of three negatives: one mix each, of the two hardest: {right:.4f}, not {seen:.4f}.", _Z1, _Z1, 2, 0.5)
 hnm.case("Four sentences, three negatives each, three mixes: {right:.4f}, not {seen:.4f}.", _Z1, _Z1)
+_WIDE = torch.from_numpy(np.random.default_rng(0).normal(size=(13, 2)).round(1))
+hnm.case("k = 10 of twelve negatives, as the default is: {right:.4f}, not {seen:.4f}.", _WIDE, _WIDE)
 
 
 def _mixing(z1: Tensor, z2: Tensor, k: int, tau: float, hide: bool = True, unit: bool = False) -> Tensor:
@@ -373,14 +375,19 @@ def pm(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float
 @pm.samples
 def _(rng: np.random.Generator) -> tuple[Any, ...]:
     z1, z2 = batch_of_views(rng)
-    weights = float(rng.choice([0.1, 0.5, 1.5])), float(rng.choice([0.05, 0.2, 0.9]))
-    return z1, z2, *weights, float(rng.choice([0.05, 0.2, 1.0]))
+    p, n, _ = mine(z1, z2, 1)
+    leads = ((p - n[:, 0]) / p)[p > n[:, 0]].sort().values  # the band falls between two of these
+    some = len(leads) > 1 and rng.random() < 0.8
+    band = float(leads[:2].mean() if some else rng.choice([0.05, 0.2, 0.9]))
+    return z1, z2, float(rng.choice([0.1, 0.5, 1.5])), max(band, 0.0), float(rng.choice([0.05, 0.2, 1.0]))
 
 
 _SPREAD = torch.eye(4, dtype=torch.float64)
 pm.case(
     "Directions at right angles are all safe, case B: plain InfoNCE, {right:.4f}, not {seen:.4f}.", _SPREAD, _SPREAD
 )
+_TURN = torch.tensor([[1.0, 0.0], [0.97, 0.24], [0.9, 0.45], [0.0, 1.0]], dtype=torch.float64)  # leads of 3 to 14 %
+pm.case("Some lead by less than a tenth, some by more: {right:.4f}, not {seen:.4f}.", _TURN, _TURN)
 pm.case("Every positive here loses, case C: {right:.4f}, not {seen:.4f}.", _Z1[:3], _Z1[:3].flip(0) + 0.3)
 pm.case("With a band of 0.9 nearly every anchor is in case A: {right:.4f}, not {seen:.4f}.", _Z1, _Z1, 0.5, 0.9, 0.2)
 

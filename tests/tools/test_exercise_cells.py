@@ -67,7 +67,7 @@ def test_sync_makes_three_cells_of_a_marker_and_nothing_the_second_time():
     assert ids[1:4] == ["ex-02-1-task", "ex-02-1-code", "ex-02-1-help"]
     task, code, folded = (cell.source for cell in made.cells[1:4])
     first = exercises.find("02.1")
-    assert task == f"### Exercise 02.1 · {first.title}\n\n{first.stars} · {first.minutes} minutes\n\n{first.task}"
+    assert task == f"### Exercise 02.1 · {first.title}\n\n{first.rating}\n\n{first.task}"
     assert code.startswith("from hncse import exercises\n\n\ndef ")
     assert code.endswith(f'exercises.check("02.1", {first.solution.__name__})')
     assert folded.count("<details>") == folded.count("</details>") == 2 and first.hint in folded
@@ -114,7 +114,7 @@ def test_imports_come_along_once(registry, tmp_path, monkeypatch):
         "import numpy as np\n\n"
         "from hncse.exercises.core import exercise, hint\n\n\n"
         '@hint("Squares.")\n'
-        '@exercise("77.1", "Length", difficulty=1, minutes=1)\n'
+        '@exercise("77.1", "Length", difficulty=1, importance=1, minutes=1, praise="")\n'
         "def length(vector: np.ndarray, more: Sequence[float] = ()) -> float:\n"
         '    """Return the length."""\n'
         "    return math.sqrt(np.square(vector).sum())\n"
