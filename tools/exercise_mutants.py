@@ -185,7 +185,7 @@ def _changes(node: ast.AST, names: list[str], words: list[str]) -> Iterator[Chan
         yield from _other_constants(node.value, words)
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         for other in [*_NAMES.get(node.id, []), *(names if node.id in names else [])]:
-            yield lambda n, _, o=other: setattr(n, "id", o)
+            yield _put("id", other)
     elif isinstance(node, ast.Tuple) and isinstance(node.ctx, ast.Store):
         return
     for kind, changes in _KINDS.items():
@@ -193,9 +193,24 @@ def _changes(node: ast.AST, names: list[str], words: list[str]) -> Iterator[Chan
             yield from changes(node)
 
 
+def _put(name: str, value: Any, inside: str = "") -> Change:
+    """Another value of an attribute."""
+    return lambda node, _: setattr(getattr(node, inside) if inside else node, name, value)
+
+
+def _drop(name: str, place: int) -> Change:
+    """One entry of a list left out."""
+    return lambda node, _: getattr(node, name).pop(place)
+
+
+def _take(name: str, place: int) -> Change:
+    """One entry of a list in place of the whole."""
+    return lambda node, tree: _replace(tree, node, getattr(node, name)[place])
+
+
 def _operators(node: ast.BinOp) -> Iterator[Change]:
     for operator in _OPERATORS.get(type(node.op), []):
-        yield lambda n, _, o=operator: setattr(n, "op", o())
+        yield _put("op", operator())
     yield lambda n, t: _replace(t, n, n.left)
     yield lambda n, t: _replace(t, n, n.right)
     if isinstance(node.op, ast.Sub | ast.Div | ast.Pow | ast.MatMult):
@@ -204,13 +219,13 @@ def _operators(node: ast.BinOp) -> Iterator[Change]:
 
 def _comparisons(node: ast.Compare) -> Iterator[Change]:
     for comparison in _COMPARISONS.get(type(node.ops[0]), []):
-        yield lambda n, _, c=comparison: setattr(n, "ops", [c()])
+        yield _put("ops", [comparison()])
 
 
 def _truths(node: ast.BoolOp) -> Iterator[Change]:
     yield lambda n, _: setattr(n, "op", ast.Or() if isinstance(n.op, ast.And) else ast.And())
     for side in range(len(node.values)):
-        yield lambda n, t, s=side: _replace(t, n, n.values[s])
+        yield _take("values", side)
 
 
 def _signs(_: ast.UnaryOp) -> Iterator[Change]:
@@ -218,13 +233,13 @@ def _signs(_: ast.UnaryOp) -> Iterator[Change]:
 
 
 def _branches(_: ast.AST) -> Iterator[Change]:
-    yield lambda n, _: setattr(n, "test", ast.Constant(True))
-    yield lambda n, _: setattr(n, "test", ast.Constant(False))
+    yield _put("test", ast.Constant(True))
+    yield _put("test", ast.Constant(False))
 
 
 def _filters(node: ast.comprehension) -> Iterator[Change]:
     for condition in range(len(node.ifs)):
-        yield lambda n, _, c=condition: n.ifs.pop(c)
+        yield _drop("ifs", condition)
 
 
 def _attributes(node: ast.Attribute) -> Iterator[Change]:
@@ -234,19 +249,19 @@ def _attributes(node: ast.Attribute) -> Iterator[Change]:
 
 def _slices(_: ast.Slice) -> Iterator[Change]:
     yield lambda n, _: setattr(n, "lower", _plus_one(n.lower))
-    yield lambda n, _: setattr(n, "upper", None)
+    yield _put("upper", None)
 
 
 def _tuples(node: ast.Tuple) -> Iterator[Change]:
     yield lambda n, _: n.elts.reverse()
     for place in range(len(node.elts)):
-        yield lambda n, _, p=place: n.elts.pop(p)
+        yield _drop("elts", place)
 
 
 def _statements(node: ast.FunctionDef | ast.For | ast.If) -> Iterator[Change]:
     for place, statement in enumerate(node.body):
         if isinstance(statement, ast.Expr | ast.AugAssign | ast.Assign) and len(node.body) > 1:
-            yield lambda n, _, p=place: n.body.pop(p)
+            yield _drop("body", place)
 
 
 def _other_constants(value: Any, words: list[str]) -> Iterator[Change]:
@@ -258,14 +273,14 @@ def _other_constants(value: Any, words: list[str]) -> Iterator[Change]:
     elif isinstance(value, int | float):
         others = [value + 1, value - 1, 2 * value]
     for other in others:
-        yield lambda n, _, o=other: setattr(n, "value", o)
+        yield _put("value", other)
 
 
 def _other_calls(node: ast.Call) -> Iterator[Change]:
     """Another function of its kind, arguments swapped or left out, or the call left out and its argument taken."""
     if isinstance(node.func, ast.Attribute):
         for other in _NAMES.get(node.func.attr, []):
-            yield lambda n, _, o=other: setattr(n.func, "attr", o)
+            yield _put("attr", other, "func")
         yield lambda n, t: _replace(t, n, n.func.value)
     if node.args and not isinstance(node.args[0], ast.Starred | ast.GeneratorExp):
         yield lambda n, t: _replace(t, n, n.args[0])
@@ -276,7 +291,7 @@ def _other_calls(node: ast.Call) -> Iterator[Change]:
         yield lambda n, _: n.args.pop()
         yield lambda n, _: setattr(n, "args", [n.args[0], n.args[2], n.args[1]])
     for place in range(len(node.keywords)):
-        yield lambda n, _, p=place: n.keywords.pop(p)
+        yield _drop("keywords", place)
 
 
 def _swap_sides(node: Any, _: ast.Module) -> None:

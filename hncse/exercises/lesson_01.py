@@ -244,7 +244,7 @@ def _table(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
 @alignment.samples
 def _(rng: np.random.Generator) -> tuple[Any, ...]:
     n, d = rng.integers(1, 6), rng.integers(2, 5)
-    return _table(rng, n, d), _table(rng, n, d)
+    return _table(rng, int(n), int(d)), _table(rng, int(n), int(d))
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -304,7 +304,7 @@ def uniformity(x: np.ndarray) -> float:
 
 @uniformity.samples
 def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return (_table(rng, rng.integers(2, 6), rng.integers(2, 4)),)
+    return (_table(rng, int(rng.integers(2, 6)), int(rng.integers(2, 4))),)
 
 
 uniformity.case("All rows in one place: 0, not {seen:.3f}.", 5 * on_circle(20, 20, 20))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hncse import losses
+from hncse import SentenceEncoder, losses
 from hncse.exercises.core import exercise, hint
 from hncse.exercises.lesson_01 import batch_of_views, info_nce
 from hncse.exercises.lesson_02 import mine, pn_band
@@ -437,7 +437,7 @@ class ToyEncoder(nn.Module):
     praise="What `hncse.train` adds: checkpoints, evaluation, several devices, a record of all that decides the run.",
 )  # fmt: skip
 def fit(
-    encoder: nn.Module,
+    encoder: SentenceEncoder,
     batches: Sequence[dict[str, Tensor]],
     loss: Callable[[Tensor, Tensor], Tensor],
     learning_rate: float,
