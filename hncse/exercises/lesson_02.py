@@ -290,7 +290,7 @@ def _(paraphrases: list[float], share: float) -> float:
     "02.5", "Build: the miner", difficulty=2, importance=3, minutes=15, builds=True,
     praise="`hncse.miner.hardest_k` gives the same columns, `mine_in_batch` the first of them and the case.",
 )  # fmt: skip
-def mine(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+def mine_batch(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return what HNCSE has to know of a batch: `p` (N,), `n` (N, k) and `columns` (N, k).
 
     `z1` and `z2` are (N, d), two views of N sentences, of any length; similarities are cosines of a row of `z1` with a
@@ -303,16 +303,16 @@ def mine(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     return cosine.diagonal(), n, columns
 
 
-@mine.samples
+@mine_batch.samples
 def _(rng: np.random.Generator) -> tuple[Any, ...]:
     z1, z2 = batch_of_views(rng)
     return z1, -z2 if rng.random() < 0.3 else z2, int(rng.integers(1, 6))
 
 
 _Z = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 2.0]])
-mine.case("Three directions, at 0°, 37° and 90°, both views the same: {right}, not {seen}.", _Z, _Z, 2)
-mine.case("Three sentences have two negatives each, so k = 10 gives two: {right}, not {seen}.", _Z, _Z, 10)
-mine.case(
+mine_batch.case("Three directions, at 0°, 37° and 90°, both views the same: {right}, not {seen}.", _Z, _Z, 2)
+mine_batch.case("Three sentences have two negatives each, so k = 10 gives two: {right}, not {seen}.", _Z, _Z, 10)
+mine_batch.case(
     "Here every negative's cosine is 0 or below, and still one is the hardest: {right}, not {seen}.", _Z, -_Z.flip(0), 1
 )
 
@@ -322,24 +322,24 @@ def _topk(cosine: Tensor, hidden: Tensor, k: int) -> tuple[Tensor, Tensor, Tenso
     return cosine.diagonal(), n, columns
 
 
-@mine.mistake("The positive is among your negatives: take the diagonal out first.")
+@mine_batch.mistake("The positive is among your negatives: take the diagonal out first.")
 def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
     return _topk(cosine, cosine, k)
 
 
-@mine.mistake("A diagonal set to 0 is still among the hardest where negatives are below 0: use -∞.")
+@mine_batch.mistake("A diagonal set to 0 is still among the hardest where negatives are below 0: use -∞.")
 def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
     return _topk(cosine, cosine * (1 - torch.eye(len(z1), dtype=z1.dtype)), k)
 
 
-@mine.mistake("Those are inner products: bring the rows to length 1, or a long vector looks hard.")
+@mine_batch.mistake("Those are inner products: bring the rows to length 1, or a long vector looks hard.")
 def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     product = z1 @ z2.T
     return _topk(product, product.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf), k)
 
 
-@mine.mistake("Anchors are the rows, z1; your table is transposed.")
+@mine_batch.mistake("Anchors are the rows, z1; your table is transposed.")
 def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    return mine(z2, z1, k)
+    return mine_batch(z2, z1, k)

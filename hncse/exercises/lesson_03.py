@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hncse import SentenceEncoder, losses
 from hncse.exercises.core import exercise, hint
 from hncse.exercises.lesson_01 import batch_of_views, info_nce
-from hncse.exercises.lesson_02 import mine, pn_band
+from hncse.exercises.lesson_02 import mine_batch, pn_band
 
 
 @hint("Test scores are read once, when nothing is left to choose.")
@@ -375,7 +375,7 @@ def pm(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float
 @pm.samples
 def _(rng: np.random.Generator) -> tuple[Any, ...]:
     z1, z2 = batch_of_views(rng)
-    p, n, _ = mine(z1, z2, 1)
+    p, n, _ = mine_batch(z1, z2, 1)
     leads = ((p - n[:, 0]) / p)[p > n[:, 0]].sort().values  # the band falls between two of these
     some = len(leads) > 1 and rng.random() < 0.8
     band = float(leads[:2].mean() if some else rng.choice([0.05, 0.2, 0.9]))
