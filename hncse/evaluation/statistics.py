@@ -352,7 +352,8 @@ def against(
 def tuned(frame: pd.DataFrame, by: str = "stsb-dev") -> list[str]:
     """Choose for each loss the one of its settings, options and training alike, that scores best, mean over seeds.
 
-    Chosen on dev and then read on test, methods are compared each at its own best, not all at the baseline's.
+    Chosen on dev and then read on test, methods are compared each at its own best, not all at the baseline's. Settings
+    are compared over the seeds that all of a loss's have; where they share none, each over its own.
 
     Args:
         frame: Of one encoder and corpus; runs without a score of ``by`` do not count.
@@ -361,9 +362,12 @@ def tuned(frame: pd.DataFrame, by: str = "stsb-dev") -> list[str]:
     Returns:
         Keys of the chosen groups, in the order of their losses.
     """
-    average = results.select(frame, by).groupby(["loss", "group"], sort=False)["value"].mean().reset_index()
-    best = average.groupby("loss", sort=False)["value"].idxmax()
-    return average.loc[best, "group"].tolist()
+    chosen = []
+    for _, part in results.select(frame, by).groupby("loss", sort=False):
+        wide = part.pivot_table("value", "seed", "group", sort=False)
+        shared = wide.dropna()
+        chosen.append(str((shared if len(shared) else wide).mean().idxmax()))
+    return chosen
 
 
 def curves(frame: pd.DataFrame, measure: str = "stsb-dev", *, baseline: str = "simcse") -> pd.DataFrame:

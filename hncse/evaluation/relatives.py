@@ -1,0 +1,59 @@
+"""HNM's relatives, measured: which is only a colder softmax, and what each is worth at its own best temperature.
+
+    print(trained().to_markdown())      # each at its best τ, against SimCSE at its own, verdicts and equivalences
+    gradients()                         # the SimCSE temperature each one's gradient is most like
+
+Rows are recorded by `benchmarks.relatives` and `benchmarks.relatives_training`.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from hncse.evaluation import results, statistics, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MARGIN", "along", "gradients", "recorded", "trained"]
+
+#: Points of STS, transfer or probe for which nobody would choose a method: "equal" is said within so many.
+MARGIN = 0.5
+
+
+def gradients() -> pd.DataFrame:
+    """Rows of `benchmarks.relatives`: stage, preset, tau, alike, alike_sd, cosine, length; its docstring says what."""
+    return _read("relatives")
+
+
+def along() -> pd.DataFrame:
+    """The same columns, each preset at its best τ in its own training; stages start, middle (step 50), end."""
+    return _read("relatives_along")
+
+
+def recorded() -> pd.DataFrame:
+    """Runs of `benchmarks.relatives_training` and, of one setting, SimCSE's and HNM's of the sweep; a tidy table.
+
+    Of each preset the τ with its best dev score over the seeds that all of its τ have.
+    """
+    import pandas as pd
+
+    frame = pd.concat([results.recorded("sweep"), results.recorded("relatives_training")], ignore_index=True)
+    frame = frame.drop_duplicates(["group", "seed", "measure", "solver"], keep="first")
+    return frame[frame["group"].isin(statistics.tuned(frame))]
+
+
+def trained(margin: float = MARGIN) -> tables.Table:
+    """Each preset at its own best τ, chosen on STS-B dev, then read on test; `hncse.evaluation.tables.tuned`."""
+    import pandas as pd
+
+    frame = pd.concat([results.recorded("sweep"), results.recorded("relatives_training")], ignore_index=True)
+    return tables.tuned(frame.drop_duplicates(["group", "seed", "measure", "solver"]), margin=margin)
+
+
+def _read(name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    with resources.as_file(resources.files("hncse.data") / "results" / f"{name}.csv") as path:
+        return pd.read_csv(path)
