@@ -141,7 +141,11 @@ def _value(name: str, text: str) -> Any:
 
 
 def configurations(
-    losses: Sequence[str], seeds: Sequence[int], corpora: Sequence[str], grid: Mapping[str, Sequence[Any]]
+    losses: Sequence[str],
+    seeds: Sequence[int],
+    corpora: Sequence[str],
+    grid: Mapping[str, Sequence[Any]],
+    vary_sample: bool = False,
 ) -> list[TrainingConfig]:
     """Every combination once, seeds outermost, so that an unfinished sweep still compares everything.
 
@@ -150,6 +154,7 @@ def configurations(
         seeds: Training seeds.
         corpora: Sources of sentences.
         grid: Training parameter or loss option → its values.
+        vary_sample: Whether the seed decides which sentences of the corpus are taken as well.
 
     Raises:
         HncseError: An unknown name or a value out of range, before anything is trained.
@@ -161,6 +166,8 @@ def configurations(
         ParameterGrid({name: list(dict.fromkeys(values)) for name, values in axes.items()}),
         key=lambda point: (seeds.index(point["seed"]), corpora.index(point["corpus"])),
     )
+    if vary_sample:
+        points = [point | {"sample_seed": point["seed"]} for point in points]
     return list({repr(config): config for config in map(_configuration, points)}.values())
 
 
@@ -379,6 +386,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit", help="sentences, or None (default 6400)")
     add("--grid", nargs="+", default=[], metavar="NAME=V,V", help="values to cross: loss options, training parameters")
     add("--set", nargs="*", default=[], metavar="NAME=VALUE", help="the same for all runs: what --grid takes")
+    add("--vary-sample", action="store_true", help="let the seed decide which sentences are taken, too")
     add("--transfer", action="store_true", help="measure the seven transfer tasks as well")
     add("--solver", choices=("senteval", "fast"), default="senteval", help="of the transfer tasks: senteval for tables "
         "(default), fast while choosing")  # fmt: skip
@@ -401,7 +409,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.no_test and options.transfer:
         raise HncseError("--transfer reads test rows; leave out one of --no-test and --transfer")
     judging = Judging(not options.no_test, options.transfer, options.solver)
-    configs = configurations(options.losses, parse_seeds(options.seeds), options.corpora, _grid(options))
+    seeds, grid = parse_seeds(options.seeds), _grid(options)
+    configs = configurations(options.losses, seeds, options.corpora, grid, options.vary_sample)
     if judging.test and not options.dry_run:
         senteval.fetch(options.transfer)  # where files are missing; or an error now, not after the first training
     jobs = locate(configs)

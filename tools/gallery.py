@@ -30,7 +30,7 @@ _NOTEBOOKS = {
     "sts_table": "05_sts_table", "transfer_table": "06_transfer_table", "contrastive_": "01_contrastive_learning",
     "own_text_": "08_your_own_text", "schematic_denominator": "03_train", "schematic_": "01_contrastive_learning",
     "luck_": "07a_luck_and_verdicts", "verdicts": "07a_luck_and_verdicts", "anisotropy": "07b_paper_against_code",
-    "search_terms": "07b_paper_against_code", "": "07c_the_sweep",
+    "search_terms": "07b_paper_against_code", "mask_of_zero": "07b_paper_against_code", "": "07c_the_sweep",
 }  # fmt: skip
 #: Parameters of the run behind a picture that the index names.
 PARAMETERS = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "batches", "learning_rate", "seed")
@@ -49,7 +49,7 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     Raises:
         HncseError: The run is not finished, or the folder cannot be written.
     """
-    from hncse.visual import figures, luck, schematics
+    from hncse.visual import figures, luck, relatives, schematics
 
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; the gallery is drawn from a whole run")
@@ -59,7 +59,8 @@ def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
     path = target / "index.json"
     written, index = [], other_entries(path, _MADE_BY)
     drawn = {name: picture() for name, picture in schematics.GALLERY.items()}
-    of_run, others = _of_run(run), _of_literature() | contrastive_figures() | luck.gallery_figures() | drawn
+    drawn |= luck.gallery_figures() | relatives.gallery_figures()
+    of_run, others = _of_run(run), _of_literature() | contrastive_figures() | drawn
     for name, picture in {**of_run, **others}.items():
         written += figures.save(picture, target / name)
         about = behind if name in of_run else {"notebook": _notebook_of(name), "run": None}

@@ -5,8 +5,8 @@
     <!-- end table -->
 
 ``python -m tools.readme_tables README.md`` writes every such table anew; with ``--check`` it only says whether they
-match, and the exit code is 1 where they do not. A path is relative to the Markdown file; ``methods=simcse,pm+hnm``
-behind it chooses losses.
+match, and the exit code is 1 where they do not. A path is relative to the Markdown file, ``one.csv+two.csv`` two
+files of one folder; ``methods=simcse,pm+hnm`` behind it chooses losses.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from hncse.data.text import Markup, markdown, table
 from hncse.errors import HncseError, command, unknown
 from hncse.evaluation import results, tables
+from hncse.evaluation.relatives import MARGIN
 from hncse.files import write_text
 from hncse.presets import PRESETS
 
@@ -36,6 +37,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], tables.Table]] = {
     "probe": tables.probe,
     "dev": tables.dev,
     "tuned": tables.tuned,
+    "equal": lambda frame: tables.tuned(frame, margin=MARGIN),
     "cases": tables.cases,
 }
 _PLACE = re.compile(r"(<!-- table (\w+) (\S+)((?: \S+=\S+)*) -->\n).*?(<!-- end table -->)", re.DOTALL)
@@ -69,7 +71,7 @@ def _table(name: str, path: Path, options: Mapping[str, str]) -> str:
     for option in options:
         if option != "methods":
             raise unknown("option of a table", option, ["methods"])
-    made = TABLES[name](results.from_csv(path))
+    made = TABLES[name](results.load(tables=[path.parent / part for part in path.name.split("+")]))
     wanted = options["methods"].split(",") if "methods" in options else list(PRESETS)
     trained = [row for row in made.rows if row.get("loss") in wanted]
     if not trained:
@@ -77,7 +79,9 @@ def _table(name: str, path: Path, options: Mapping[str, str]) -> str:
     # One training after the other, in each the presets in their order; a method of one training stands in the first.
     first = min((row["setting"] for row in trained if row["setting"]), default="")
     trained.sort(key=lambda row: (row["setting"] or first, list(PRESETS).index(row["loss"]), row["method"]))
-    head = [column for column in made.head if column not in _FACTS]
+    cells = {column: [row[column] for row in trained if row[column]] for column in made.head}
+    given = [c for c, column in cells.items() if len(column) > 1 or len(column) == len(trained)]  # not: one cell
+    head = [column for column in given if column not in _FACTS]
     untrained = [row for row in made.rows if not row.get("loss")]
     body = [[_name(row), *(_cell(row, column) for column in head[1:])] for row in [*untrained, *trained]]
     return table(head, body, left=sum(column in ("method", "pooling") for column in head))

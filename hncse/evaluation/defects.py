@@ -31,8 +31,9 @@ from hncse.errors import HncseError
 from hncse.evaluation.geometry import normalised, uniformity
 
 __all__ = [
-    "PRESETS", "RELEASED", "STRENGTHS", "Comparison", "compare", "distinct_mixes", "first_last", "gradient",
-    "label_alignments", "own_positive_among_hardest", "raw_views", "search_terms", "shift", "table",
+    "ELSEWHERE", "PRESETS", "RELEASED", "STRENGTHS", "Comparison", "compare", "distinct_mixes", "elsewhere",
+    "first_last", "gradient", "label_alignments", "mask_of_zero", "own_positive_among_hardest", "raw_views",
+    "search_terms", "shift", "table",
 ]  # fmt: skip
 
 #: How much of a common part the notebook's pictures give all vectors.
@@ -42,6 +43,11 @@ PRESETS = ("pm-intended", "pm-as-released", "hnm-as-released", "hnm-no-replaceme
 _BATCH = 64  # of the released code
 #: The released code, at the commit that was read.
 RELEASED = "https://github.com/Rcrossmeister/HNCSE/blob/d334c6dc72cd3180bce488078c4feb5b654f5827"
+#: Of two relatives, MixCSE and DCLR, likewise.
+ELSEWHERE = {
+    "MixCSE": "https://github.com/BDBC-KG-NLP/MixCSE_AAAI2022/blob/884145e24a5258c044fedb658df9999f012df875",
+    "DCLR": "https://github.com/RUCAIBox/DCLR/blob/e2c3430c9ad17146cea4b0aea21ecbc76c6f5885",
+}
 
 Floats = NDArray[np.float64]
 
@@ -256,6 +262,65 @@ def label_alignments(encoder: SentenceEncoder) -> dict[str, float]:
     twice = grade[batch // 2 * _BATCH + place]
     labels = {"as they are": grade, "cut to whole numbers": np.floor(grade), "twice": twice}
     return {name: float(distance[read > 4].mean()) for name, read in labels.items()}
+
+
+def mask_of_zero(z1: Tensor, z2: Tensor, temperature: float = 0.05, masked: float = 0.01) -> dict[str, float]:
+    """Share of an anchor's denominator that negatives hold which were to be masked and got logit 0 in place of -∞.
+
+    Args:
+        z1: (N, d) first views.
+        z2: (N, d) second views.
+        temperature: τ.
+        masked: Share of the batch's pairs that DCLR's guide, here the views themselves, takes for false negatives.
+
+    Returns:
+        ``MixCSE`` and ``DCLR``, each between 0 and 1, mean over anchors: 1 - e^-(loss as released - loss as meant).
+    """
+    own = torch.eye(len(z1), dtype=torch.bool)
+    cosine = (F.normalize(z1, dim=1) @ F.normalize(z1, dim=1).T)[~own]
+    guided = {"guide_above": min(1.0, max(-1.0, float(cosine.quantile(1 - masked))))}
+    shares = {}
+    for name, preset, options, given in (
+        ("MixCSE", "mixcse-as-released", {}, {}), ("DCLR", "simcse", guided, {"guide": z1}),
+    ):  # fmt: skip
+        released, meant = (
+            losses.build(preset, temperature=temperature, masked_logit=mask, **options)(z1, z2, **given).loss.double()
+            for mask in ("zero", "-inf")
+        )
+        shares[name] = -math.expm1(-max(0.0, float((released - meant).detach())))
+    return shares
+
+
+def elsewhere(z1: Tensor, z2: Tensor) -> list[tuple[str, ...]]:
+    """Defects of MixCSE's and DCLR's released code, in the columns of `table`; figures are computed here.
+
+    Args:
+        z1: (N, d) first views of a batch.
+        z2: (N, d) second views.
+    """
+    z1, z2 = z1.double(), z2.double()
+    shares, hot = (mask_of_zero(z1, z2, temperature) for temperature in (0.05, 1.0))
+    options = {"temperature": 0.05, "guide_above": 1.0, "noise": 0.0}
+    cells, softmax = (gradient(z1, z2, "dclr", options | {"denominator": d}, z1)[1] for d in ("binary", "softmax"))
+    alike, length = float(F.cosine_similarity(cells, softmax, dim=0)), float(cells.norm() / softmax.norm())
+    cosine = F.normalize(z1, dim=1) @ F.normalize(z1, dim=1).T
+    above = int((cosine > 0.9).sum()) - len(z1)
+    words = {
+        name: f"logit 0: {100 * shares[name]:.2g} % of the denominator at τ = 0.05, {100 * hot[name]:.2g} % at 1"
+        for name in shares
+    }
+    rows = [
+        ("MixCSE", "a mix that is nearly the positive is masked by 0, in both directions",
+         "mixcse/models_mix.py#L233-L236", "loss", words["MixCSE"], "-∞: 0 %"),
+        ("MixCSE", "mixes of all rows, in both directions, where the paper has an anchor's own",
+         "mixcse/models_mix.py#L219-L271", "loss, gradient", f"{2 * len(z1)} more columns", "1 more column"),
+        ("DCLR", "a false negative is masked by 0", "simcse/models.py#L705-L708", "loss", words["DCLR"], "-∞: 0 %"),
+        ("DCLR", "φ is multiplied by 20, which is 1/τ at τ = 0.05 alone", "simcse/models.py#L705", "the mask",
+         "at τ = 0.1, a cosine above 1.8: masks nothing", f"a cosine above 0.9: {above} pairs of this batch"),
+        ("DCLR", "each cell is a yes or no of its own, mean over N × 2N cells", "simcse/models.py#L709-L710",
+         "gradient", f"{length:.3f} of the softmax's length, cosine {alike:.3f}", "one choice an anchor"),
+    ]  # fmt: skip
+    return [(*row[:2], Markup(f"[{_short(row[2])}]({ELSEWHERE[row[0]]}/{row[2]})"), *row[3:]) for row in rows]
 
 
 def table(encoder: SentenceEncoder, sentences: Sequence[str], temperature: float = 0.05) -> list[tuple[str, ...]]:

@@ -5,7 +5,8 @@
 
 Everything that is printed, tested or drawn begins here. What a run is called, and what it is compared with, is decided
 once, in columns: ``method`` (loss and options), ``group`` (everything but the seed), ``training`` (everything but loss
-and seed), ``family`` (the methods whose verdicts Holm corrects together: today those of one training).
+and seed), ``sample`` (which sentences), ``family`` (the methods whose verdicts Holm corrects together: those of one
+training).
 The CSV is wide, a row a run, with every parameter; weights, histories and snapshots stay in the run folders.
 """
 
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "COLUMNS", "IGNORED", "MEASURES", "RECORDED", "SCOPE", "SOLVERS", "STS", "TRANSFER", "best_solver", "defaults",
-    "from_csv", "from_runs", "load", "measure_name", "method_name", "named", "recorded", "recorded_with", "scopes",
-    "select", "tell_apart", "to_csv", "trainings", "transfer_results", "transfer_solver", "uncommon", "usual",
+    "COLUMNS", "IGNORED", "MEASURES", "RECORDED", "SCOPE", "SOLVERS", "STS", "TRANSFER", "VARIED", "best_solver",
+    "defaults", "from_csv", "from_runs", "load", "measure_name", "method_name", "named", "recorded", "recorded_with",
+    "scopes", "select", "tell_apart", "to_csv", "trainings", "transfer_results", "transfer_solver", "uncommon", "usual",
 ]  # fmt: skip
 
 #: What a run can be compared by. Higher is better in all of them.
@@ -57,11 +58,14 @@ SOLVERS = ("senteval", "fast")
 RECORDED = ("sweep", "ablation", "regimes", "minilm", "relatives_training")
 #: Parameters that are no part of what a method is.
 IGNORED = (
-    "seed", "name", "output", "log_every", "snapshots", "length_groups", "num_workers", "report_to",
+    "seed", "sample_seed", "name", "output", "log_every", "snapshots", "length_groups", "num_workers", "report_to",
     "gradient_checkpointing",
 )  # fmt: skip
 #: Scores compare where these columns are equal: the encoder that training began with, and the sentences it saw.
-SCOPE = ["encoder", "sentences", "corpus", "weights", "data"]
+SCOPE = ["encoder", "sentences", "corpus", "weights", "sample"]
+
+#: In the column ``sample``, where others have the fingerprint of their sentences: ``sample_seed`` is the run's seed.
+VARIED = "drawn with the seed"
 
 _LOSS = ("loss", "loss_options")
 _OF_LOSS = (*_LOSS, "loss_source")  # of a loss of the reader's own
@@ -83,8 +87,8 @@ COLUMNS = (
 _NEEDED = ("kind", "run", "loss", "encoder", "seed")
 _FACTS = (
     "kind", "run", "method", "loss", "options", "encoder", "pooling", "corpus", "sentences", "seed", "selection",
-    "weights", "data", "key", "group", "training", "family", "parameters", "device", "precision", "probe_version",
-    "hncse", "torch",
+    "weights", "data", "sample", "key", "group", "training", "family", "parameters", "device", "precision",
+    "probe_version", "hncse", "torch",
 )  # fmt: skip
 
 
@@ -288,19 +292,21 @@ def _tidy(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _names_of_untrained(facts: dict[str, Any]) -> dict[str, Any]:
-    names = dict.fromkeys(("group", "training", "family"), _key([facts["weights"], facts["pooling"]]))
+    names = dict.fromkeys(("group", "training", "family"), _key([facts["weights"], facts["pooling"]])) | {"sample": ""}
     empty: dict[str, Any] = {"run": "", "loss": "", "options": "", "seed": None, "sentences": None, "parameters": {}}
     return names | empty | {"method": "untrained"}
 
 
 def _names_of_trained(facts: dict[str, Any]) -> dict[str, Any]:
     parameters = defaults() | facts["parameters"]  # a parameter younger than the run had its default's effect
+    varied = parameters.get("sample_seed") is not None and parameters["sample_seed"] == parameters["seed"]
+    sample = VARIED if varied else facts["data"]  # which sentences: drawn anew with each seed, or these
     shared = {name: value for name, value in parameters.items() if name not in IGNORED}
     training = {name: value for name, value in shared.items() if name not in _OF_LOSS}
-    place = [facts["data"], facts["weights"], facts["selection"]]
+    place = [sample, facts["weights"], facts["selection"]]
     group, alike = _key([shared, *place]), _key([training, *place])
     names = {"group": group, "training": alike, "family": alike, "method": method_name(parameters)}
-    names["options"] = _options(parameters["loss_options"])
+    names |= {"options": _options(parameters["loss_options"]), "sample": sample}
     return names | {name: parameters[name] for name in ("loss", "encoder", "seed")} | {"parameters": parameters}
 
 
@@ -378,7 +384,7 @@ def tell_apart(rows: pd.DataFrame, shown: Sequence[str]) -> pd.Series:
             differing = _differing(list(alike["parameters"]), IGNORED)
             for place, row in alike.iterrows():
                 named = _setting(row["parameters"], differing)
-                added[place] = named or f", data {row['data'][:6]}, {row['selection']}"
+                added[place] = named or f", data {row['sample'][:6]}, {row['selection']}"
     return added
 
 
@@ -428,7 +434,7 @@ def scopes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     parts = [part for _, part in frame[frame["kind"] == "trained"].groupby(SCOPE, sort=False)]
     firsts = [part.iloc[0] for part in parts]
     words = [f"{row['encoder']} on {row['sentences']:,} sentences from {row['corpus']}" for row in firsts]
-    keys = [f" (encoder {row['weights'][:6]}, data {row['data'][:6]})" for row in firsts]
+    keys = [f" (encoder {row['weights'][:6]}, data {row['sample'][:6]})" for row in firsts]
     names = [text if words.count(text) == 1 else text + key for text, key in zip(words, keys, strict=True)]
     return dict(zip(names, parts, strict=True))
 
@@ -461,7 +467,7 @@ def to_csv(frame: pd.DataFrame) -> str:
         parameters = facts["parameters"]
         own = {name: parameters.get(name) for name in _LEADING} if parameters else {"encoder": facts["encoder"]}
         others = {k: v for k, v in parameters.items() if k not in (*_LEADING, "name", "output", "log_every")}
-        row = {_RENAMED.get(name, name): facts[name] for name in _FACTS if name not in own}
+        row = {_RENAMED.get(name, name): facts[name] for name in _FACTS if name not in (*own, "sample")}
         row |= {_RENAMED.get(m, m): _rounded(m, v) for m, v in zip(part["measure"], part["value"], strict=True)}
         rows.append({**row, **own, "source": facts["corpus"], "parameters": others, "transfer_solver": solver})
     rows.sort(key=_order)

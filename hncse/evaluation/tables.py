@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARGUMENT", "COLUMNS", "FORMATS", "LANDMARKS", "PROBE", "STS", "TRANSFER", "Table", "ablation", "cases", "dev",
-    "everything", "landmarks", "markdown", "probe", "sts", "sts_table", "transfer", "transfer_table", "tuned",
-    "verdict", "verdicts", "with_recorded",
+    "everything", "landmarks", "markdown", "probe", "sampled", "sts", "sts_table", "transfer", "transfer_table",
+    "tuned", "verdict", "verdicts", "with_recorded",
 ]  # fmt: skip
 
 _FACTS = ["method", "encoder", "pooling", "corpus", "sentences"]
@@ -269,7 +269,7 @@ def sts(
     """
     table = sts_table(frame, published != "none", backbone=backbone)
     text = 'STS, test split, Spearman × 100 of cosine similarity, "all" aggregation; avg: mean of the seven tasks.'
-    return _printed("sts", text, table, _verdicts(frame, "sts", baseline), baseline, published)
+    return _printed("sts", text, table, _verdicts(frame, "sts", baseline), baseline, published, sampled(frame))
 
 
 def transfer(
@@ -295,10 +295,12 @@ def transfer(
     if allowed != published:
         text += f" Published rows are of SentEval's solver and do not stand beside results of {solver}."
     said = _verdicts(frame, "transfer", baseline, solver)
-    return _printed("transfer", text, table, said, baseline, allowed)
+    return _printed("transfer", text, table, said, baseline, allowed, sampled(frame))
 
 
-def _printed(name: str, text: str, table: pd.DataFrame, said: pd.Series, baseline: str, published: str) -> Table:
+def _printed(
+    name: str, text: str, table: pd.DataFrame, said: pd.Series, baseline: str, published: str, sample: str
+) -> Table:
     if published == "landmarks":
         table = landmarks(table)
     tasks = [column for column in table.columns if column in (*STS, *TRANSFER)]
@@ -312,7 +314,7 @@ def _printed(name: str, text: str, table: pd.DataFrame, said: pd.Series, baselin
         **{_against(baseline): table["group"].map(said).fillna("")},
     )  # fmt: skip
     seeds = sorted({int(n) for n in table.loc[table["kind"] == "ours", "seeds"]})
-    caption = f"{text} {_seeds_caption(seeds)} {_verdict_caption(baseline, 'avg')} A dash: not given."
+    caption = f"{text} {_seeds_caption(seeds)} {_verdict_caption(baseline, 'avg')} {sample} A dash: not given."
     return Table(name, caption, [*_HEAD, *tasks, "avg", _against(baseline)], cells.to_dict("records"), 4, sources)
 
 
@@ -363,7 +365,7 @@ def probe(frame: pd.DataFrame, baseline: str = "simcse", phenomenon: str | None 
     caption = (
         f"Probe, {len(embedded)} groups: Spearman × 100 with the grades; % of hard negatives outranked by the "
         "close, the far, either, both paraphrases (50 is chance for the first three); mean over seeds ± half the 95 % "
-        f"t-interval. {_verdict_caption(baseline, 'Spearman')}"
+        f"t-interval. {_verdict_caption(baseline, 'Spearman')} {sampled(frame)}"
     )
     head = ["method", "backbone", "pooling", "sentences", "seeds", *measures]
     if phenomenon is not None:
@@ -393,7 +395,7 @@ def dev(frame: pd.DataFrame, baseline: str = "simcse", exploring: bool = False) 
         "STS-B dev, Spearman × 100 of the weights that were kept because they score best there, and the probe's "
         "Spearman × 100 of the same weights: good for choosing, dev is too high for reporting; mean over seeds ± "
         "half the 95 % t-interval. A, B, C: % of training's anchors in each case. "
-        + _verdict_caption(baseline, "each score", exploring)
+        + f"{_verdict_caption(baseline, 'each score', exploring)} {sampled(frame)}"
     )
     if len(common) > 2:
         caption += f" Where not named: {', '.join(f'{name}={value}' for name, value in common.items())}."
@@ -433,8 +435,10 @@ def tuned(
         "Each method in that one of its trainings which scores best on STS-B dev (mean over seeds), then read on test: "
         f"{MEASURES['sts']}; {results.measure_name('transfer', solver)}; {MEASURES['probe']}. Against {baseline}, "
         "which stands at its own best as well: difference over the same seeds, 95 % interval, Holm's correction over "
-        "the methods of this table."
+        f"the methods of this table. {sampled(frame)}"
     )
+    if margin is not None:
+        caption += f" Equal within ±{margin:g}: two one-sided t-tests at 0.05 (TOST), corrected likewise."
     head = [*_HEAD, "STS-B dev"]
     head += [text for name in ("STS", "transfer", "probe") for text in (name, f"{name} {_against(baseline)}")]
     return Table("tuned", caption, head, rows, text=4)
@@ -494,6 +498,7 @@ def verdict(compared: pd.DataFrame, key: object, exploring: bool = False) -> str
         same = row["sd_difference"] == 0
         return f"{row['value']:+.2f}, {'the same with every seed' if same else 'not tested'}"
     words = "" if exploring else f", {row['verdict']}"
+    words += f", equal within ±{row['margin']:g}" if row["equal"] else ""
     return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]{words}"
 
 
@@ -519,6 +524,16 @@ def verdicts(
                 compared = statistics.compare(scores, baseline, by="name", family="family", margin=margin)
                 parts.append(statistics.to_markdown(compared, about, by="name", effect=effect))
     return "\n".join(parts)
+
+
+def sampled(frame: pd.DataFrame) -> str:
+    """Say of a table's trained rows whether the seed decided the training sentences, too."""
+    varied = set(frame.loc[frame["kind"] == "trained", "sample"] == results.VARIED)
+    if varied == {True, False}:
+        return "Some rows draw their training sentences anew with each seed, others have the same with every seed."
+    return "Training sentences are drawn anew with each seed." if True in varied else (
+        "The same training sentences with every seed."
+    )  # fmt: skip
 
 
 def _verdict_caption(baseline: str, measure: str, exploring: bool = False) -> str:

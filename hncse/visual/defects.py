@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from hncse.errors import HncseError
@@ -21,6 +22,7 @@ from hncse.visual.style import CASE_COLOURS, MUTED, OKABE_ITO, figure, log_axis,
 __all__ = [
     "anisotropy_figure",
     "colder_figure",
+    "mask_figure",
     "presets_figure",
     "search_figure",
 ]
@@ -218,6 +220,36 @@ def colder_figure(matches: Sequence[Match], baseline: str = "SimCSE") -> Figure:
         + "."
     )
     return fig
+
+
+def mask_figure(shares: Mapping[float, Mapping[str, float]]) -> Figure:
+    """Draw how much of the denominator masked negatives hold that got logit 0 in place of -∞, over the temperature.
+
+    Args:
+        shares: τ → `hncse.evaluation.defects.mask_of_zero`.
+
+    Raises:
+        HncseError: Nothing to draw.
+    """
+    if not shares:
+        raise HncseError("there are no temperatures to draw masks at")
+    taus = sorted(shares)
+    with styled():
+        made, (axes,) = figure(6.4, 3.4)
+        for name, (colour, style, marker) in zip(shares[taus[0]], _LOOKS[1:], strict=False):
+            percent = [100 * shares[tau][name] for tau in taus]
+            axes.plot(taus, percent, color=colour, linestyle=style, marker=marker, label=name)
+        axes.axvline(0.05, color=MUTED, linewidth=1)
+        log_axis(axes, "y")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        _temperatures(axes, "x", taus)
+        axes.set_xlabel("temperature τ (the line: 0.05, which both papers train at)")
+        axes.set_ylabel("% of the denominator")
+        axes.set_title("What is masked by 0 and should be by −∞")
+        axes.legend(frameon=False)
+    said = "; ".join(f"τ = {t:g}: " + ", ".join(f"{n} {100 * v:.2g} %" for n, v in shares[t].items()) for t in taus)
+    made.set_label(f"Share of the denominator that masked negatives with logit 0 hold. {said}.")
+    return made
 
 
 def _temperatures(axes: Axes, axis: str, ticks: Sequence[float]) -> None:

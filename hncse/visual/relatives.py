@@ -6,8 +6,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hncse.data import probe
+from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
-from hncse.evaluation import doubt, relatives
+from hncse.evaluation import defects, doubt, relatives
+from hncse.visual import defects as drawn
 from hncse.visual.style import INK, MUTED, OKABE_ITO, SERIES, figure, log_axis, styled
 
 __all__ = ["SAME", "chance", "gallery_figures", "only_colder"]
@@ -29,8 +32,8 @@ def only_colder(rows: pd.DataFrame | None = None) -> Figure:
     if not len(rows):
         raise HncseError("there are no rows of gradients; `python -m benchmarks.relatives` makes them")
     rows = rows[~rows["preset"].str.startswith(("pm-", "pm+"))].assign(ratio=lambda r: r["alike"] / r["tau"])
-    least = rows.groupby("preset")["cosine"].min().sort_values(ascending=False)
-    places = {preset: i for i, preset in enumerate(least.index)}
+    order = rows.groupby("preset")["cosine"].median().sort_values(ascending=False)
+    places = {preset: i for i, preset in enumerate(order.index)}
     taus = sorted(rows["tau"].unique())
     with styled():
         made, (left, right) = figure(9.4, 1.5 + 0.32 * len(places), 1, 2, sharey=True)
@@ -100,5 +103,12 @@ def chance(table: pd.DataFrame, baseline: str = "simcse") -> Figure:
 
 
 def gallery_figures() -> dict[str, Figure]:
-    """The two pictures from the recorded rows, by name."""
-    return {"relatives_softmax": only_colder(), "relatives_chance": chance(doubt.improvement(relatives.recorded()))}
+    """The pictures from the recorded rows, by name, and the masks of MixCSE's and DCLR's code on 64 probe sentences."""
+    anchors = [group.anchor for group in probe.load()][:64]
+    views = [z.double() for z in defects.raw_views(SentenceEncoder.from_pretrained("kit", device="cpu"), anchors)]
+    masks = drawn.mask_figure({tau: defects.mask_of_zero(*views, tau) for tau in (0.05, 0.1, 0.2, 0.5, 1.0)})
+    return {
+        "mask_of_zero": masks,
+        "relatives_softmax": only_colder(),
+        "relatives_chance": chance(doubt.improvement(relatives.recorded())),
+    }

@@ -101,6 +101,24 @@ def test_the_table_holds_all_twelve_and_leaves_the_caller_alone(kit) -> None:
     assert changes["uniformity lacks the factor 2 in its exponent"][1] == f"{uniformity:.2f}"
 
 
+def test_a_mask_of_zero_leaks_in_a_hot_softmax_alone_and_each_defect_elsewhere_has_its_line(kit) -> None:
+    z = [part.double() for part in defects.raw_views(kit, [group.anchor for group in probe.load()][:64])]
+    cold, hot = defects.mask_of_zero(*z, 0.05), defects.mask_of_zero(*z, 1.0)
+    assert set(cold) == {"MixCSE", "DCLR"} and max(cold.values()) < 1e-6 and min(hot.values()) > 1e-3
+    same = torch.eye(4, dtype=torch.float64)  # anchors at right angles: a masked mix is 0.8 the positive, the others 0
+    share = 1 - (z_total := math.exp(1) + 3 + _mixes(4)) / (z_total + 2)
+    assert defects.mask_of_zero(same, same, 1.0)["MixCSE"] == pytest.approx(share)
+    rows = defects.elsewhere(*z)
+    assert all(len(row) == 6 and all(row) and f"({defects.ELSEWHERE[row[0]]}/" in row[2] for row in rows)
+    assert {row[0] for row in rows} == {"MixCSE", "DCLR"}
+
+
+def _mixes(n: int) -> float:
+    """Σ e^cosine of one anchor with MixCSE's columns that are no masked ones, where sentences are at right angles."""
+    own = math.exp(0.2 / math.hypot(0.2, 0.8))
+    return 2 * (own + (n - 2) * math.exp(0))
+
+
 def test_views_are_repeated_exactly_and_the_mode_is_put_back(monkeypatch) -> None:
     encoder = tiny.encoder().eval()
     first, second = (defects.raw_views(encoder, tiny.sentences(4), seed=3) for _ in range(2))
