@@ -20,6 +20,8 @@ given = $(if $(filter command,$(origin $(1))),-p $(2) '$($(1))')
 PARAMETERS = $(call given,LOSS,loss) $(call given,CORPUS,corpus) $(call given,BATCHES,batches) \
 	$(call given,LIMIT,limit) $(call given,ENCODER,encoder) $(call given,EPOCHS,epochs) $(call given,SEED,seed)
 
+# Every process that is started reads what the first one compiled, also where the environment says that nobody keeps it.
+unexport PYTHONDONTWRITEBYTECODE
 # The kernel is the one inside .venv, whatever is installed under the user's home.
 export JUPYTER_PREFER_ENV_PATH := 1
 export JUPYTER_PLATFORM_DIRS := 1

