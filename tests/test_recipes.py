@@ -10,8 +10,10 @@ import shlex
 import pytest
 
 from hncse import cli, runs
+from hncse.evaluation import mteb
 from tests import tiny
 from tests.data import benchmark
+from tests.evaluation.test_mteb import own_task
 from tests.hub import Hub
 from tools.notebook_files import CHECKOUT
 
@@ -33,6 +35,8 @@ def files(tmp_path_factory):
     for name, head in (("pairs", ["query", "passage"]), ("triplets", ["anchor", "positive", "negative"])):
         with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([head, *(row[: len(head)] for row in rows)])
+    scored = "".join(f"{first}\t{second}\t{i % 6}\n" for i, (first, _, second) in enumerate(rows))
+    (folder / "sts.tsv").write_text(f"sentence1\tsentence2\tscore\n{scored}", encoding="utf-8")
     roles = [("text", "role"), *zip(sentences[:4], ("anchor", "positive", "hard", "my own"), strict=True)]
     (folder / "sentences.csv").write_text("".join(f"{text},{role}\n" for text, role in roles), encoding="utf-8")
     return folder
@@ -59,6 +63,8 @@ def place(files, tmp_path, monkeypatch, small_probe):
         monkeypatch.setenv(f"HNCSE_{name.upper()}", str(tmp_path / name))
     monkeypatch.setenv("HNCSE_OTHER_BENCHMARKS", "1")
     monkeypatch.chdir(tmp_path)
+    known = mteb._named  # the names must be known; the data would come from the hub
+    monkeypatch.setattr(mteb, "_named", lambda package, task: known(package, task) and [own_task()])
     return tmp_path
 
 
@@ -76,6 +82,19 @@ def run(language: str, code: str, place) -> None:
 
 def evaluated(place, hub, out):
     assert "Spearman ×100 over" in out and "STS16" in out
+
+
+def evaluated_on_pairs(place, hub, out):
+    assert "my-encoder on sts.tsv, 64 pairs" in out
+
+
+def evaluated_by_mteb(place, hub, out):
+    assert "cosine_spearman" in out
+
+
+def adapted(place, hub, out):
+    (made,) = runs.list_runs(place / "runs")
+    assert made.finished and (made.path / "adapters" / "adapter_model.safetensors").is_file()
 
 
 def trained(place, hub, out):
@@ -116,7 +135,10 @@ def plotted(place, hub, out):
 #: What is left behind or said.
 OUTCOMES = {
     "Evaluate my folder": evaluated,
+    "Evaluate on my STS pairs": evaluated_on_pairs,
+    "Evaluate on MTEB": evaluated_by_mteb,
     "Train on my triplets": trained,
+    "Train adapters": adapted,
     "Mine for my passages": mined,
     "Train with my loss": trained_with_a_loss,
     "In sentence-transformers' trainer": trained_in_sentence_transformers,
