@@ -186,6 +186,24 @@ def test_what_is_no_such_csv_is_said(tmp_path, sweep):
         results.recorded("sweeps")
 
 
+def test_a_sample_drawn_with_the_seed_is_one_group_and_tables_say_so(tmp_path) -> None:
+    runs = [
+        recordable(tmp_path / f"{loss}{seed}{varied}", seed=seed, loss=loss, sample_seed=seed if varied else None,
+                   fingerprint=f"data{seed}" if varied else "data", score=60.0 + seed)
+        for loss in ("simcse", "hnm-no-replacement") for seed in range(3) for varied in (True, False)
+    ]  # fmt: skip
+    frame = results.from_runs(runs)
+    varied = frame[frame["sample"] == results.VARIED]
+    assert frame["group"].nunique() == 4 + 2 and varied["group"].nunique() == 2  # and two untrained
+    assert len(results.scopes(frame)) == 2
+    assert "drawn anew with each seed" in tables.sts(varied).caption
+    assert "The same training sentences" in tables.sts(frame[frame["sample"] == "data"]).caption
+    assert "Some rows" in tables.sampled(frame)
+    path = tmp_path / "all.csv"
+    path.write_text(results.to_csv(frame), encoding="utf-8")
+    assert set(results.from_csv(path)["sample"]) == set(frame["sample"]) and "data0" in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", results.RECORDED)
 def test_recorded_results_have_each_method_once_a_seed(name):
     frame = results.recorded(name)
