@@ -54,7 +54,7 @@ def search_figure(terms: Mapping[str, NDArray[np.float64]]) -> Figure:
         left.axvline(best, color=MUTED, linewidth=1, linestyle=":")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False, fontsize=8.5)
         left.set_title("What the search minimises", fontsize=10)
-        left.set_ylabel("value of each term, mean over the batch")
+        left.set_ylabel("mean over the batch")
         right.plot(angle, terms["loss"], color=OKABE_ITO["vermillion"])
         right.axvline(best, color=MUTED, linewidth=1, linestyle=":")
         right.set_title("The loss it trains with", fontsize=10)

@@ -182,7 +182,7 @@ def knobs(film: Film, at: Moment) -> Any:
 
     from hncse.visual import style
 
-    short, out = {"description_width": "80px"}, w.Image(format="png", layout=w.Layout(width="100%", max_width="860px"))
+    short, out = {"description_width": "80px"}, w.HTML()
     sliders = {
         "neighbours": w.IntSlider(12, min=2, max=len(film.points) - 1, style=short, continuous_update=False),
         "min_dist": w.FloatSlider(0.99, min=0.0, max=0.99, step=0.01, style=short, continuous_update=False),
@@ -192,7 +192,7 @@ def knobs(film: Film, at: Moment) -> Any:
     def draw(_: object = None) -> None:
         free = boundary.free_map(film, at, **{name: slider.value for name, slider in sliders.items()})
         fig = boundary.caution(film, at, free)
-        out.value, out.alt = style.png(fig), fig.get_label()
+        out.value = style.image(fig, str(fig.get_label()))
 
     for name, slider in sliders.items():
         slider.description = name

@@ -109,7 +109,15 @@ def _score_panel(
     values = np.concatenate([y for _, y in scores.values()])
     if interval and "probe" in scores:
         place = kept if kept is not None else scores["probe"][0][-1]
-        axes.plot([place, place], interval, color=looks["probe"][0], linewidth=6, alpha=0.3, solid_capstyle="butt")
+        axes.plot(
+            [place, place],
+            interval,
+            color=looks["probe"][0],
+            linewidth=6,
+            alpha=0.3,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
         axes.annotate("95 % interval", (place, interval[0]), xytext=(-4, -2), textcoords="offset points", ha="right",
                       va="top", fontsize=8, color=looks["probe"][0])  # fmt: skip
         values = np.concatenate([values, interval])

@@ -36,6 +36,7 @@ __all__ = [
     "WIDTH",
     "figure",
     "finite",
+    "image",
     "label_right",
     "log_axis",
     "looks",
@@ -267,11 +268,16 @@ def show(picture: Figure, name: str, alt: str, caption: str, run: Run | None = N
 
     code = base64.b64encode(png(picture)).decode()
     markup = (
-        f'<figure style="margin:0"><img src="data:image/png;base64,{code}" alt="{html.escape(alt)}" '
-        f'style="width:100%;max-width:{WIDTH}px"/><figcaption style="font-size:90%;opacity:.75;'
+        f'<figure style="margin:0">{image(picture, alt, code)}<figcaption style="font-size:90%;opacity:.75;'
         f'max-width:{WIDTH}px">{html.escape(caption)}</figcaption></figure>'
     )
     display({"text/html": markup, "image/png": code, "text/plain": f"{alt} {caption}"}, raw=True)
+
+
+def image(picture: Figure, alt: str, code: str | None = None) -> str:
+    """The figure as an HTML image; ``code`` is its PNG in base64 where that is at hand."""
+    code = code or base64.b64encode(png(picture)).decode()
+    return f'<img src="data:image/png;base64,{code}" alt="{html.escape(alt)}" style="width:100%;max-width:{WIDTH}px"/>'
 
 
 def _render(picture: Figure, ending: str) -> bytes:

@@ -76,7 +76,19 @@ def test_the_explorer_follows_every_control(page, lab):
         if i in (0, 2):
             page.wait_for_timeout(500)
             keep(page, f"04_picture_{i}")
+    circle = page.locator(".hncse-circle").first
+    before = circle.locator(".side").inner_text()
+    circle.locator(".hand").nth(1).focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    assert circle.locator(".side").inner_text() != before, "the positive did not turn"
+    knob = page.locator(".widget-slider [role=slider]").nth(2)
+    page.wait_for_function("() => document.querySelectorAll('.widget-html img').length")
+    first = page.locator(".widget-html img").first.get_attribute("src")
+    knob.focus()
+    page.keyboard.press("End")
+    page.wait_for_function("first => document.querySelector('.widget-html img').src !== first", arg=first)
     explorer = page.locator(".hncse").first
+    controls = page.locator(".jp-OutputArea-output", has=explorer).last
     explorer.evaluate("el => el.scrollIntoView({block: 'end'})")
     seen = [state(page)]
     keep(page, "04_explorer_start")
@@ -91,14 +103,14 @@ def test_the_explorer_follows_every_control(page, lab):
         assert now[0] != before[0], f"{what}: the marks did not move"
         assert now[1] != before[1], f"{what}: the picture did not change"
 
-    page.locator(".widget-slider .noUi-handle, .jupyter-widgets.widget-slider [role=slider]").first.focus()
+    controls.locator(".widget-slider .noUi-handle, .jupyter-widgets.widget-slider [role=slider]").first.focus()
     page.keyboard.press("End")
     changed("slider")
-    page.locator(".widget-toggle-buttons button:not(.mod-active)").first.click()
+    controls.locator(".widget-toggle-buttons button:not(.mod-active)").first.click()
     changed("run")
-    page.locator(".widget-dropdown select").first.select_option(index=4)
+    controls.locator(".widget-dropdown select").first.select_option(index=4)
     changed("anchor")
-    page.locator(".widget-text input").first.fill("because")
+    controls.locator(".widget-text input").first.fill("because")
     page.keyboard.press("Enter")
     changed("search")
     mark = explorer.locator(".dot", has=page.locator("path")).last  # the ruler's anchor
