@@ -14,11 +14,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 
-from book import notebooks, results, weights
+from book import films, notebooks, results, weights
 from hncse import runs
 from hncse.errors import HncseError, command
 from tools import notebook_files, runner
@@ -30,7 +31,7 @@ _TITLES = {"Notebooks": "notebooks", "In this page": "touch", "Results": "result
 
 
 def trained() -> list[runs.Run]:
-    """The two short runs behind the pages: notebook 03's values, SimCSE and HNM; finished ones are opened."""
+    """The two short runs behind the pages: notebook 03's values, SimCSE and HNM; finished ones are opened at once."""
     from hncse.notebook import read_defaults
     from hncse.training import TrainingConfig, train
 
@@ -47,7 +48,7 @@ def pages(source: Path, executed: Path | None) -> None:
     names = {f"notebooks/{path.name}": path.name for path in files}
     site = notebooks.Site(CHECKOUT, source, names | {
         "notebooks/GLOSSARY.md": "GLOSSARY.md", "README.md": "index.md",
-        "figures/decision_boundary.html": "explorer.md",
+        "figures/decision_boundary.html": "explorer.md", "figures/circle.html": "circle.md",
     })  # fmt: skip
     text, terms = notebooks.glossary((CHECKOUT / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8"))
     (source / "GLOSSARY.md").write_text(site.links(text, "notebooks"), encoding="utf-8")
@@ -76,9 +77,11 @@ def pages(source: Path, executed: Path | None) -> None:
         index.write("\n\n" + "\n\n".join(trees) + "\n")
 
 
-def assets(source: Path) -> None:
+def assets(source: Path, kept: Path, opened: Sequence[runs.Run], anchors: int | None) -> None:
     """Put beside the pages what they load: the equations' style and fonts, weights of the encoder, explorer.js."""
     from hncse import SentenceEncoder
+    from hncse.visual import circle, explorer
+    from hncse.visual.study import by_loss
 
     dist = HERE / "node_modules" / "katex" / "dist"
     if not dist.is_dir():
@@ -88,12 +91,24 @@ def assets(source: Path) -> None:
     shutil.copyfile(dist / "katex.min.css", shown / "katex" / "katex.min.css")
     for font in (dist / "fonts").glob("*.woff2"):
         shutil.copyfile(font, shown / "katex" / "fonts" / font.name)
-    encoders = {run.config["parameters"]["loss"]: run.load_encoder() for run in trained()}
-    weights.write(SentenceEncoder.from_pretrained("kit"), encoders, shown / "encoder")
+    for script in (explorer.SCRIPT, circle.SCRIPT):
+        shutil.copyfile(script, shown / script.name)
+    weights.write(
+        SentenceEncoder.from_pretrained("kit"),
+        {loss: (run.name, run.load_encoder()) for loss, run in by_loss(opened).items()},
+        shown / "encoder",
+    )
+    films.write(opened, kept, shown / "films", anchors)
 
 
-def build(out: Path, executed: Path | None) -> Path:
+def build(out: Path, executed: Path | None, opened: Sequence[runs.Run], anchors: int | None = None) -> Path:
     """Write the pages and turn them into HTML; returns the folder of the site.
+
+    Args:
+        out: Folder for the pages' sources, the films and the site.
+        executed: Folder of executed notebooks; None takes them as they are.
+        opened: Runs to touch, SimCSE's first.
+        anchors: Of the explorer, at most.
 
     Raises:
         HncseError: A broken link inside the book, or anything else that Sphinx warns of.
@@ -103,7 +118,7 @@ def build(out: Path, executed: Path | None) -> Path:
     shutil.copytree(HERE / "static", source / "_shown")
     shutil.copyfile(HERE / "conf.py", source / "conf.py")
     pages(source, executed)
-    assets(source)
+    assets(source, out / "films", opened, anchors)
     sphinx = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-E"]
     if subprocess.run([*sphinx, str(source), str(site)], check=False).returncode:
         raise HncseError("the book has broken links or pages (the warnings above)")
@@ -118,6 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m book", description="Build the book into one site.")
     parser.add_argument("--out", type=Path, default=CHECKOUT / "out" / "book", help="folder (default out/book)")
     parser.add_argument("--notebooks", type=Path, metavar="FOLDER", help="of notebooks that were executed already")
+    parser.add_argument(
+        "--runs", nargs="+", default=[], help="finished ones to touch (default: two, trained if need be)"
+    )
+    parser.add_argument("--anchors", type=int, help="of the explorer, at most (default: all; a second and a half each)")
     parser.add_argument("--draft", action="store_true", help="notebooks without outputs, few anchors in the explorer")
     options = parser.parse_args(arguments)
     began, executed = time.monotonic(), options.notebooks
@@ -125,7 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
         executed = runs.root() / "notebooks"
         if not runner.run(notebook_files.find(), lambda line: print(line, flush=True)):  # noqa: T201
             raise HncseError("a notebook failed (the table above)")
-    site = build(options.out, executed)
+    opened = [runs.find(name) for name in options.runs] or trained()
+    site = build(options.out, executed, opened, 4 if options.draft and options.anchors is None else options.anchors)
     files = [path for path in site.rglob("*") if path.is_file()]
     largest = max((path for path in files if path.suffix == ".html"), key=lambda path: path.stat().st_size)
     sys.stdout.write(

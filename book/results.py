@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,6 @@ _INTRODUCTIONS = {
 _NAMES = {
     "sts": "STS", "transfer": "Transfer", "probe": "The probe", "dev": "Development scores", "tuned": "At their best",
 }  # fmt: skip
-_EMPTY = "No run of ours is recorded here yet: train one with `hncse train --loss {name}`."
 
 
 def write(folder: Path, shown: Path) -> list[str]:
@@ -64,12 +63,12 @@ def write(folder: Path, shown: Path) -> list[str]:
     Returns:
         Names of the pages of results, then those of methods, without ending.
     """
-    frame = results.recorded("sweep")
-    made = tables.everything(frame, published="all")
+    frames = {name: results.recorded(name) for name in results.RECORDED}
+    made = tables.everything(frames["sweep"], published="all")
     pages = {f"results_{t.name}": _page(t, _NAMES[t.name], _INTRODUCTIONS[t.name]) for t in made}
-    pages["results_forest"] = _forest(frame, shown)
-    names = list(dict.fromkeys(name for of in results.RECORDED for name in _losses(results.recorded(of))))
-    pages |= {f"method_{_file(name)}": _method(name, names) for name in PRESETS}
+    pages["results_forest"] = _forest(frames, shown)
+    ours = {name: tables.everything(frame, published="none") for name, frame in frames.items()}
+    pages |= {f"method_{_file(name)}": _method(name, ours) for name in PRESETS}
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     return list(pages)
@@ -87,19 +86,13 @@ def _html(table: tables.Table) -> str:
     return f"```{{raw}} html\n<div class='table' tabindex='0'>\n{table.to_html()}</div>\n```\n"
 
 
-def _losses(frame: pd.DataFrame) -> Iterable[str]:
-    return frame.loc[frame["kind"] == "trained", "loss"].unique()
-
-
-def _forest(frame: pd.DataFrame, shown: Path) -> str:
+def _forest(frames: Mapping[str, pd.DataFrame], shown: Path) -> str:
     """Differences from SimCSE with their intervals, of every file of recorded runs that has some."""
     from hncse.visual import differences, style
 
     parts = ["# Differences from SimCSE", "Paired by seed, with 95 % intervals and verdicts after Holm's correction."]
-    for name in results.RECORDED:
-        effects = differences.effects(
-            results.recorded(name) if name != "sweep" else frame, measures=("sts", "transfer", "probe", "stsb-dev")
-        )
+    for name, frame in frames.items():
+        effects = differences.effects(frame, measures=("sts", "transfer", "probe", "stsb-dev"))
         if not len(effects):
             continue
         picture = differences.forest(effects)
@@ -116,7 +109,7 @@ def _file(name: str) -> str:
     return name.replace("+", "-and-")
 
 
-def _method(name: str, recorded: Iterable[str]) -> str:
+def _method(name: str, ours: Mapping[str, list[tables.Table]]) -> str:
     """A method's page: what it minimises, the options that make it, the code behind them, its recorded runs."""
     options = PRESETS[name].changed()
     parts = [
@@ -133,7 +126,7 @@ def _method(name: str, recorded: Iterable[str]) -> str:
         "\n".join(["| option | value | meaning |", "|---|---|---|", *rows]) if rows else "All at their defaults.",
     ]
     parts += [f'```python\nloss = hncse.losses.build("{name}")\n```', "## Code", *_code(options)]
-    return "\n\n".join([*parts, "## Runs", *_runs(name, name in recorded)]) + "\n"
+    return "\n\n".join([*parts, "## Runs", *_runs(name, ours)]) + "\n"
 
 
 def _code(options: Iterable[str]) -> list[str]:
@@ -147,16 +140,14 @@ def _code(options: Iterable[str]) -> list[str]:
     return parts
 
 
-def _runs(name: str, any_recorded: bool) -> list[str]:
-    if not any_recorded:
-        return [_EMPTY.format(name=name)]
+def _runs(name: str, ours: Mapping[str, list[tables.Table]]) -> list[str]:
+    """Its rows in the tables of every file of recorded runs."""
     parts = []
-    for of in results.RECORDED:
-        frame = results.recorded(of)
-        for table in tables.everything(frame, published="none"):
+    for of, made in ours.items():
+        for table in made:
             rows = [row for row in table.rows if row.get("loss") == name]
             if rows and table.name in ("sts", "transfer", "probe", "dev"):
                 title = _NAMES[table.name]
                 few = dataclasses.replace(table, rows=rows, name=f"{table.name}-{of}", notes=[], caption=title)
                 parts.append(f"### {title}, `{of}.csv`\n\n{markdown(table.caption)}\n\n{_html(few)}")
-    return parts
+    return parts or [f"No run of ours is recorded here yet: train one with `hncse train --loss {name}`."]

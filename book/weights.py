@@ -48,18 +48,18 @@ TENSORS = {
 }
 
 
-def write(start: SentenceEncoder, trained: Mapping[str, SentenceEncoder], folder: Path) -> list[Path]:
+def write(start: SentenceEncoder, trained: Mapping[str, tuple[str, SentenceEncoder]], folder: Path) -> list[Path]:
     """Write the encoder before training, and what each training made of it.
 
     Args:
         start: The embedded encoder.
-        trained: Name → encoder that began there.
+        trained: Loss → name of a run that began there, and its encoder.
         folder: Where to.
 
     Raises:
         HncseError: An encoder that encoder.js does not compute: more layers, another pooling, another tokenizer.
     """
-    for name, encoder in {"the start": start, **trained}.items():
+    for name, encoder in [("the start", start), *trained.values()]:
         config = encoder.backbone.config
         if (config.model_type, config.num_hidden_layers, encoder.pooling) != ("bert", 1, "mean"):
             raise HncseError(
@@ -78,14 +78,14 @@ def write(start: SentenceEncoder, trained: Mapping[str, SentenceEncoder], folder
         },
         "tensors": [{"name": n, "rows": len(t), "columns": t.shape[1]} for n, t in before.items()],
         "vocabulary": sorted(vocabulary, key=vocabulary.__getitem__),
-        "models": list(trained),
+        "models": {loss: name for loss, (name, _) in trained.items()},
     }  # fmt: skip
     halves = {name: tensor.astype(np.float16) for name, tensor in before.items()}
     if lossy := [name for name, tensor in before.items() if not np.array_equal(halves[name], tensor)]:
         raise HncseError(f"float16 does not hold {', '.join(lossy)} of the encoder before training")
     files = {"encoder": json.dumps(head).encode(), "untrained": b"".join(t.tobytes() for t in halves.values())}
-    for name, encoder in trained.items():
-        files[name] = b"".join(difference(before[n], t) for n, t in _tensors(encoder).items())
+    for loss, (_, encoder) in trained.items():
+        files[loss] = b"".join(difference(before[n], t) for n, t in _tensors(encoder).items())
     for name, content in files.items():
         with whole_file(folder / f"{name}.bin", "wb") as file:
             file.write(gzip.compress(content, 9, mtime=0))

@@ -97,9 +97,11 @@ def test_a_trained_encoder_is_written_as_its_difference(tmp_path):
     delta = scale[:, None] * np.frombuffer(written, "<i2", 8, 14).reshape(2, 4)
     assert np.abs(before[[1, 3]] + delta - after[[1, 3]]).max() < 2e-5 and len(written) == 30
     kit = SentenceEncoder.from_pretrained("kit")
-    paths = {path.stem: gzip.decompress(path.read_bytes()) for path in weights.write(kit, {"same": kit}, tmp_path)}
+    paths = {
+        path.stem: gzip.decompress(path.read_bytes()) for path in weights.write(kit, {"same": ("run", kit)}, tmp_path)
+    }
     head = json.loads(paths["encoder"])
-    assert len(head["vocabulary"]) == 8192 and head["models"] == ["same"]
+    assert len(head["vocabulary"]) == 8192 and head["models"] == {"same": "run"}
     assert len(paths["untrained"]) == 2 * sum(t["rows"] * t["columns"] for t in head["tensors"])
     assert paths["same"] == b"\0\0" * len(head["tensors"])
     kit.pooling = "cls"

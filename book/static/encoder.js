@@ -166,10 +166,10 @@ export class Encoder {
 // Load everything once: {tokenizer, encoders: {name: Encoder}}; after this nothing is asked of the network.
 export async function load(folder) {
   const { shape, tensors, vocabulary, models } = JSON.parse(new TextDecoder().decode(await bytes(`${folder}/encoder.bin`)));
-  const files = await Promise.all(["untrained", ...models].map((name) => bytes(`${folder}/${name}.bin`)));
+  const files = await Promise.all(["untrained", ...Object.keys(models)].map((name) => bytes(`${folder}/${name}.bin`)));
   const start = untrained(files[0], tensors), encoders = { untrained: new Encoder(start, shape) };
-  models.forEach((name, i) => { encoders[name] = new Encoder(trained(files[i + 1], tensors, start), shape); });
-  return { tokenizer: new Tokenizer(vocabulary, shape.maxLength), encoders };
+  Object.keys(models).forEach((name, i) => { encoders[name] = new Encoder(trained(files[i + 1], tensors, start), shape); });
+  return { models, tokenizer: new Tokenizer(vocabulary, shape.maxLength), encoders };
 }
 
 export function cosine(x, y) {

@@ -88,11 +88,16 @@ def test_a_phone_shows_a_page_without_scrolling_aside(browser, site, name):
     assert wide <= PHONE["width"] + 1
 
 
-def test_a_thousand_vectors_equal_those_of_python(typed, runs_of_the_book):
+def test_a_thousand_vectors_equal_those_of_python(typed):
+    from hncse import SentenceEncoder, runs
     from hncse.data import corpora
 
+    models = typed.evaluate("() => document.getElementById('type').tools.models")
+    encoders = {loss: runs.find(name).load_encoder() for loss, name in models.items()}
+    encoders["untrained"] = SentenceEncoder.from_pretrained("kit")
+
     sentences = [s for source in ("docstrings", "minimal-pairs") for s in corpora.load(source, limit=500).sentences]
-    for name, encoder in runs_of_the_book.items():
+    for name, encoder in encoders.items():
         vectors = typed.evaluate(
             """([name, sentences]) => {
                 const { tokenizer, encoders } = document.getElementById("type").tools;
@@ -104,16 +109,6 @@ def test_a_thousand_vectors_equal_those_of_python(typed, runs_of_the_book):
         largest = np.abs(page - encoder.encode(sentences, normalize=True)).max()
         print(f"{name}: largest difference {largest:.1e} over {len(sentences)} sentences")
         assert largest < 1e-3
-
-
-@pytest.fixture(scope="session")
-def runs_of_the_book():
-    from book.__main__ import trained
-    from hncse import SentenceEncoder
-
-    return {"untrained": SentenceEncoder.from_pretrained("kit")} | {
-        run.config["parameters"]["loss"]: run.load_encoder() for run in trained()
-    }
 
 
 def test_case_and_mixes_are_those_of_the_kit(typed):
@@ -182,11 +177,44 @@ def test_a_reader_finds_a_word_and_folds_out_a_hint(browser, site):
     assert len(hits) > 3 and not wrong
 
 
+def test_explorer_and_circle_follow_the_keyboard(browser, site):
+    tab, wrong = open_page(browser, site, "explorer.html")
+    says = tab.locator(".hncse .says")
+    says.wait_for()
+    seen = [says.inner_text()]
+    for control, key in (
+        ("input[type=range]", "End"),
+        ("select[aria-label=run]", "ArrowDown"),
+        (".explorer select", "ArrowDown"),
+    ):
+        tab.locator(control).first.focus()
+        tab.keyboard.press(key)
+        tab.wait_for_timeout(1_500)
+        seen.append(says.inner_text() + tab.locator(".hncse .dot").first.evaluate("d => d.style.transform"))
+    tab.goto(f"{site}/circle.html", wait_until="networkidle")
+    words = tab.locator(".hncse-circle [aria-live]")
+    before = words.inner_text()
+    tab.locator(".hncse-circle [role=slider]").first.focus()
+    tab.keyboard.press("Shift+ArrowLeft")
+    assert len(set(seen)) == 4 and words.inner_text() != before
+    tab.close()
+    assert not wrong
+
+
 def test_screenshots(browser, site):
     """Pictures to look at, beside the site: a laptop, a phone, and dark."""
     folder = SITE.parent / "screenshots"
     folder.mkdir(exist_ok=True)
-    for name in ("index", "type", "explorer", "results_sts", "results_forest", "04_decision_boundary", "GLOSSARY"):
+    for name in (
+        "index",
+        "type",
+        "explorer",
+        "circle",
+        "results_sts",
+        "results_forest",
+        "04_decision_boundary",
+        "GLOSSARY",
+    ):
         for label, viewport, scheme in (("1366", WINDOW, "light"), ("390", PHONE, "light"), ("dark", WINDOW, "dark")):
             tab, _ = open_page(browser, site, f"{name}.html", viewport, scheme)
             tab.screenshot(path=folder / f"{name}-{label}.png")
