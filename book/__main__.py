@@ -10,6 +10,7 @@ the same Markdown, comes whole from PyPI, and its pages ask no other host for an
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,11 @@ def pages(source: Path, executed: Path | None) -> None:
     })  # fmt: skip
     text, terms = notebooks.glossary((CHECKOUT / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8"))
     (source / "GLOSSARY.md").write_text(site.links(text, "notebooks"), encoding="utf-8")
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    ideas = re.search(r"^## (Paper ↔ code.*?)(?=^## )", readme, re.DOTALL | re.MULTILINE)
+    if ideas is None:
+        raise HncseError("README.md has no section 'Paper ↔ code ↔ notebook', which is a page of the book")
+    (source / "ideas.md").write_text("# " + site.links(ideas.group(1), ""), encoding="utf-8")
     (source / "downloads").mkdir()
     for path in files:
         shutil.copyfile(path, source / "downloads" / path.name)
@@ -62,7 +68,7 @@ def pages(source: Path, executed: Path | None) -> None:
         (source / path.name).write_text(nbformat.writes(shown), encoding="utf-8")
     made = results.write(source, source / "_shown")
     groups = {
-        "notebooks": [*(path.stem for path in files), "GLOSSARY"],
+        "notebooks": [*(path.stem for path in files), "GLOSSARY", "ideas"],
         "touch": [path.stem for path in sorted((HERE / "pages").glob("*.md")) if path.stem != "index"],
         "results": [name for name in made if name.startswith("results_")],
         "methods": [name for name in made if name.startswith("method_")],
