@@ -97,6 +97,7 @@ def page(notebook: Any, name: str, site: Site, terms: Mapping[str, str]) -> Any:
     """
     target = badge(name).rpartition("](")[2].rstrip(")")
     plain = f"[Open in Colab]({target}) · {{download}}`Download this notebook <downloads/{name}.ipynb>`"
+    notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # which knows %pip and !uv
     used: set[str] = set()
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
