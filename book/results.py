@@ -83,7 +83,7 @@ def _page(table: tables.Table, name: str, introduction: str) -> str:
 
 def _html(table: tables.Table) -> str:
     """A table of the kit as raw HTML; Markdown inside it stays as it is."""
-    return f"```{{raw}} html\n<div class='table' tabindex='0'>\n{table.to_html()}</div>\n```\n"
+    return f"```{{raw}} html\n<div class='scores' tabindex='0'>\n{table.to_html()}</div>\n```\n"
 
 
 def _forest(frames: Mapping[str, pd.DataFrame], shown: Path) -> str:

@@ -109,7 +109,8 @@ def test_a_trained_encoder_is_written_as_its_difference(tmp_path):
         weights.write(kit, {}, tmp_path)
 
 
-def test_results_stand_beside_every_published_row_and_each_method_has_a_page(tmp_path):
+def test_results_stand_beside_every_published_row_and_each_method_has_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorded, "RECORDED", ("sweep",))
     (tmp_path / "_shown").mkdir()
     names = results.write(tmp_path, tmp_path / "_shown")
     sts = (tmp_path / "results_sts.md").read_text(encoding="utf-8")

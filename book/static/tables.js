@@ -28,7 +28,7 @@ function filter(table, words, count) {
   count.textContent = `${shown} rows`;
 }
 
-for (const box of document.querySelectorAll(".table")) {
+for (const box of document.querySelectorAll(".scores")) {
   const table = box.querySelector("table");
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     const button = document.createElement("button");

@@ -95,7 +95,7 @@ export function update(view, scene) {
 }
 
 function dot(view, layer, scene, point) {
-  const made = make(layer, "g", { class: "dot", tabindex: layer === view.layers.map ? 0 : -1, "data-id": point.id });
+  const made = make(layer, "g", { class: "dot", role: "img", tabindex: layer === view.layers.map ? 0 : -1, "data-id": point.id });
   glyph(made, scene.looks[point.look], 1);
   const show = () => tell(view, made, true), hide = () => tell(view, made, false);
   made.addEventListener("pointerenter", show);
