@@ -8,6 +8,7 @@ import json
 import lzma
 import math
 import re
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hncse import HncseError, mining
+from hncse.data import corpora
 from hncse.mining import GUARDS, Guards, MinedCorpus, calibrate, load, mine
 from tests import tiny
 from tests.oracles import mining_oracle as oracle
@@ -649,10 +651,11 @@ def test_triplets_are_a_row_for_every_negative_or_for_every_anchor_that_has_all(
         mined.texts([0, -1])
 
 
-@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
+@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl", "t.csv"])
 def test_files_give_back_what_was_written(name: str, mined: MinedCorpus, tmp_path: Path) -> None:
-    path = mined.save(tmp_path / "deeper" / name)
-    back = load(path).to_dict()
+    path = mined.save(tmp_path / "deeper" / name, "n-tuple")
+    assert load(path).column_names == ["anchor", "positive", "negative_1", "negative_2"]  # what trainers take
+    back = load(mined.save(path, similarities=True)).to_dict()
     for column, values in mined.triplets().to_dict().items():
         assert back[column] == (values if isinstance(values[0], str) else pytest.approx(values))
     assert [p.name for p in path.parent.iterdir()] == [name]
@@ -674,8 +677,8 @@ def test_a_file_is_written_whole_or_not_at_all(mined: MinedCorpus, tmp_path: Pat
 
 def test_bad_files_are_named(mined: MinedCorpus, tmp_path: Path) -> None:
     for act in (mined.save, load):
-        with pytest.raises(HncseError, match=r"must end in \.parquet or \.jsonl"):
-            act(tmp_path / "t.csv")
+        with pytest.raises(HncseError, match=r"must end in \.parquet or \.jsonl or \.csv"):
+            act(tmp_path / "t.tsv")
     with pytest.raises(HncseError, match="there is no file"):
         load(tmp_path / "t.parquet")
     (tmp_path / "t.parquet").write_text("no table")
@@ -684,6 +687,35 @@ def test_bad_files_are_named(mined: MinedCorpus, tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "a"}\n')
     with pytest.raises(HncseError, match="no column 'anchor'; it has text"):
         load(tmp_path / "t.jsonl")
+
+
+def opposite(pairs: list[tuple[str, str]]) -> np.ndarray:
+    """A cross-encoder to which what is far is near."""
+    return np.array([-math.cos(math.radians(float(a) - float(b))) for a, b in pairs])
+
+
+@pytest.mark.parametrize("cross", [False, True])
+def test_a_guide_decides_margins_and_limits_and_not_the_order(cross: bool) -> None:
+    angles = ["0", "10", "30", "50", "80"]
+    if cross:
+        guide = types.SimpleNamespace(predict=opposite)
+        kept = mine(Circle(), ["0"], corpus=angles, guide=guide, negatives=4, guards=Guards(max_similarity=-0.5))
+        assert kept.texts(kept.index[0][:3]) == ["10", "30", "50"] and kept.index[0][3] == -1
+        assert kept.guide_similarity[0, 0] == pytest.approx(-np.cos(np.radians(10)), abs=1e-6)
+        with pytest.raises(HncseError, match="cross-encoder"):
+            mine(Circle(), ["0"], corpus=angles, guide=guide, guards=Guards(calibrated=0.1))
+        return
+
+    class Doubled(Circle):
+        def encode(self, sentences: list[str]) -> np.ndarray:
+            return super().encode([str(2 * float(text)) for text in sentences])
+
+    settings = {"corpus": angles, "negatives": 2, "guards": Guards(margin=0.6)}
+    with_guide = mine(Circle(), ["0"], ["20"], guide=Doubled(), **settings)  # margin below cos 40 by the guide: 0.166
+    assert with_guide.texts(with_guide.index[0][:1]) == ["50"] and "guide Doubled" in str(with_guide.report)
+    alone = mine(Circle(), ["0"], ["20"], **settings)  # below cos 20 - 0.6 = 0.34
+    assert alone.texts(alone.index[0][:1]) == ["80"]
+    assert with_guide.under(Guards(margin=0.6)).sum() == 2
 
 
 # The command line
@@ -709,7 +741,7 @@ def test_the_command_prints_the_report_and_writes_triplets(files, tmp_path: Path
     guards = Guards(relative_margin=0.01, skip=1)
     expected = mine(tiny.encoder("mean"), tiny.sentences(30), k=6, negatives=2, guards=guards)
     assert "relative_margin" in text and f"wrote {out}" in text and "corpus 30 sentences" in text
-    assert load(out)["negative"][:] == expected.triplets()["negative"][:]
+    assert load(out)["negative_2"][:] == expected.triplets("n-tuple")["negative_2"][:]
     assert json.loads(figures.read_text())["counts"] == expected.report.counts
 
 
@@ -729,7 +761,7 @@ def test_the_command_streams_a_corpus_for_anchors_of_their_own(files, tmp_path: 
         ("--max-similarity 2", "max_similarity is 2.0"),
         ("--sampling tops", "Did you mean 'top'"),
         ("--layout ntuple", "Did you mean 'n-tuple'"),
-        ("--out mined.csv", "must end in .parquet or .jsonl"),
+        ("--out mined.tsv", "must end in .parquet or .jsonl or .csv"),
         ("--calibrated 0.1 --calibrated-on nearby", "unknown value of calibrated_on"),
         ("--positives passage", "--anchors names none"),
     ],
@@ -754,11 +786,29 @@ def test_the_command_mines_pairs(corpus: list[str], files, tmp_path: Path, capsy
         "passage",
         *corpus,
     ]
-    assert mining.main([*(files.get(word, word) for word in asked), "--negatives", "2", "--out", str(out)]) == 0
+    assert (
+        mining.main(
+            [
+                *(files.get(word, word) for word in asked),
+                "--negatives",
+                "2",
+                "--guide",
+                files["encoder"],
+                "--margin",
+                "-2",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     table = load(out)
-    assert list(zip(table["anchor"], table["positive"], strict=True))[::2] == [*QA, QA[0]]
-    assert set(table["negative"]) == {passage for _, passage in QA}
-    assert all(row["negative"] != row["positive"] for row in table)
+    assert table.column_names == ["anchor", "positive", "negative_1", "negative_2"]  # as trainers take them
+    assert list(zip(table["anchor"], table["positive"], strict=True)) == [*QA, QA[0]]
+    for row in table:
+        assert {row["positive"], row["negative_1"], row["negative_2"]} == {passage for _, passage in QA}
+    rows = corpora.load(out, pairs=True)
+    assert rows.positives == table["positive"][:] and rows.negatives[0] == tuple(table[0].values())[2:]
     assert "note:" not in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 mined = mine(encoder, sentences)                                         # each sentence's nearest other one
 mined = mine(encoder, questions, answers)                                # of pairs: no answer of its own among them
 mined = mine(encoder, sentences, guards=Guards(calibrated=0.05))         # no nearer than a paraphrase would be
+mined = mine(encoder, questions, answers, guide=better, guards=Guards(relative_margin=0.05))  # which a guide judges
 print(mined.report); mined.triplets()                                    # datasets.Dataset: anchor, positive, negative
 
 A neighbour is near the anchor because it says something similar, and may say the same. Every guard is a cheap guess at
@@ -39,7 +40,7 @@ __all__ = ["GUARDS", "SAMPLINGS", "Calibration", "Guards", "MinedCorpus", "calib
 
 SAMPLINGS = ("top", "random")
 LAYOUTS = ("triplet", "n-tuple")
-FORMATS = (".parquet", ".jsonl")
+FORMATS = (".parquet", ".jsonl", ".csv")
 
 _K = 50  # neighbours looked at where no number is asked for
 _SAMPLE = 1_000  # texts asked about whether the encoder can read them
@@ -58,6 +59,7 @@ class MinedCorpus:
         positive_similarity: (n,) float32 cosines of anchors and positives; 1 where an anchor is its own.
         neighbours: (n, k) int64 positions of the nearest k, before any guard; -1 where the corpus has no more.
         neighbour_similarity: (n, k) float32; NaN where there is none.
+        guide_similarity: (n, k) float32 by the guide, NaN where there is no neighbour; None without a guide.
         removed_by: (n, k) int8: 0 kept, -1 no neighbour, else 1 + the position in `GUARDS` of the guard that removed
             it.
         report: What to know about it; print it.
@@ -71,6 +73,7 @@ class MinedCorpus:
     positive_similarity: Floats
     neighbours: Integers
     neighbour_similarity: Floats
+    guide_similarity: Floats | None
     removed_by: NDArray[np.int8]
     report: Report
     pool: Pool = field(repr=False)
@@ -140,8 +143,11 @@ class MinedCorpus:
             columns |= {f"{name}_similarity": self.similarity[cells] for name, cells in negatives.items()}
         return Dataset(pyarrow.table(columns))
 
-    def save(self, path: str | Path, layout: str = "triplet") -> Path:
-        """Write the triplets as .parquet or .jsonl, whole or not at all; `load` reads them.
+    def save(self, path: str | Path, layout: str = "triplet", *, similarities: bool = False) -> Path:
+        """Write the triplets as .parquet, .jsonl or .csv, whole or not at all; `load` reads them.
+
+        The columns are texts alone, in the order that ``TrainingConfig(corpus=path, pairs=True)`` and
+        SentenceTransformerTrainer train on; with ``similarities`` figures follow, which the latter takes for texts.
 
         Raises:
             HncseError: Another ending, an unknown layout, or a place that cannot be written; an old file is then
@@ -150,10 +156,12 @@ class MinedCorpus:
         from pyarrow import parquet
 
         path = _table_path(path)
-        table = self.triplets(layout).data.table
+        table = self.triplets(layout, similarities=similarities).data.table
         with whole_file(path, "wb") as file:
             if path.suffix == ".parquet":
                 parquet.write_table(table, file)
+            elif path.suffix == ".csv":
+                table.to_pandas().to_csv(file, index=False)
             else:
                 table.to_pandas().to_json(file, orient="records", lines=True, force_ascii=False)
         return path
@@ -165,16 +173,23 @@ def load(path: str | Path) -> Dataset:
     Raises:
         HncseError: No such file, another ending, or not what its name says.
     """
+    import pandas
     import pyarrow.json  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
     from datasets import Dataset
 
     path = _table_path(path)
     try:
-        table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.json.read_json(path)
+        if path.suffix == ".csv":
+            frame = pandas.read_csv(path, dtype=str, keep_default_na=False)
+            figures = {name: "float32" for name in frame if name.endswith("_similarity")}
+            table = pyarrow.Table.from_pandas(frame.astype(figures), preserve_index=False)
+        else:
+            read = pyarrow.parquet.read_table if path.suffix == ".parquet" else pyarrow.json.read_json
+            table = read(path)
     except FileNotFoundError as error:
         raise HncseError(f"there is no file {path}") from error
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise HncseError(f"{path} cannot be read as triplets: {error}") from error
     if missing := [name for name in ("anchor", "positive") if name not in table.column_names]:
         raise HncseError(f"{path} has no column {missing[0]!r}; it has {', '.join(table.column_names)}")
@@ -196,6 +211,7 @@ def mine(
     *,
     k: int | None = None,
     guards: Guards | None = None,
+    guide: Any = None,
     negatives: int = 1,
     sampling: str = "top",
     seed: int = 0,
@@ -224,6 +240,9 @@ def mine(
             source of `hncse.data.corpora` by name: read once, block by block, never in memory as a whole.
         k: Neighbours to look at; None: 50, or all where there are fewer.
         guards: Against false negatives; None: `Guards()`, which removes equal texts alone.
+        guide: Another encoder, or a cross-encoder (anything with ``predict`` of pairs, as sentence-transformers'), that
+            judges the neighbours which ``encoder`` proposes: margins, limits and calibration read its similarity. The
+            order stays the encoder's.
         negatives: m, wanted for every anchor.
         sampling: ``"top"`` takes the most similar m that are left, ``"random"`` draws m.
         seed: Of that draw; batch and block sizes do not change it.
@@ -251,18 +270,24 @@ def mine(
     options: dict[str, Any] = {"cache": cache, "batch_size": batch_size}
     calibration = None
     if guards.calibrated is not None:
-        calibration = calibrate(encoder, guards.calibrated, on=guards.calibrated_on, **options)
+        if guide is not None and not hasattr(guide, "encode"):
+            raise HncseError(
+                "the guard calibrated needs embeddings, and the guide is a cross-encoder; set max_similarity"
+            )
+        calibration = calibrate(guide or encoder, guards.calibrated, on=guards.calibrated_on, **options)
     search = _Search(encoder, options, block, backend, show_progress)
     rows, similarity, index = search.run(texts, len(references), pool, k or max(_K, guards.skip + negatives))
     if k is not None and k > index.shape[1]:
         raise _too_small(k, index.shape[1], pool)
     positive = np.ones(len(row), dtype=np.float32) if answers is None else pair_similarity(rows, row, rows, partner)
-    least = np.full(len(references), np.inf, dtype=np.float32)
-    np.minimum.at(least, row, positive)
-    near = Neighbours(texts, references, least, similarity, index, pool)
+    near = Neighbours(texts, references, _least(len(references), row, positive), similarity, index, pool)
+    if guide is not None:
+        guided, theirs = _judge(guide, options, near, row, None if answers is None else partner)
+        near = replace(near, guided=guided, guided_positive=_least(len(references), row, theirs))
     removed = apply(guards, near, calibration.threshold if calibration else None)  # (u, k)
     chosen = _choose(removed == KEPT, negatives, sampling, seed)  # (u, m), -1 takes the column added here
     cosines = np.where(index < 0, np.float32(np.nan), similarity)  # (u, k)
+    judged = None if near.guided is None else np.where(index < 0, np.float32(np.nan), near.guided)
     end = ((0, 0), (0, 1))
     hard = np.take_along_axis(np.pad(index, end, constant_values=-1), chosen, axis=1)  # (u, m)
     hardness = np.take_along_axis(np.pad(cosines, end, constant_values=np.nan), chosen, axis=1)
@@ -270,12 +295,14 @@ def mine(
         "encoder": _encoder_name(encoder), "pooling": getattr(encoder, "pooling", None),
         "positive": "itself" if answers is None else "given", "k": index.shape[1], "negatives": negatives,
         "sampling": sampling, "seed": seed,
+        **({} if guide is None else {"guide": _encoder_name(guide)}),
         "guards": ({} if answers is None else {"positive": True}) | guards.settings(),
         "calibrated_on": guards.calibrated_on, "calibration": str(calibration) if calibration else None,
     }  # fmt: skip
     each: Any = row if len(references) < len(row) else slice(None)  # where no anchor repeats, nothing is copied
     return MinedCorpus(
-        given, answers, hard[each], hardness[each], positive, index[each], cosines[each], removed[each],
+        given, answers, hard[each], hardness[each], positive, index[each], cosines[each],
+        None if judged is None else judged[each], removed[each],
         report(settings, len(row), near, removed, hardness), pool, near, each,
     )  # fmt: skip
 
@@ -423,6 +450,35 @@ class _Search:
         return tqdm(total=total, desc="search", unit=" anchors", disable=not shown)
 
 
+def _least(u: int, row: Integers, positive: Floats) -> Floats:
+    """Of each of u different anchors the similarity of its least similar positive."""
+    least = np.full(u, np.inf, dtype=np.float32)
+    np.minimum.at(least, row, positive)
+    return least
+
+
+def _judge(
+    guide: Any, options: dict[str, Any], near: Neighbours, row: Integers, partner: Integers | None
+) -> tuple[Floats, Floats]:
+    """Similarities by a guide: of u anchors and their neighbours (u, k), of the given anchors and positives (n,)."""
+    who, column = np.nonzero(near.index >= 0)
+    positions, place = np.unique(near.index[who, column], return_inverse=True)
+    others, partner = near.pool.texts(positions), row if partner is None else partner
+    if hasattr(guide, "encode"):
+        rows, theirs = (unit_rows(cached_encode(guide, texts, **options)) for texts in (near.texts, others))
+        values, positive = pair_similarity(rows, who, theirs, place), pair_similarity(rows, row, rows, partner)
+    else:
+        pairs = [(near.texts[i], others[j]) for i, j in zip(who.tolist(), place.tolist(), strict=True)]
+        pairs += [(near.texts[i], near.texts[j]) for i, j in zip(row.tolist(), partner.tolist(), strict=True)]
+        scores = np.asarray(guide.predict(pairs), dtype=np.float32).reshape(len(pairs), -1)
+        if scores.shape[1] != 1 or not np.isfinite(scores).all():
+            raise HncseError(f"the guide gives {scores.shape[1]} scores a pair, or NaN; it must give one number each")
+        values, positive = scores[: len(who), 0], scores[len(who) :, 0]
+    guided = np.full(near.index.shape, -np.inf, dtype=np.float32)
+    guided[who, column] = values
+    return guided, positive
+
+
 def _too_small(k: int, most: int, pool: Pool) -> HncseError:
     left_out = f", {pool.copies} copies and {pool.blank} blank left out" if pool.copies + pool.blank else ""
     return HncseError(
@@ -468,6 +524,7 @@ def _parser() -> argparse.ArgumentParser:
     source = "wikipedia, wiki1m, docstrings, a file, or hf:<dataset>:<column>"
     add = parser.add_argument
     add("--encoder", default="kit", help="a run's name or folder, 'latest', 'kit', or an encoder's name (default kit)")
+    add("--guide", metavar="NAME", help="an encoder, or cross-encoder:NAME, whose similarity margins and limits read")
     add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     add("--corpus", help=f"what to search: {source} (default: the positives, without them docstrings)")
     add("--limit", type=int, help="at most so many of its sentences")
@@ -488,8 +545,11 @@ def _parser() -> argparse.ArgumentParser:
     guards.add_argument("--calibrated-on", default="both", help="paraphrases: close, far or both (default both)")
     add("--batch-size", type=int, help="sentences in a forward pass; default: the encoder's own")
     add("--no-cache", action="store_true", help="neither read nor write the cache of embeddings")
-    add("--layout", default="triplet", help=f"{' or '.join(LAYOUTS)} (default triplet)")
-    add("--out", help=f"write the triplets there, a file ending in {' or '.join(FORMATS)}")
+    add("--layout", help=f"{' or '.join(LAYOUTS)} (default: triplet for one negative an anchor, n-tuple for several)")
+    add(
+        "--out", help=f"write the triplets there, a file ending in {', '.join(FORMATS)}; `hncse train --pairs` reads it"
+    )
+    add("--similarities", action="store_true", help="write similarities beside the texts")
     add("--json", help="write the report's figures there")
     return parser
 
@@ -501,8 +561,9 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {name: value for name in _GUARD_HELP if (value := getattr(options, name)) is not None}
     guards = Guards(same_text=not options.keep_same_text, calibrated_on=options.calibrated_on, **settings)
     _check(options.k, guards, options.negatives, options.sampling, options.seed, 1)
-    if options.layout not in LAYOUTS:
-        raise unknown("layout", options.layout, LAYOUTS)
+    layout = options.layout or LAYOUTS[options.negatives > 1]
+    if layout not in LAYOUTS:
+        raise unknown("layout", layout, LAYOUTS)
     if options.out:
         _table_path(options.out)
     anchors, positives, corpus = _sources(options)
@@ -510,16 +571,37 @@ def main(arguments: list[str] | None = None) -> int:
 
     encoder, _ = open_encoder(options.encoder, options.pooling)
     mined = mine(
-        encoder, anchors, positives, corpus, k=options.k, guards=guards, negatives=options.negatives,
-        sampling=options.sampling, seed=options.seed, batch_size=options.batch_size, cache=not options.no_cache,
+        encoder, anchors, positives, corpus, k=options.k, guards=guards, guide=_guide(options.guide),
+        negatives=options.negatives, sampling=options.sampling, seed=options.seed, batch_size=options.batch_size,
+        cache=not options.no_cache,
         limit=options.limit if corpus else None, column=options.column if corpus else None,
     )  # fmt: skip
     sys.stdout.write(f"{mined.report}\n")
     if options.json:
         write_json(options.json, mined.report.to_dict())
     if options.out:
-        sys.stdout.write(f"wrote {mined.save(options.out, options.layout)}\n")
+        path = mined.save(options.out, layout, similarities=options.similarities)
+        lacking = int((mined.index < 0).any(axis=1).sum())
+        left_out = f"; {lacking:,} anchors without all {options.negatives} left out" if lacking else ""
+        sys.stdout.write(f"wrote {path}{left_out if layout == 'n-tuple' else ''}\n")
     return 0
+
+
+def _guide(name: str | None) -> Any:
+    """Open a guide by its name: an encoder, or one of sentence-transformers' cross-encoders."""
+    from hncse.evaluation import open_encoder
+
+    kind, _, model = (name or "").partition(":")
+    if kind != "cross-encoder":
+        return None if name is None else open_encoder(name, None)[0]
+    try:
+        from sentence_transformers import CrossEncoder
+    except ImportError as error:
+        raise HncseError("a cross-encoder needs the package: pip install 'hncse[sentence-transformers]'") from error
+    try:
+        return CrossEncoder(model)
+    except Exception as error:  # of many types, by version
+        raise HncseError(f"cross-encoder {model!r} could not be loaded: {str(error).splitlines()[0]}") from error
 
 
 def _sources(options: argparse.Namespace) -> tuple[list[str], list[str] | None, str | None]:

@@ -57,6 +57,7 @@ _PART = 8_192  # texts read, and pairs compared, at a time
 class Guards:
     """Which guards are on; None (0 for ``skip``, False for ``same_text``) turns one off.
 
+    A positive itself is always removed.
     The guards that read text (``same_text`` and both overlaps) compare a neighbour with the anchor and with each of
     its positives.
 
@@ -132,6 +133,8 @@ class Neighbours:
         similarity: (u, k) float32, falling along a row; ``-inf`` where there is no neighbour.
         index: (u, k) int64 positions in the pool; -1 where there is none.
         pool: Where the neighbours' texts are.
+        guided: (u, k) float32, similarity by a guide, which margins and limits then read; None: ``similarity``.
+        guided_positive: (u,) float32, of ``positive``, by the guide.
     """
 
     texts: list[str]
@@ -140,6 +143,8 @@ class Neighbours:
     similarity: Floats
     index: Integers
     pool: Pool
+    guided: Floats | None = None
+    guided_positive: Floats | None = None
 
     def measure(self, number: Callable[[str], int]) -> Integers:
         """A number of every neighbour's text, each text read once, (u, k); without meaning where there is none."""
@@ -157,6 +162,8 @@ def apply(guards: Guards, near: Neighbours, threshold: float | None) -> NDArray[
     """
     removed = np.where(near.index < 0, MISSING, KEPT).astype(np.int8)
     s, p = near.similarity, near.positive[:, None]  # (u, k), (u, 1)
+    if near.guided is not None and near.guided_positive is not None:
+        s, p = near.guided, near.guided_positive[:, None]
     removes: dict[str, Callable[[Any], NDArray[np.bool_]]] = {
         "positive": lambda _: _equal(near, near.references[:, 1:], str),
         "same_text": lambda _: _equal(near, near.references, plain),

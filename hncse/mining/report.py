@@ -61,6 +61,8 @@ class Report:
         plural = "s" * (s["negatives"] > 1)
         yield f"{s['negatives']} negative{plural} an anchor, {order} of what the guards leave of its {s['k']} nearest"
         yield f"encoder {s['encoder']}, pooling {s['pooling'] or 'its own'}"
+        if s.get("guide"):
+            yield f"guide {s['guide']}: margins and limits read its similarity"
         different = f", {c['distinct_anchors']:,} of them different" if c["distinct_anchors"] < c["anchors"] else ""
         yield f"anchors {c['anchors']:,}{different}"
         left_out = ", ".join(f"{c[name]:,} {name}" for name in ("copies", "blank") if c[name])
@@ -107,6 +109,8 @@ def report(
         "kept": _summary(near.similarity[kept]),
         "negatives": _summary(negatives[chosen]),
     }
+    if near.guided is not None:
+        figures["guide"] = _summary(near.guided[existing])
     counts = {
         "anchors": anchors, "distinct_anchors": len(removed),
         "corpus": near.pool.total, "copies": near.pool.copies, "blank": near.pool.blank,
@@ -167,7 +171,8 @@ def _advise(facts: Report, starved: dict[str, int], above: float) -> Iterator[st
         )
     for name, row in facts.guards.items():
         if row["removed"] == 0 and name not in ("same_text", "skip"):
-            yield f"{name}={row['setting']} removed nothing: {_tighten(name, figures['neighbours'])}"
+            seen = figures.get("guide", figures["neighbours"])
+            yield f"{name}={row['setting']} removed nothing: {_tighten(name, seen)}"
 
 
 def _starving(settings: dict[str, Any], starved: dict[str, int]) -> str:
