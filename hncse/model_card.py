@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -12,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hncse.data.text import Markup, markdown, table
-from hncse.encoder import SentenceEncoder, card
+from hncse.encoder import card
 from hncse.presets import DESCRIPTIONS, PRESETS
 
 if TYPE_CHECKING:
+    from hncse.encoder import SentenceEncoder
     from hncse.runs import Run
 
 __all__ = ["command", "of_run", "scores"]
 
-_LOG = logging.getLogger(__name__)
 #: The kit's own names → name on the hub, licence, what to say of it.
 _BASES = {
     "kit": ("kit", "cc-by-sa-3.0", "the encoder embedded in the study kit, counted from English Wikipedia"),
@@ -53,8 +52,7 @@ def of_run(run: Run, encoder: SentenceEncoder, name: str) -> str | None:
         encoder: What `Run.load_encoder` returned.
         name: The encoder's folder, or its repository on the hub.
     """
-    if encoder.fingerprint() != SentenceEncoder.from_pretrained(run.encoder_path, device="cpu").fingerprint():
-        _LOG.warning("the encoder is not run %s's any more (weights, pooling or length): it gets no card", run.name)
+    if not card.unchanged(encoder, run.encoder_path):
         return None
     p, config = run.config["parameters"], run.config
     base, licence, about = _base(p["encoder"])

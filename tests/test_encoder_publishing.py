@@ -96,6 +96,18 @@ def test_a_readme_of_somebody_elses_stays(run: runs.Run, tmp_path: Path, caplog:
     assert not (again / "README.md").exists()  # another encoder: the run's scores are not its
 
 
+def test_a_card_goes_along_from_folder_to_folder(run: runs.Run, tmp_path: Path) -> None:
+    first = run.load_encoder().save(tmp_path / "a")
+    second = SentenceEncoder.from_pretrained(first).export(tmp_path / "b")
+    texts = [(folder / "README.md").read_text(encoding="utf-8") for folder in (first, second)]
+    assert front_matter(texts[1]) == front_matter(texts[0]) and card.ours(texts[1])
+    assert texts[1].count("('b')") == 2 and "('a')" not in texts[1]
+    SentenceEncoder.from_pretrained(first).export(first)
+    assert (first / "README.md").read_text(encoding="utf-8") == texts[0]
+    other = SentenceEncoder.from_pretrained(first, "cls")
+    assert not (other.save(tmp_path / "c") / "README.md").exists()
+
+
 def test_an_encoder_that_changed_gets_no_card(run: runs.Run, tmp_path: Path, caplog) -> None:
     encoder = run.load_encoder()
     encoder.backbone.embeddings.word_embeddings.weight.data[7] += 1

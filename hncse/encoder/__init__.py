@@ -9,6 +9,7 @@ Views and dropout: notebooks/01_contrastive_learning.ipynb. Export: notebooks/08
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import tempfile
@@ -22,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hncse.encoder import blocks, folders, loading
+from hncse.encoder import blocks, card, folders, loading
 from hncse.errors import HncseError, unknown
 from hncse.files import somebody_watches
 
@@ -55,7 +56,8 @@ class SentenceEncoder(nn.Module):
         name: What it was loaded from; for reports only.
         prompt: Text put before every sentence, as the default prompt of a sentence-transformers model is.
         prompts: That model's prompts by name, kept for `save`.
-        card: Writes the README.md that `save` adds, from the encoder and a name; `hncse.Run.load_encoder` sets it.
+        card: Writes the README.md that `save` adds, from the encoder and a name; `hncse.Run.load_encoder` sets it, and
+            an encoder from a folder with a card has that one.
     """
 
     def __init__(
@@ -133,6 +135,8 @@ class SentenceEncoder(nn.Module):
         whole = saved.get("pooling") == pooling and "prompt" in saved  # a start token is part of it already
         encoder.prompt = saved["prompt"] if whole else encoder.prompt + saved.get("prompt", "")
         encoder.prompts = saved.get("prompts", {})
+        if Path(loading.resolve(str(name_or_path)), card.FILE).is_file():
+            encoder.card = functools.partial(card.kept, Path(loading.resolve(str(name_or_path))))
         encoder.to(place).eval()
         rare = dropout is not None and 0 < dropout < 0.001  # too rare to show in one batch
         if dropout is not None and not rare and encoder.views_differ() != (dropout > 0):
@@ -453,10 +457,10 @@ class SentenceEncoder(nn.Module):
             HncseError: As `save`; no network, no permission, no such name, or a repository that is public where
                 ``private`` was asked for, or the other way round. Nothing is sent then.
         """
-        from hncse.encoder import card, hub
+        from hncse.encoder import hub
 
         with tempfile.TemporaryDirectory() as work:
-            folder = folders.save(self, Path(work) / "encoder", card=self.card or card.plain, name=repo)
+            folder = folders.save(self, Path(work) / "encoder", name=repo, plain=True)
             return hub.upload(folder, repo, private, token, message)
 
     def as_sentence_transformer(self) -> Any:

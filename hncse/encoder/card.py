@@ -7,12 +7,18 @@ that fits, and is never replaced.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+from pathlib import Path
 from typing import Any
 
-__all__ = ["FILE", "compose", "ours", "plain"]
+from hncse.errors import HncseError
+
+__all__ = ["FILE", "compose", "kept", "ours", "plain", "unchanged"]
 
 FILE = "README.md"
+_LOG = logging.getLogger(__name__)
+_NAMED = re.compile(r"(SentenceTransformer|from_pretrained)\(['\"].*?['\"]\)(\.encode|`)")
 _SEAL = re.compile(r"(.*\n)<!-- hncse ([0-9a-f]{16}): a card that was changed is not written again -->\n*", re.DOTALL)
 
 
@@ -49,7 +55,30 @@ vectors = SentenceTransformer({name!r}).encode(["A sentence.", "Another one."]) 
 or, with the study kit that trained it, `hncse.SentenceEncoder.from_pretrained({name!r})`. Pooling `{encoder.pooling}`,
 at most {encoder.max_length} tokens, cosine similarity.{prompt.replace("`", "'")}
 """
-    return f"{body}<!-- hncse {_hash(body)}: a card that was changed is not written again -->\n"
+    return _sealed(body)
+
+
+def kept(folder: Path, encoder: Any, name: str) -> str | None:
+    """The card of the folder an encoder was loaded from, under its new name; None where either has changed since."""
+    try:
+        text = (folder / FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        return None
+    match = _SEAL.fullmatch(text)
+    if match is None or not ours(text) or not unchanged(encoder, folder):
+        return None
+    return _sealed(_NAMED.sub(lambda call: f"{call[1]}({name!r}){call[2]}", match[1]))
+
+
+def unchanged(encoder: Any, folder: Path) -> bool:
+    """Whether an encoder still embeds as the one in its folder does; a warning says that it does not."""
+    try:
+        same = encoder.fingerprint() == type(encoder).from_pretrained(folder, device="cpu").fingerprint()
+    except HncseError:
+        same = False
+    if not same:
+        _LOG.warning("the encoder is not that of %s any more (weights, pooling or length): it gets no card", folder)
+    return same
 
 
 def plain(encoder: Any, name: str) -> str:
@@ -63,6 +92,10 @@ def ours(text: str) -> bool:
     """Whether a README.md is a card as `compose` wrote it, unchanged but for the ends of its lines."""
     match = _SEAL.fullmatch(text.replace("\r\n", "\n"))
     return match is not None and match[2] == _hash(match[1])
+
+
+def _sealed(body: str) -> str:
+    return f"{body}<!-- hncse {_hash(body)}: a card that was changed is not written again -->\n"
 
 
 def _hash(body: str) -> str:

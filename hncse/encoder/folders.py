@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hncse.encoder import blocks
+from hncse.encoder import blocks, card
 from hncse.encoder.card import FILE as README
-from hncse.encoder.card import ours
 from hncse.errors import HncseError, unknown
 from hncse.files import expand
 
@@ -235,8 +234,8 @@ def save(
     encoder: Any,
     path: str | Path,
     more: Callable[[Path], None] | None = None,
-    card: Callable[[Any, str], str | None] | None = None,
     name: str = "",
+    plain: bool = False,
 ) -> Path:
     """Write ``encoder`` to the folder ``path``; see `hncse.SentenceEncoder.save`.
 
@@ -244,8 +243,8 @@ def save(
         encoder: A `hncse.SentenceEncoder`.
         path: The folder.
         more: Writes further files into the folder it is given, before the whole is moved to its place.
-        card: Writes README.md, from the encoder and its name; None takes the encoder's own ``card``.
         name: What the card calls it; else the folder's name.
+        plain: Whether an encoder without a card of its own gets the plain one.
     """
     folder = expand(path)
     real = Path(os.path.realpath(folder))  # a link to a folder stays a link
@@ -263,7 +262,7 @@ def save(
         with tempfile.TemporaryDirectory(prefix=f".{real.name[:40]}-", dir=beside) as work:
             fresh = Path(work) / "encoder"
             _write(encoder, fresh)
-            _add_card(encoder, fresh, real, card or encoder.card, name or real.name)
+            _add_card(encoder, fresh, real, name or real.name, plain)
             if more is not None:
                 more(fresh)
             _list(encoder, fresh)
@@ -397,9 +396,11 @@ def _write(encoder: Any, folder: Path) -> None:
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
-def _add_card(encoder: Any, folder: Path, goal: Path, card: Callable[[Any, str], str | None] | None, name: str) -> None:
+def _add_card(encoder: Any, folder: Path, goal: Path, name: str, plain: bool) -> None:
     """Write README.md into ``folder``, unless one that is not ours stands at its ``goal``."""
-    text = card(encoder, name) if card is not None else None
+    text = encoder.card(encoder, name) if encoder.card is not None else None
+    if text is None and plain:
+        text = card.plain(encoder, name)
     if text is None:
         return
     if os.path.lexists(goal / README) and not _our_card(goal):
@@ -410,7 +411,7 @@ def _add_card(encoder: Any, folder: Path, goal: Path, card: Callable[[Any, str],
 
 def _our_card(folder: Path) -> bool:
     try:
-        return not (folder / README).is_symlink() and ours((folder / README).read_text(encoding="utf-8"))
+        return not (folder / README).is_symlink() and card.ours((folder / README).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
 

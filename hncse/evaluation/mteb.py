@@ -45,7 +45,7 @@ def evaluate(encoder: SentenceEncoder, tasks: Sequence[Any], batch_size: int = 6
     if not chosen:
         raise HncseError("tasks is empty; give names of tasks such as STSBenchmark, or of a benchmark such as NanoBEIR")
     model = encoder.as_sentence_transformer()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for task in chosen:
         rows += _rows(mteb, model, task, batch_size)
     return [row | {"pooling": encoder.pooling, "mteb": mteb.__version__} for row in rows]
