@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -10,11 +11,37 @@ import torch
 from torch import Tensor
 
 from benchmarks import __main__ as command
-from benchmarks import loss_step, measure, naive, text
+from benchmarks import loss_step, measure, naive, references, text
 from hncse import losses, mixing
 from hncse.miner import excluded_pairs, mine_in_batch
+from tests import tiny
 
 N, D = 12, 16
+
+
+def test_a_distilled_table_is_the_teachers_tokens_turned_and_weighed() -> None:
+    teacher = tiny.encoder("mean")
+    whole = references.distilled(teacher, teacher.dimension).table
+    ids = range(len(whole))
+    with torch.no_grad():
+        alone = teacher(**teacher.pad([[2, token, 3] for token in ids])).numpy()  # [CLS] token [SEP]
+    alone -= alone.mean(0)
+    weights = np.log1p(np.arange(1, len(whole) + 1))[:, None]
+    np.testing.assert_allclose(whole @ whole.T, (weights * alone) @ (weights * alone).T, atol=1e-3)
+    variances = (whole / weights).var(0)
+    assert (np.diff(variances) <= 1e-6).all()
+    small = references.distilled(teacher, 4)
+    np.testing.assert_allclose(np.abs(small.table), np.abs(whole[:, :4]), atol=1e-4)
+    cat, dog, empty = small.encode(["the cat", "cat the", ""])
+    np.testing.assert_allclose(cat, dog, atol=1e-5)
+    assert not empty.any()
+
+
+def test_the_trained_reference_is_the_recorded_runs() -> None:
+    row = next(row for row in csv.DictReader(references.TABLE.open()) if row["encoder"] == "kit after SimCSE")
+    assert {name: f"{value:.4f}" for name, value in references._recorded().items() if name != "seeds"} == {
+        name: row[name] for name in references._recorded() if name != "seeds"
+    }
 
 
 def views() -> list[Tensor]:

@@ -66,8 +66,10 @@ def filled(text: str, folder: Path) -> str:
 
 
 def _table(name: str, path: Path, options: Mapping[str, str]) -> str:
+    if name == "references":
+        return _references(path)
     if name not in TABLES:
-        raise unknown("table", name, TABLES)
+        raise unknown("table", name, [*TABLES, "references"])
     for option in options:
         if option != "methods":
             raise unknown("option of a table", option, ["methods"])
@@ -85,6 +87,23 @@ def _table(name: str, path: Path, options: Mapping[str, str]) -> str:
     untrained = [row for row in made.rows if not row.get("loss")]
     body = [[_name(row), *(_cell(row, column) for column in head[1:])] for row in [*untrained, *trained]]
     return table(head, body, left=sum(column in ("method", "pooling") for column in head))
+
+
+def _references(path: Path) -> str:
+    """Encoders of others beside the kit's, as `benchmarks.references` measured them."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise HncseError(f"there is no file {path}; python -m benchmarks.references writes it")
+    head = ["encoder", "MB", "labels", "pooling", "seeds", *results.STS, "avg", "probe"]
+    body = []
+    for row in pd.read_csv(path).to_dict("records"):
+        seeds = "" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
+        spans = [f"{row[m]:.2f} [{row[f'{m}_low']:.2f}, {row[f'{m}_high']:.2f}]" for m in ("avg", "probe")]
+        scores = [f"{row[task]:.2f}" for task in results.STS]
+        size = f"{row['megabytes']:.1f}"
+        body.append([row["encoder"], size, row["supervised"], row["pooling"], seeds, *scores, *spans])
+    return table(head, body)
 
 
 def _name(row: Mapping[str, Any]) -> str:
