@@ -16,7 +16,7 @@ from hncse.errors import HncseError
 from hncse.evaluation import literature
 from hncse.evaluation import results as recorded
 from hncse.presets import OWN_PRESETS, PRESETS
-from tools.notebook_files import CHECKOUT, badge
+from tools.notebook_files import CHECKOUT, badge, find, read
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -44,6 +44,15 @@ def test_links_of_the_repository_become_links_of_the_book(site, text, becomes):
 def test_a_link_to_nowhere_is_an_error(site):
     with pytest.raises(HncseError, match=r"hncse/mixin\.py"):
         site.links("[x](../hncse/mixin.py)", "notebooks")
+
+
+def test_every_link_of_every_notebook_and_of_the_readme_leads_somewhere(tmp_path):
+    names = {f"notebooks/{path.name}": path.name for path in find()} | {"notebooks/GLOSSARY.md": "GLOSSARY.md"}
+    site = notebooks.Site(CHECKOUT, tmp_path, names)
+    for path in find():
+        words = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+        assert "](../" not in site.links(words, "notebooks")
+    site.links((CHECKOUT / "README.md").read_text(encoding="utf-8"), "")
 
 
 def notebook_with(outputs):
