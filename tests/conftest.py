@@ -36,9 +36,8 @@ if _OWNER:
 
 
 # Their tests share what is costly, UMAP's compilation or a process to fork from: first of all, they fall to one worker.
-_TOGETHER = {
-    f"test_{name}.py" for name in ("boundary", "explorer", "own_pictures", "projection", "recipes", "sweep", "training")
-}
+_COSTLY = ("boundary", "explorer", "mteb", "own_pictures", "projection", "recipes", "sweep", "training")
+_TOGETHER = {f"test_{name}.py" for name in _COSTLY}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
