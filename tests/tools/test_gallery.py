@@ -43,7 +43,7 @@ def test_gallery_is_drawn_from_a_run_and_refuses_an_unfinished_one(tmp_path, cap
     assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == set(index)
     assert {"luck_seeds", "contrastive_plane", "margins", "guard_curves", "transfer_table"} < set(index)
     assert index["luck_seeds"] == {
-        "alt": "A square.", "made_by": "python -m tools.gallery RUN", "notebook": "07c_the_sweep", "run": None,
+        "alt": "A square.", "made_by": "python -m tools.gallery RUN", "notebook": "07a_luck_and_verdicts", "run": None,
     }  # fmt: skip
     assert index["contrastive_plane"]["notebook"] == "01_contrastive_learning"
     assert index["margins"]["key"] == "abc" and index["margins"]["parameters"]["seed"] == 0
