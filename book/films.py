@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from hncse import files, runs
+from hncse.data.probe import Group
 from hncse.visual.study import Study, by_loss
 
 __all__ = ["write"]
@@ -55,7 +56,7 @@ def write(opened: Sequence[runs.Run], kept: Path, folder: Path, most: int | None
     return len(groups)
 
 
-def _first(one: object, others: Sequence[object]) -> Iterator[object]:
+def _first(one: Group, others: Sequence[Group]) -> Iterator[Group]:
     yield one
     yield from (other for other in others if other is not one)
 

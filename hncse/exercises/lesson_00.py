@@ -126,8 +126,13 @@ def fair_rows(rows: list[dict[str, Any]], ours: int) -> list[int]:
 
 
 fair_rows.compare_by(any_order)
-_COLUMNS = {"method": ["SimCSE", "HNM", "untrained"], "encoder": ["kit", "bert-base"], "split": ["test", "dev"]}
-_COLUMNS |= {"pooling": ["mean", "cls"], "labels": [False, True]}
+_COLUMNS: dict[str, list[Any]] = {
+    "method": ["SimCSE", "HNM", "untrained"],
+    "encoder": ["kit", "bert-base"],
+    "split": ["test", "dev"],
+    "pooling": ["mean", "cls"],
+    "labels": [False, True],
+}
 
 
 @fair_rows.samples

@@ -438,7 +438,7 @@ class ToyEncoder(nn.Module):
 )  # fmt: skip
 def fit(
     encoder: SentenceEncoder,
-    batches: Sequence[dict[str, Tensor]],
+    batches: Sequence[dict[str, Any]],
     loss: Callable[[Tensor, Tensor], Tensor],
     learning_rate: float,
 ) -> list[float]:

@@ -149,7 +149,7 @@ def ppmi(counts: list[list[float]], alpha: float = 1.0) -> list[list[float]]:
 @ppmi.samples
 def _(rng: np.random.Generator) -> tuple[Any, ...]:
     n = rng.integers(2, 5)
-    counts = rng.integers(0, 7, (n, n)) + np.roll(np.eye(n, dtype=int), 1, axis=1)  # rows and columns differ
+    counts = rng.integers(0, 7, (n, n)) + np.roll(np.eye(int(n), dtype=int), 1, axis=1)  # rows and columns differ
     return counts.astype(float).tolist(), float(rng.choice([0.5, 0.75, 1.0, 2.0]))
 
 

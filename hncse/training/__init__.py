@@ -171,13 +171,6 @@ def load_encoder(config: TrainingConfig) -> SentenceEncoder:
     )
 
 
-def load_guide(config: TrainingConfig) -> SentenceEncoder:
-    """Load the encoder that says which negatives are false; `TrainingConfig` has seen to it that there is one."""
-    from hncse.encoder import SentenceEncoder
-
-    return SentenceEncoder.from_pretrained(str(config.guide))
-
-
 def facts(
     config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, own: OwnLoss | None = None
 ) -> dict[str, Any]:
@@ -189,7 +182,7 @@ def facts(
         "data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__,
     }  # fmt: skip
     if config.guide is not None:
-        deciding |= {"guide": load_guide(config).fingerprint()}
+        deciding |= {"guide": type(encoder).from_pretrained(config.guide).fingerprint()}
     noise = encoder.unusual_dropout() if config.dropout is None else {}  # config.dropout overrides them all
     if noise:
         deciding |= {"encoder_dropout": noise}

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from hncse import losses, training
+from hncse import losses
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.files import somebody_watches, whole_file
@@ -364,7 +364,8 @@ def fit(
     encoder.check_readable([data[i][1] for i in range(data.rows * (1 + data.paired))])
     if config.guide is not None:
         texts = _texts(corpus.sentences, corpus.negatives, corpus.positives)
-        data.guide = torch.from_numpy(training.load_guide(config).encode(texts, show_progress=False))
+        guide = SentenceEncoder.from_pretrained(config.guide)
+        data.guide = torch.from_numpy(guide.encode(texts, show_progress=False))
     if not data.paired and config.dropout != 0 and not encoder.views_differ():
         raise HncseError(
             f"{config.encoder!r} has no dropout, so the two views of a sentence are equal and teach nothing; give "

@@ -105,8 +105,8 @@ def chance(table: pd.DataFrame, baseline: str = "simcse") -> Figure:
 def gallery_figures() -> dict[str, Figure]:
     """The pictures from the recorded rows, by name, and the masks of MixCSE's and DCLR's code on 64 probe sentences."""
     anchors = [group.anchor for group in probe.load()][:64]
-    views = [z.double() for z in defects.raw_views(SentenceEncoder.from_pretrained("kit", device="cpu"), anchors)]
-    masks = drawn.mask_figure({tau: defects.mask_of_zero(*views, tau) for tau in (0.05, 0.1, 0.2, 0.5, 1.0)})
+    z1, z2 = (z.double() for z in defects.raw_views(SentenceEncoder.from_pretrained("kit", device="cpu"), anchors))
+    masks = drawn.mask_figure({tau: defects.mask_of_zero(z1, z2, tau) for tau in (0.05, 0.1, 0.2, 0.5, 1.0)})
     return {
         "mask_of_zero": masks,
         "relatives_softmax": only_colder(),
