@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULTS", "INJECTED", "RULES", "LiveCurve", "Parameter", "a_corpus", "a_file", "a_folder", "a_run", "above",
-    "an_encoder", "between", "check_parameters", "encoder_of_a_run", "folded", "headless", "read_defaults",
+    "an_encoder", "answer", "between", "check_parameters", "encoder_of_a_run", "folded", "headless", "read_defaults",
     "some_text",
 ]  # fmt: skip
 
@@ -293,6 +293,11 @@ def folded(title: str, text: str) -> None:
     from IPython.display import Markdown, display
 
     display(Markdown(f"<details><summary><b>{html(title)}</b></summary>\n\n{text}\n\n</details>"))
+
+
+def answer(text: str) -> None:
+    """Show what became of a prediction, folded, so that it is read after the reader's own has been written."""
+    folded("What happened: open this when your prediction is written", text)
 
 
 class LiveCurve:

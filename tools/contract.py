@@ -10,7 +10,7 @@ from typing import Any
 
 from hncse import notebook as support
 from hncse.errors import HncseError
-from tools.exercise_cells import drift
+from tools.exercise_cells import PREDICT, drift
 from tools.notebook_files import CHECKOUT, Say, badge, parse, read, setup_source
 
 __all__ = ["check", "problems"]
@@ -18,10 +18,10 @@ __all__ = ["check", "problems"]
 _TITLE = {"outcomes": "You will be able to", "minutes": "minutes", "hardware": "Hardware"}
 _SECTIONS = {
     "<summary><b>What you should see</b>": "the expected pictures: a folded <summary><b>What you should see</b>…",
+    "## To read": "references with links: a section '## To read'",
     "## To discuss": "questions for a group: a section '## To discuss'",
     "](GLOSSARY.md": "the notation: a link [...](GLOSSARY.md)",
 }
-_PREDICT = "> **Predict"
 
 
 def check(paths: Sequence[Path], say: Say) -> bool:
@@ -102,10 +102,10 @@ def _lesson(cells: Sequence[Any]) -> Iterator[str]:
     asked, pictures = False, 0
     for number, cell in enumerate(cells):
         if cell.cell_type == "markdown":
-            asked = asked or _PREDICT in cell.source
+            asked = asked or PREDICT in cell.source
         elif _shows_picture(cell.source) and "schematics." not in cell.source:  # an explanation asks nothing
             if not asked:
-                yield f"cell {number} shows a picture without a question before it; write '{_PREDICT}.** …?' there"
+                yield f"cell {number} shows a picture without a question before it; write '{PREDICT}.** …?' there"
             asked, pictures = False, pictures + 1
     if not pictures:
         yield "shows no picture: call figures.show(picture, name, alt=…, caption=…)"

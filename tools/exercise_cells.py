@@ -19,9 +19,10 @@ from hncse.exercises import lesson
 from hncse.exercises.core import Exercise
 from tools.notebook_files import find, parse, read
 
-__all__ = ["PARTS", "cells", "drift", "exercises_of", "lesson_number", "sync"]
+__all__ = ["PARTS", "PREDICT", "cells", "drift", "exercises_of", "lesson_number", "sync", "with_guesses"]
 
 PARTS = ("task", "code", "help")
+PREDICT = "> **Predict"
 _MARKER = re.compile(r"<!-- exercise ([0-9A-Z]+\.\d+) -->")
 _ID = re.compile(rf"ex-([0-9A-Za-z]+)-(\d+)-({'|'.join(PARTS)})")
 
@@ -94,6 +95,21 @@ def cells(exercise: Exercise, before: Sequence[Any]) -> list[Any]:
         (new_code_cell if part == "code" else new_markdown_cell)(source, id=f"{stem}-{part}")
         for part, source in zip(PARTS, sources, strict=True)
     ]
+
+
+def with_guesses(notebook: Any) -> Any:
+    """Put a cell to write in under every cell that asks for a prediction, where there is none; the same object."""
+    from nbformat.v4 import new_markdown_cell
+
+    known = {cell.get("id") for cell in notebook.cells}
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        identity = f"{cell.get('id')}-guess"
+        if cell.cell_type == "markdown" and PREDICT in cell.source and identity not in known:
+            cells.append(new_markdown_cell("*My prediction:* … (double-click here and write it down)", id=identity))
+    notebook.cells = cells
+    return notebook
 
 
 def drift(notebook: Any, notebook_name: str) -> Iterator[str]:

@@ -27,9 +27,9 @@ def clean(paths: Sequence[Path], say: Say) -> None:
 
 
 def sync(paths: Sequence[Path], say: Say) -> None:
-    """Make the setup cell, and the cells of the notebooks' exercises from `hncse.exercises`."""
+    """Make the setup cell, cells to write predictions in, and those of the exercises from `hncse.exercises`."""
     for path in paths:
-        notebook = exercise_cells.sync(read(path), path.stem)
+        notebook = exercise_cells.with_guesses(exercise_cells.sync(read(path), path.stem))
         if [cell.cell_type for cell in notebook.cells[1:2]] == ["code"] and SETUP in notebook.cells[1].source:
             notebook.cells[1].source = setup_source()  # the version is the package's
         changed = store(path, notebook)
