@@ -423,7 +423,7 @@ def losses_compared(
         low, high = min(map(min, ends)), max(map(max, ends))
         room = max(1.0, 0.25 * (high - low), (6.0 - (high - low)) / 2)  # never finer than the probe can tell apart
         right.set(ylim=(low - room, high + room), xlabel="step", ylabel="Spearman × 100")
-        right.set_title("Probe, and its 95 % intervals" if intervals else "Probe: the same question to all", fontsize=10)
+        right.set_title("Probe, and its 95 % intervals" if intervals else "Probe: the same to all", fontsize=10)
         right.grid(axis="y")
         right.legend(frameon=False, fontsize=9, handlelength=3.2, loc="lower right")
     said = "; ".join(
