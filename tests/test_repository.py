@@ -174,7 +174,8 @@ def test_no_file_names_a_place_on_one_machine():
 
 
 def test_links_between_documents_lead_somewhere():
-    documents = [path for path in tracked() if path.suffix == ".md"]
+    # Pages of the book lie beside the notebooks' pages when it is built; Sphinx follows their links then.
+    documents = [path for path in tracked() if path.suffix == ".md" and ROOT / "book" not in path.parents]
     assert ROOT / "CONTRIBUTING.md" in documents
     missing = []
     for document in documents:
