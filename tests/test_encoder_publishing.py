@@ -32,13 +32,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
     """A run folder as training and judging leave it, with a tiny encoder in it."""
     run = runs.Run(tmp_path_factory.mktemp("runs") / NAME)
     tiny.encoder("mean").save(run.encoder_path)
-    corpus = "/home/somebody/private/my|notes.txt"
+    corpus = "/srv/somebody/private/my|notes.txt"
     run.write("config", {
         "key": "0", "pooling": "mean", "seed": 7, "selection": "last", "versions": {"hncse": "0.1.0", "torch": "2"},
         "data": {"source": corpus, "sentences": 640, "fingerprint": "f" * 32},
         "parameters": {"loss": "hnm-no-replacement", "loss_options": {"k": 5}, "encoder": "kit", "corpus": corpus,
                        "column": "`rm -rf`\n```", "seed": 7, "head": False, "limit": None, "learning_rate": 1e-3,
-                       "temperature": 0.1, "name": "x", "output": "/home/somebody"},
+                       "temperature": 0.1, "name": "x", "output": "/srv/somebody"},
     })  # fmt: skip
     run.write("result", {"steps": 10, "kept_step": 5, "device": "cpu"})
     tasks = {"STSB": {"all": 61.234, "interval": [60.0, 62.5]}}
