@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
+import sklearn.linear_model  # noqa: F401  its first import draws from `random`
 import torch
 
 

@@ -6,7 +6,7 @@
 
     run = train(TrainingConfig(seed=1), loss=my_loss)     # stands in every table as my_loss
 
-Taught in notebooks/05_find_false_negatives.ipynb.
+Taught in notebooks/03_train.ipynb.
 """
 
 from __future__ import annotations

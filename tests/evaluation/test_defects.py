@@ -94,7 +94,8 @@ def test_the_table_holds_all_twelve_and_leaves_the_caller_alone(kit) -> None:
     assert all(len(row) == 6 and all(row) for row in rows)
     changes = {row[1]: row[4:] for row in rows}
     twice, meant = changes["every batch's labels are appended twice"]
-    assert float(twice.split()[1]) > 2 * float(meant.split()[1])  # pairs of any grade stand in it
+    # pairs of any grade stand in it, and on the probe hard negatives lie nearer than paraphrases
+    assert float(twice.split()[1]) < float(meant.split()[1]) - 0.01
     assert all(row[2].startswith("[") and f"({defects.RELEASED}/" in row[2] for row in rows)
     assert changes["the last, short batch is kept"][0] == "1,000,001 rows: a last batch of 1, a crash"
     uniformity = geometry.uniformity(kit.encode(anchors[:64], show_progress=False))

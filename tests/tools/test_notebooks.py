@@ -28,7 +28,7 @@ def valid(name: str = "B9_test") -> nbformat.NotebookNode:
     title = f"# Title\n{notebook_files.badge(name)}\n**You will be able to** …\nTime: two minutes. **Hardware:** any."
     end = (
         "Notation: [glossary](GLOSSARY.md)\n\n<details><summary><b>What you should see</b></summary>\n\n"
-        "![Expected margins](../figures/margins.png)\n</details>\n\n## To discuss\n\n1. Why?"
+        "![Expected margins](../figures/margins.png)\n</details>\n\n## To discuss\n\n1. Why?\n\n## To read\n\n- [SimCSE](https://arxiv.org/abs/2104.08821)"
     )
     made = nbformat.v4.new_notebook(
         cells=[
