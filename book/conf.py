@@ -36,7 +36,7 @@ html_math_renderer = "katex"
 
 def _equation(kind: str) -> tuple[Callable[..., None], None]:
     def visit(translator: Any, node: Any) -> None:
-        translator.body.append(f"<{kind} data-latex>{html.escape(node.astext())}</{kind}>")
+        translator.body.append(f"<{kind} data-latex>{html.escape(node.astext(), quote=False)}</{kind}>")
         raise SkipNode
 
     return visit, None
