@@ -136,7 +136,7 @@ def test_sts_figure_draws_dots_intervals_and_seeds(tmp_path):
     assert "hnm-no-replacement, kit, cls, 2 seeds" in labels and "simcse, kit, cls, 1 seed" in labels
     assert "unsupervised SimCSE, bert-base, 3 seeds" in labels
     assert labels.count("kit, cls") == 1 and labels.count("kit, mean") == 1  # under the heading "Untrained"
-    assert "Ours: simcse 50.00, hnm-no-replacement 61.00" in made.get_label()
+    assert "Yours: simcse 50.00, hnm-no-replacement 61.00" in made.get_label()
     (single,) = (drawn for drawn in axes.lines if list(drawn.get_xdata()) == [50.0])
     assert single.get_markerfacecolor() == "white"  # one seed: hollow
 

@@ -53,7 +53,7 @@ def test_every_entry_is_whole():
         assert len(row) in (4, 5), row
         assert row[1].strip("*")[0].isupper() and row[1].endswith("."), f"no sentence: {row}"
         assert re.fullmatch(r"\[`[^`]+`\]\(\.\./hncse/[^)]+\)", row[-2]), row
-        assert re.fullmatch(r"\[(\w\d)\]\(\1_\w+\.ipynb\)", row[-1]), row
+        assert re.fullmatch(r"\[(\w\d\w?)\]\(\1_\w+\.ipynb\)", row[-1]), row
     assert len({row[0] for row in ROWS}) == len(ROWS)
 
 

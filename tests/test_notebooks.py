@@ -85,6 +85,7 @@ def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
     parameters = {
         "corpus": str(corpus), "encoder": str(tiny.folder(tmp_path)), "limit": 300, "batch_size": 32, "eval_every": 5,
         "evaluate": "probe", "name": "first", "loss": "three-view", "learning_rate": 1e-3, "pooling": "last_two",
+        "own_seeds": 0,
     }  # fmt: skip
     done = run_notebook("03_train", tmp_path, **parameters)
     (run,) = runs.list_runs(tmp_path / "runs")

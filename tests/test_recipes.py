@@ -106,8 +106,8 @@ def mined(place, hub, out):
     from pyarrow import parquet
 
     table = parquet.read_table(place / "mined.parquet").to_pandas()
-    assert list(table)[:3] == ["anchor", "positive", "negative"] and len(table)
-    assert (table["negative_similarity"] <= 0.95 * table["positive_similarity"] + 1e-6).all()
+    assert list(table) == ["anchor", "positive", "negative"] and len(table)
+    assert (table["negative"] != table["positive"]).all()
 
 
 def trained_with_a_loss(place, hub, out):

@@ -55,7 +55,7 @@ MEASURES: dict[str, str] = {
 #: Solvers of the transfer tasks: SentEval's own, which published rows are compared with, and a quick one for choosing.
 SOLVERS = ("senteval", "fast")
 #: Files of results that come with the kit.
-RECORDED = ("sweep", "ablation", "regimes", "minilm", "relatives_training")
+RECORDED = ("sweep", "ablation", "regimes", "minilm", "smollm2", "relatives_training")
 #: Parameters that are no part of what a method is.
 IGNORED = (
     "seed", "sample_seed", "name", "output", "log_every", "snapshots", "length_groups", "num_workers", "report_to",
