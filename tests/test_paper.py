@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hncse import paper
-from hncse.data import probe
 from hncse.errors import HncseError
 from hncse.evaluation import transfer
 from hncse.evaluation.results import TRANSFER
@@ -35,9 +34,8 @@ def test_minutes_and_cost_are_of_what_is_left(tmp_path):
     assert "6 runs, 1 of them done" in said and "80 minutes (1.3 hours)" in said and "8.00" in said
 
 
+@pytest.mark.usefixtures("small_probe")
 def test_a_toy_of_the_whole_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
-    groups = probe.load()[:4]
-    monkeypatch.setattr(probe, "load", lambda *_: groups)
     benchmark.shrink(monkeypatch)
     benchmark.write(tmp_path)
     benchmark.write_transfer(tmp_path)
