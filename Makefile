@@ -18,7 +18,7 @@ FIGURES ?=
 # Only what stands on make's command line is a parameter: a shell that happens to export SEED changes nothing.
 given = $(if $(filter command,$(origin $(1))),-p $(2) '$($(1))')
 PARAMETERS = $(call given,LOSS,loss) $(call given,CORPUS,corpus) $(call given,BATCHES,batches) \
-	$(call given,LIMIT,limit) $(call given,ENCODER,encoder) $(call given,EPOCHS,epochs) $(call given,SEED,seed)
+	$(call given,LIMIT,limit) $(call given,EVALUATE,evaluate) $(call given,ENCODER,encoder) $(call given,EPOCHS,epochs) $(call given,SEED,seed)
 
 # Every process that is started reads what the first one compiled, also where the environment says that nobody keeps it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -60,10 +60,11 @@ $(VENV)/.stamp: pyproject.toml $(CONSTRAINTS)
 	@rm -f $(VENV)/.unfinished
 	@touch $@
 
-train: setup ## train an encoder and print its table; LOSS= CORPUS= BATCHES= LIMIT= ENCODER= EPOCHS= SEED= change the run
+train: setup ## train an encoder and print its table; LOSS= CORPUS= BATCHES= LIMIT= ENCODER= EPOCHS= SEED= EVALUATE= change the run
 	@mkdir -p "$(RUNS)"
 	@$(PAPERMILL) notebooks/03_train.ipynb "$(RUNS)/03_train.ipynb" $(PARAMETERS)
 	@$(PY) -m hncse runs latest
+	@echo "The notebook as it ran: $(RUNS)/03_train.ipynb"
 
 test: setup ## run the tests that need no files from outside, in WORKERS=2 processes
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal -m "not real and not browser"

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from safetensors.torch import load_file
 
 from benchmarks.relatives import COLUMNS, compare
@@ -93,6 +94,15 @@ def along(preset: str, tau: float) -> list[dict[str, str]]:
     ]
 
 
+def _record(path: Path, presets: set[str]) -> None:
+    """Write the runs of these presets; recorded rows whose run is not in the folder of runs stay."""
+    frame = results.from_runs(run for run in list_runs() if run.config["parameters"]["loss"] in presets)
+    if path.is_file():
+        before = results.from_csv(path)
+        frame = pd.concat([before[~before["run"].isin(frame["run"])], frame], ignore_index=True)
+    write_text(path, results.to_csv(frame))
+
+
 def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
@@ -114,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         jobs = [_job(preset, tau, seed) for seed in SEEDS]
         for outcome in sweep(jobs, Judging(test=True)):
             _say(f"{outcome.job.run.name} {outcome.state} {outcome.why}")
-        write_text(options.output / "relatives_training.csv", results.to_csv(results.from_runs(list_runs())))
+        _record(options.output / "relatives_training.csv", {*ORDER, *options.presets})
         if preset not in lines or float(lines[preset][0]["tau"]) != tau:
             lines[preset] = along(preset, tau)
         with whole_file(table) as out:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import nbformat
 
-from book import films, notebooks, results, weights
+from book import notebooks
 from hncse import runs
 from hncse.errors import HncseError, command
 from tools import notebook_files, runner
@@ -45,6 +45,8 @@ def trained() -> list[runs.Run]:
 
 def pages(source: Path, executed: Path | None) -> None:
     """Write every page: the notebooks (executed ones from a folder, or as they are), texts, results, weights."""
+    from book import results  # torch takes seconds, and --help none of it
+
     files = notebook_files.find()
     names = {f"notebooks/{path.name}": path.name for path in files}
     site = notebooks.Site(CHECKOUT, source, names | {
@@ -85,6 +87,7 @@ def pages(source: Path, executed: Path | None) -> None:
 
 def assets(source: Path, kept: Path, opened: Sequence[runs.Run], anchors: int | None) -> None:
     """Put beside the pages what they load: the equations' style and fonts, weights of the encoder, explorer.js."""
+    from book import films, weights
     from hncse import SentenceEncoder
     from hncse.visual import circle, explorer
     from hncse.visual.study import by_loss

@@ -22,7 +22,7 @@ from hncse.visual.study import Study, by_loss
 
 __all__ = ["write"]
 
-_MODULES = ("visual.study", "visual.explorer", "visual.projection", "visual.boundary")
+_MODULES = ("visual.study", "visual.film", "visual.mixes", "visual.explorer", "visual.projection", "visual.boundary")
 _study: Study | None = None  # of a worker process
 
 
@@ -71,6 +71,5 @@ def _film(name: str) -> bytes:
     from hncse.visual import explorer
 
     assert _study is not None
-    film = _study.film(name)
-    scenes = {run: [explorer.scene(film, at) for at in moments] for run, moments in film.moments.items()}
+    scenes = explorer.scenes(_study.film(name))
     return gzip.compress(json.dumps(scenes, separators=(",", ":")).encode(), 9, mtime=0)

@@ -150,4 +150,5 @@ def _runs(name: str, ours: Mapping[str, list[tables.Table]]) -> list[str]:
                 title = _NAMES[table.name]
                 few = dataclasses.replace(table, rows=rows, name=f"{table.name}-{of}", notes=[], caption=title)
                 parts.append(f"### {title}, `{of}.csv`\n\n{markdown(table.caption)}\n\n{_html(few)}")
-    return parts or [f"No run of ours is recorded here yet: train one with `hncse train --loss {name}`."]
+    guided = " --guide minilm" if PRESETS[name].needs_guide else ""
+    return parts or [f"No run of ours is recorded here yet: train one with `hncse train --loss {name}{guided}`."]

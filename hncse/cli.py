@@ -109,15 +109,16 @@ def transfer(arguments: list[str] | None = None) -> int:
 
 
 def _transfer_parser(tasks: tuple[str, ...], other_files: str) -> argparse.ArgumentParser:
+    from hncse.evaluation import terminal
+
     parser = argparse.ArgumentParser(
         prog="hncse transfer",
         description="Score an encoder on SentEval's seven transfer tasks: linear classifiers on frozen embeddings.",
     )
     add = parser.add_argument
-    add("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    terminal.add_encoder(parser)
     add("--solver", default="senteval", help="senteval (default): its Adam schedule to the letter; or fast")
     add("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(tasks)}; default: all")
-    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     add("--batch-size", type=int, help="sentences in a forward pass")
     add("--device", help="where classifiers are trained, for example cuda (default cpu)")
     add("--no-cache", action="store_true", help="neither read nor keep embeddings on disk")
@@ -155,16 +156,17 @@ def tables(arguments: list[str] | None = None) -> int:
 @command
 def encode(arguments: list[str] | None = None) -> int:
     """Embed the sentences of a file or of standard input, a row each, in their order; returns the exit code."""
+    from hncse.evaluation import terminal
+
     parser = argparse.ArgumentParser(
         prog="hncse encode",
         description="Embed sentences, a row each, in their order. Nothing is left out: a line that is no text is an "
         "error.",
     )
-    parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    terminal.add_encoder(parser)
     parser.add_argument("file", nargs="?", default="-", help="text, csv, tsv, jsonl, parquet; default: standard input")
     parser.add_argument("--out", type=Path, required=True, help="vectors.npy, or vectors.parquet with the sentences")
     parser.add_argument("--column", help="column of a file that has several")
-    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     parser.add_argument("--batch-size", type=int, default=64, help="sentences in a forward pass (default 64)")
     parser.add_argument("--normalize", action="store_true", help="scale every row to length 1")
     options = parser.parse_args(arguments)

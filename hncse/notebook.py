@@ -7,7 +7,6 @@ train(config, on_log=LiveCurve())   # a curve that grows while training; nothing
 from __future__ import annotations
 
 import ast
-import base64
 import contextlib
 import difflib
 import io
@@ -333,8 +332,7 @@ class LiveCurve:
 
         from hncse.visual import figures, style
 
-        code = base64.b64encode(style.png(figures.training_curve(run))).decode()
-        picture = HTML(f'<img alt="Loss and scores so far." width="{style.WIDTH}" src="data:image/png;base64,{code}"/>')
+        picture = HTML(style.image(figures.training_curve(run), "Loss and scores so far."))
         if self._handle is None:
             self._handle = display(picture, display_id=True)
         else:

@@ -2,7 +2,7 @@
 
 Where the equations come from: the code that HNCSE's authors released (github.com/Rcrossmeister/HNCSE, commit d334c6d,
 a year older than the paper), checked line by line, and SimCSE (arXiv:2104.08821). The paper's own equations
-(arXiv:2411.12156) were not available in full; a public review of it quotes PM's third case otherwise (notebook 07,
+(arXiv:2411.12156) were not available in full; a public review of it quotes PM's third case otherwise (notebook 07b,
 "paper against code"). Presets "as released" repeat what that code does; "intended" ones do what it set out to do.
 """
 

@@ -324,6 +324,8 @@ def main(arguments: list[str] | None = None) -> int:
         run = find(options.run)
         summary = run.path / "summary.md"
         sys.stdout.write(summary.read_text(encoding="utf-8") if summary.is_file() else f"{run}\n")
+        if pictures := sorted((run.path / "figures").glob("*.png")):
+            sys.stdout.write(f"\nPictures in {run.path / 'figures'}: {', '.join(path.stem for path in pictures)}\n")
         return 0
     for run in list_runs():
         parameters, state = run.config["parameters"], "finished" if run.finished else "unfinished"

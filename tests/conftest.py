@@ -6,7 +6,9 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +74,34 @@ def small_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests import processes
 
     processes.shrink(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Settings of a training of seconds: a tiny encoder, every step logged, scores that nothing computes."""
+    from hncse.training import trainer
+    from tests import processes, tiny
+
+    folder = tmp_path_factory.mktemp("quick")
+    with pytest.MonkeyPatch.context() as patch:
+        processes.shrink(patch.setattr)
+        patch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 50.0})
+        yield {
+            "encoder": str(tiny.folder(folder)), "output": str(folder / "runs"), "batch_size": 16, "log_every": 1,
+            "eval_every": 2, "snapshots": 0, "seed": 7, "selection": "last", "max_length": 16,
+        }  # fmt: skip
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hub's client make calls; HF_ENDPOINT decides whom it meets (a closed port unless `serve` is called)."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -91,11 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
             repository = f"{given.get('organization') or 'me'}/{given['name']}"
             new = repository not in hub.datasets
             hub.datasets.setdefault(repository, {})
-            hub.private |= (
-                {repository}
-                if new and "private" in (given.get("visibility"), given.get("private") and "private")
-                else set()
-            )
+            if new and (given.get("private") or given.get("visibility") == "private"):
+                hub.private.add(repository)
             self.say({"url": f"{hub.url}/{repository}"}, 200 if new else 409)
         elif self.path == "/api/validate-yaml":
             self.say({"errors": [], "warnings": []})

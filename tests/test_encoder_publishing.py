@@ -115,25 +115,21 @@ def test_an_encoder_that_changed_gets_no_card(run: runs.Run, tmp_path: Path, cap
 
 
 @pytest.fixture
-def online(monkeypatch: pytest.MonkeyPatch):
+def pushed_to(online: None, monkeypatch: pytest.MonkeyPatch):
     """A hub to push to, in this process."""
-    import huggingface_hub
-
     with Hub({}) as hub:
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
 
 
-def test_pushing_again_replaces_what_was_pushed_and_nothing_else(online: Hub, run: runs.Run, tmp_path: Path) -> None:
+def test_pushing_again_replaces_what_was_pushed_and_nothing_else(pushed_to: Hub, run: runs.Run, tmp_path: Path) -> None:
     address = tiny.encoder("first_last").push_to_hub("me/e", private=True, token="may write")
-    files = online.datasets["me/e"]
-    assert address == f"{online.url}/me/e" and online.private == {"me/e"}
+    files = pushed_to.datasets["me/e"]
+    assert address == f"{pushed_to.url}/me/e" and pushed_to.private == {"me/e"}
     assert card.ours(files["README.md"].decode()) and "2_WeightedLayerPooling/config.json" in files
     files["notes.txt"] = b"mine"
     run.load_encoder().push_to_hub("me/e", token="may write", message="trained")
-    assert online.commits[-1] == "trained" and files["notes.txt"] == b"mine"
+    assert pushed_to.commits[-1] == "trained" and files["notes.txt"] == b"mine"
     assert not any(name.startswith("2_") for name in files) and b"model-index" in files["README.md"]
     files["README.md"] += b"and my own words"
     tiny.encoder("mean", seed=1).push_to_hub("me/e", token="may write")
@@ -145,16 +141,16 @@ def test_pushing_again_replaces_what_was_pushed_and_nothing_else(online: Hub, ru
     np.testing.assert_array_equal(got.encode(TEXTS), tiny.encoder("mean", seed=1).encode(TEXTS))
 
 
-def test_what_may_not_be_pushed_is_said_and_not_sent(online: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_pushed_is_said_and_not_sent(pushed_to: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = tiny.encoder()
     with pytest.raises(HncseError, match="hf auth login"):
         encoder.push_to_hub("me/e", token="another")
     with pytest.raises(HncseError, match="owner/name"):
         encoder.push_to_hub("me//e", token="may write")
-    online.datasets["me/public"] = {}
+    pushed_to.datasets["me/public"] = {}
     with pytest.raises(HncseError, match="is there and public"):
         encoder.push_to_hub("me/public", private=True, token="may write")
-    assert not online.commits and not online.datasets["me/public"]
+    assert not pushed_to.commits and not pushed_to.datasets["me/public"]
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(HncseError, match="cannot be reached"):
         encoder.push_to_hub("me/e", token="may write")

@@ -95,7 +95,7 @@ def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
     assert set(run.read("baseline")["poolings"]) == {"cls", "mean", "last_two"}
     drawn = {p.stem for p in (run.path / "figures").glob("*.png")}
     assert drawn == {"training_curve", "case_fractions", "margins", "similarity_plane"}
-    assert len(done.pictures) == 4
+    assert len(done.pictures) == 5  # and the denominator's columns
     assert all('alt="' in data["text/html"] and "<figcaption" in data["text/html"] for data in done.pictures)
     summary = (run.path / "summary.md").read_text()
     assert summary in done.text and "three-view on" in summary and "after training" in summary

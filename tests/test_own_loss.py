@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from hncse import losses, runs
-from hncse.data import probe
 from hncse.errors import HncseError
 from hncse.evaluation import results, statistics, tables
-from hncse.training import TrainingConfig, own_loss, train, trainer
+from hncse.training import TrainingConfig, own_loss, train
 from tests import tiny
 
 TEXTS = tiny.sentences(64)
@@ -43,16 +42,8 @@ class Learned(torch.nn.Module):
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own")
-    groups = probe.load()[:2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "load", lambda *_: groups)
-        patch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 50.0})
-        yield {
-            "encoder": str(tiny.folder(folder)), "output": str(folder / "runs"), "batch_size": 16, "temperature": 0.05,
-            "log_every": 1, "eval_every": 2, "snapshots": 0, "seed": 7, "selection": "last", "max_length": 16,
-        }  # fmt: skip
+def base(quick):
+    return quick | {"temperature": 0.05}
 
 
 def logged(run: runs.Run) -> list[float]:
@@ -101,16 +92,8 @@ def test_an_interrupted_run_with_a_loss_of_ones_own_ends_in_the_same_bytes(chang
     loss = mine if changes else Learned()
     monkeypatch.setattr(own_loss, "fingerprint", lambda function: "0" * 16)  # its closure grows while it is called
     whole = train(TrainingConfig(**base, name=f"whole{len(changes)}"), loss=loss)
-    look = trainer.Watch._look
-
-    def power_cut(self, step, last=False):
-        if step == 3:
-            raise KeyboardInterrupt
-        look(self, step, last)
-
     again = TrainingConfig(**base, name=f"again{len(changes)}")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer.Watch, "_look", power_cut)
+    with tiny.power_cut(monkeypatch, 3):
         train(again, loss=loss)
     resumed = train(again, loss=loss)
     assert resumed.history == whole.history

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hncse import losses, runs
-from hncse.data import corpora, pairs, probe
+from hncse.data import corpora, pairs
 from hncse.errors import HncseError
 from hncse.training import TrainingConfig, load_corpus, main, train, trainer
 from tests import tiny
@@ -130,16 +130,8 @@ def test_triplets_of_inference_are_simcses():
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pairs")
-    groups = probe.load()[:2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "load", lambda *_: groups)
-        patch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 50.0})
-        yield {
-            "loss": "simcse", "encoder": str(tiny.folder(folder)), "output": str(folder / "runs"), "batch_size": 8,
-            "log_every": 1, "eval_every": 1, "snapshots": 0, "seed": 7, "selection": "last", "max_length": 16,
-        }  # fmt: skip
+def base(quick):
+    return quick | {"loss": "simcse", "batch_size": 8, "eval_every": 1}
 
 
 def logged(run: runs.Run) -> list[float]:
@@ -172,15 +164,7 @@ def test_an_interrupted_run_on_triplets_ends_in_the_same_bytes(base, monkeypatch
     settings = base | {"loss": "hnm-no-replacement", "loss_options": {"k": 3, "s": 3}, "epochs": 2}
     whole = train(TrainingConfig(**settings, name="whole"), ROWS)
     assert whole.result["steps"] == 6 and all("mined_similarity" in line for line in whole.history if "loss" in line)
-    look = trainer.Watch._look
-
-    def power_cut(self, step, last=False):
-        if step == 4:
-            raise KeyboardInterrupt
-        look(self, step, last)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer.Watch, "_look", power_cut)
+    with tiny.power_cut(monkeypatch, 4):
         train(TrainingConfig(**settings, name="again"), ROWS)
     again = train(TrainingConfig(**settings, name="again"), ROWS)
     name = "encoder/model.safetensors"

@@ -43,12 +43,11 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def hub(monkeypatch):
+def hub(online, monkeypatch):
     """Stands in for the Hugging Face hub."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with Hub({}) as started:
-        for name, value in {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": started.url, "HF_TOKEN": "may write"}.items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HF_ENDPOINT", started.url)
+        monkeypatch.setenv("HF_TOKEN", "may write")
         yield started
 
 

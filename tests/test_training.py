@@ -250,15 +250,7 @@ def test_a_younger_setting_changes_no_key_at_its_default():
 
 def cut(monkeypatch: pytest.MonkeyPatch, at: int, c: TrainingConfig) -> runs.Run:
     """Train, and lose the power when step ``at`` is over."""
-    look = trainer.Watch._look
-
-    def power_cut(self: trainer.Watch, step: int, last: bool = False) -> None:
-        if step == at:
-            raise KeyboardInterrupt
-        look(self, step, last)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer.Watch, "_look", power_cut)
+    with tiny.power_cut(monkeypatch, at):
         train(c, TEXTS)
     return runs.Run(Path(str(c.output)) / str(c.name))
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from hncse import SentenceEncoder, runs
-from hncse.data import probe, senteval
+from hncse.data import senteval
 from hncse.errors import HncseError
 from hncse.training import TrainingConfig, lora, train, trainer
 from tests import tiny
@@ -20,17 +20,8 @@ TEXTS = tiny.sentences(64)
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("options")
-    groups = probe.load()[:2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probe, "load", lambda *_: groups)
-        patch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 50.0})
-        yield {
-            "loss": "simcse", "encoder": str(tiny.folder(folder)), "output": str(folder / "runs"), "batch_size": 16,
-            "learning_rate": 1e-2, "log_every": 1, "eval_every": 2, "snapshots": 0, "seed": 7, "selection": "last",
-            "max_length": 16,
-        }  # fmt: skip
+def base(quick):
+    return quick | {"loss": "simcse", "learning_rate": 1e-2}
 
 
 def weights(run: runs.Run) -> dict[str, torch.Tensor]:
@@ -82,15 +73,7 @@ def test_adapters_resume_to_the_same_bytes_and_the_best_are_kept(base, monkeypat
     monkeypatch.setattr(trainer.Watch, "_scores", lambda self: {"probe": 0.0, "stsb_dev": float(len(self.run.history))})
     settings = base | {"lora": 2, "selection": "stsb-dev"}
     whole = train(TrainingConfig(**settings, name="whole"), TEXTS)
-    look = trainer.Watch._look
-
-    def power_cut(self, step, last=False):
-        if step == 3:
-            raise KeyboardInterrupt
-        look(self, step, last)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer.Watch, "_look", power_cut)
+    with tiny.power_cut(monkeypatch, 3):
         train(TrainingConfig(**settings, name="again"), TEXTS)
     again = train(TrainingConfig(**settings, name="again"), TEXTS)
     assert equal(weights(whole), weights(again)) and whole.result["kept_step"] == 4

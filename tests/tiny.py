@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -55,3 +58,20 @@ def sentences(n: int, seed: int = 0, longest: int = 14) -> list[str]:
         words = [WORDS[int(i)] for i in torch.randint(len(WORDS), (length,), generator=g)]
         made[" ".join(words)] = None
     return list(made)
+
+
+@contextlib.contextmanager
+def power_cut(monkeypatch: pytest.MonkeyPatch, at: int) -> Iterator[None]:
+    """Lose the power when step ``at`` of the training inside is over."""
+    from hncse.training import trainer
+
+    look = trainer.Watch._look
+
+    def cut(self: trainer.Watch, step: int, last: bool = False) -> None:
+        if step == at:
+            raise KeyboardInterrupt
+        look(self, step, last)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(trainer.Watch, "_look", cut)
+        yield

@@ -17,9 +17,9 @@ from typing import Any
 
 from hncse.exercises import lesson
 from hncse.exercises.core import Exercise
-from tools.notebook_files import find, parse, read
+from tools.notebook_files import find, lesson_number, parse, read
 
-__all__ = ["PARTS", "PREDICT", "cells", "drift", "exercises_of", "lesson_number", "sync", "with_guesses"]
+__all__ = ["PARTS", "PREDICT", "cells", "drift", "exercises_of", "sync", "with_guesses"]
 
 PARTS = ("task", "code", "help")
 PREDICT = "> **Predict"
@@ -33,11 +33,6 @@ def exercises_of(notebook_name: str) -> dict[str, Exercise]:
     Parts of one lesson (``07a_…``, ``07b_…``) share its exercises; each stands in one of them.
     """
     return lesson(lesson_number(notebook_name))
-
-
-def lesson_number(notebook_name: str) -> str:
-    """``"02"`` of ``02_hard_negatives``, ``"07"`` of ``07a_luck_and_verdicts``, ``"A1"`` of ``A1_pretrain_encoder``."""
-    return re.sub(r"(?<=\d)[a-z]$", "", notebook_name.partition("_")[0])
 
 
 def sync(notebook: Any, notebook_name: str) -> Any:

@@ -44,11 +44,11 @@ _COMPARISONS: dict[type, list[type]] = {
     ast.Eq: [ast.NotEq], ast.NotEq: [ast.Eq], ast.In: [ast.NotIn], ast.NotIn: [ast.In],
 }  # fmt: skip
 _NAMES = {
-    "max": ["min"], "min": ["max"], "topk": [], "argmax": ["argmin"], "argmin": ["argmax"], "sum": ["max"],
+    "max": ["min"], "min": ["max"], "argmax": ["argmin"], "argmin": ["argmax"], "sum": ["max"],
     "mean": ["sum", "max"], "ceil": ["floor", "round"], "stdev": ["pstdev"], "log": ["log2", "log10"],
-    "combinations": ["permutations", "combinations_with_replacement"], "sqrt": [], "cos": ["sin"], "sin": ["cos"],
+    "combinations": ["permutations", "combinations_with_replacement"], "cos": ["sin"], "sin": ["cos"],
     "exp": ["expm1"], "acos": ["asin"], "all": ["any"], "any": ["all"], "softmax": ["log_softmax"],
-    "degrees": ["radians"], "radians": ["degrees"], "int": ["round"], "sorted": ["list"], "masked_fill": [],
+    "degrees": ["radians"], "radians": ["degrees"], "int": ["round"], "sorted": ["list"],
 }  # fmt: skip
 #: What may be done to an argument before anything else, and to the result after everything: by their names.
 _BEFORE = (

@@ -69,8 +69,7 @@ def page(film: Film) -> str:
     """An HTML page that holds everything: script, every moment of every run; nothing is fetched."""
     from hncse.visual import explorer
 
-    scenes = {name: [explorer.scene(film, at) for at in moments] for name, moments in film.moments.items()}
-    return explorer.page(scenes, "The decision boundary while training", "run")
+    return explorer.page(explorer.scenes(film), "The decision boundary while training", "run")
 
 
 def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[Path]:

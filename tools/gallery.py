@@ -28,7 +28,8 @@ _MADE_BY = "python -m tools.gallery"
 #: Pictures that no run stands behind, by the beginnings of their names, and the notebook that shows them.
 _NOTEBOOKS = {
     "sts_table": "05_sts_table", "transfer_table": "06_transfer_table", "contrastive_": "01_contrastive_learning",
-    "own_text_": "08_your_own_text", "schematic_denominator": "03_train", "schematic_": "01_contrastive_learning",
+    "own_text_": "08_your_own_text", "schematic_denominator": "03_train", "schematic_mix": "04_decision_boundary",
+    "schematic_": "01_contrastive_learning",
     "luck_": "07a_luck_and_verdicts", "verdicts": "07a_luck_and_verdicts", "anisotropy": "07b_paper_against_code",
     "search_terms": "07b_paper_against_code", "mask_of_zero": "07b_paper_against_code", "": "07c_the_sweep",
 }  # fmt: skip

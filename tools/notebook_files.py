@@ -55,8 +55,12 @@ def find(names: Sequence[str] = ()) -> list[Path]:
 
 def _names(stem: str) -> set[str]:
     """What a notebook may be called: ``07a_luck_and_verdicts``, ``07a``, and ``07`` with the other parts of 07."""
-    number = stem.partition("_")[0]
-    return {stem, number, re.sub(r"(?<=\d)[a-z]$", "", number)}
+    return {stem, stem.partition("_")[0], lesson_number(stem)}
+
+
+def lesson_number(stem: str) -> str:
+    """``"02"`` of ``02_hard_negatives``, ``"07"`` of ``07a_luck_and_verdicts``, ``"A1"`` of ``A1_pretrain_encoder``."""
+    return re.sub(r"(?<=\d)[a-z]$", "", stem.partition("_")[0])
 
 
 def repository() -> str:

@@ -9,7 +9,7 @@ export async function start(box, folder) {
     const answer = await fetch(`${folder}/${list.value}.bin`);
     const film = await new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).json();
     stage.replaceChildren();
-    page(stage, film);
+    page(stage, { choice: "run", scenes: film });
     stage.querySelector("select").setAttribute("aria-label", "run");
   };
   const fill = () => {

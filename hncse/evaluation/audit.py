@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hncse.data import probe
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import open_encoder
+from hncse.evaluation import open_encoder, terminal
 
 if TYPE_CHECKING:
     from hncse.mining import MinedCorpus
@@ -184,8 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="hncse audit", description="Measure guards against false negatives on the probe."
     )
-    parser.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    parser.add_argument("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
+    terminal.add_encoder(parser)
     parser.add_argument("--corpus", default="docstrings", help="source of sentences to hide it in (default docstrings)")
     parser.add_argument("--limit", type=int, default=100_000, help="sentences taken from it (default 100000)")
     parser.add_argument("--k", type=int, default=10, help="neighbours of every anchor (default 10)")

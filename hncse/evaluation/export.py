@@ -17,7 +17,7 @@ import numpy as np
 from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import open_encoder, probe, sts
+from hncse.evaluation import open_encoder, probe, sts, terminal
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -78,11 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
         prog="hncse export", description="Write an encoder as ONNX beside its other files, and score each format."
     )
     add = parser.add_argument
-    add("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    terminal.add_encoder(parser)
     add("folder", nargs="?", help="where to; default: the encoder's own folder, or export/ in a run's")
     add("--format", default="onnx", help="onnx (the only one)")
     add("--int8", action="store_true", help="also with weights in 8 bits, onnx/model_quantized.onnx")
-    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     add("--push", metavar="OWNER/NAME", help="then send the folder to the Hugging Face hub (hf auth login)")
     add("--private", action="store_true", default=None, help="with --push: a repository only you see")
     options = parser.parse_args(arguments)

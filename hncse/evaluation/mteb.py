@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, command
-from hncse.evaluation import open_encoder
+from hncse.evaluation import open_encoder, terminal
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -102,9 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="hncse mteb", description="Score an encoder on tasks of MTEB.")
     add = parser.add_argument
-    add("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    terminal.add_encoder(parser)
     add("--tasks", nargs="+", required=True, metavar="NAME", help="tasks or benchmarks: STSBenchmark, NanoBEIR, …")
-    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
     add("--batch-size", type=int, default=64, help="sentences in a forward pass (default 64)")
     add("--json", type=Path, help="write the rows there as well")
     options = parser.parse_args(arguments)

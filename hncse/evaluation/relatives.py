@@ -37,19 +37,20 @@ def recorded() -> pd.DataFrame:
 
     Of each preset the τ with its best dev score over the seeds that all of its τ have.
     """
-    import pandas as pd
-
-    frame = pd.concat([results.recorded("sweep"), results.recorded("relatives_training")], ignore_index=True)
-    frame = frame.drop_duplicates(["group", "seed", "measure", "solver"], keep="first")
+    frame = _all()
     return frame[frame["group"].isin(statistics.tuned(frame))]
 
 
 def trained(margin: float = MARGIN) -> tables.Table:
     """Each preset at its own best τ, chosen on STS-B dev, then read on test; `hncse.evaluation.tables.tuned`."""
+    return tables.tuned(_all(), margin=margin)
+
+
+def _all() -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.concat([results.recorded("sweep"), results.recorded("relatives_training")], ignore_index=True)
-    return tables.tuned(frame.drop_duplicates(["group", "seed", "measure", "solver"]), margin=margin)
+    frame = pd.concat(map(results.recorded, ("sweep", "relatives_training")), ignore_index=True)
+    return frame.drop_duplicates(["group", "seed", "measure", "solver"])  # both hold the untrained encoder
 
 
 def _read(name: str) -> pd.DataFrame:

@@ -65,7 +65,7 @@ IGNORED = (
 SCOPE = ["encoder", "sentences", "corpus", "weights", "sample"]
 
 #: In the column ``sample``, where others have the fingerprint of their sentences: ``sample_seed`` is the run's seed.
-VARIED = "drawn with the seed"
+VARIED = "varied"  # as long as what is shown of a fingerprint
 
 _LOSS = ("loss", "loss_options")
 _OF_LOSS = (*_LOSS, "loss_source")  # of a loss of the reader's own

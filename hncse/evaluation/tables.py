@@ -314,7 +314,8 @@ def _printed(
         **{_against(baseline): table["group"].map(said).fillna("")},
     )  # fmt: skip
     seeds = sorted({int(n) for n in table.loc[table["kind"] == "ours", "seeds"]})
-    caption = f"{text} {_seeds_caption(seeds)} {_verdict_caption(baseline, 'avg')} {sample} A dash: not given."
+    said_below = [text, _seeds_caption(seeds), _verdict_caption(baseline, "avg"), sample, "A dash: not given."]
+    caption = " ".join(filter(None, said_below))
     return Table(name, caption, [*_HEAD, *tasks, "avg", _against(baseline)], cells.to_dict("records"), 4, sources)
 
 
@@ -531,9 +532,9 @@ def sampled(frame: pd.DataFrame) -> str:
     varied = set(frame.loc[frame["kind"] == "trained", "sample"] == results.VARIED)
     if varied == {True, False}:
         return "Some rows draw their training sentences anew with each seed, others have the same with every seed."
-    return "Training sentences are drawn anew with each seed." if True in varied else (
-        "The same training sentences with every seed."
-    )  # fmt: skip
+    said = {True: "Training sentences are drawn anew with each seed.",
+            False: "The same training sentences with every seed."}  # fmt: skip
+    return "".join(said[bool(each)] for each in varied)  # nothing where nothing was trained
 
 
 def _verdict_caption(baseline: str, measure: str, exploring: bool = False) -> str:

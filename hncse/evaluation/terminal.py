@@ -8,22 +8,34 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hncse.training.config import POOLINGS
+
 if TYPE_CHECKING:
     from hncse.runs import Run
 
-__all__ = ["deliver", "parser", "percent", "span"]
+__all__ = ["add_encoder", "add_pooling", "deliver", "parser", "percent", "span"]
 
 
 def parser(measure: str, description: str, resamples: int) -> argparse.ArgumentParser:
     """Arguments that the command of every measure has; ``resamples`` is the default of ``--bootstrap``."""
     line = argparse.ArgumentParser(prog=f"hncse {measure}", description=description)
     add = line.add_argument
-    add("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
-    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
+    add_encoder(line)
     add("--bootstrap", type=int, default=resamples, help=f"resamples behind each interval (default {resamples})")
     add("--seed", type=int, default=0, help="seed of the resampling")
     add("--json", help="write the result there as well")
     return line
+
+
+def add_encoder(line: argparse.ArgumentParser) -> None:
+    """Add the encoder and its pooling to a command's arguments."""
+    line.add_argument("encoder", help="a run's name or folder, 'latest', 'kit', 'minilm', or a Hugging Face encoder")
+    add_pooling(line)
+
+
+def add_pooling(line: argparse.ArgumentParser) -> None:
+    """Add ``--pooling``."""
+    line.add_argument("--pooling", help=f"{', '.join(POOLINGS)}; default: as the encoder was saved")
 
 
 def deliver(

@@ -198,7 +198,7 @@ def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
     """)
 @exercise(
     "00.4", "Better, worse, or not to tell", difficulty=3, importance=3, minutes=15,
-    praise="`hncse.evaluation.statistics` does it for whole tables, and corrects for looking many times. See 07.",
+    praise="`hncse.evaluation.statistics` does it for whole tables, and corrects for looking many times. See 07a.",
 )  # fmt: skip
 def verdict(ours: list[float], theirs: list[float], t: float) -> str:
     """Return "better", "worse" or "not to tell".

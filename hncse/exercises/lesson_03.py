@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -369,7 +370,8 @@ def pm(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float
     a = torch.where(wrong, p / (p + n), 1.0)
     b = torch.where(wrong, n / (p + n), torch.where(near, ratio, 0.0))
     z3 = a[:, None] * z2 + b[:, None] * z2[hardest]  # (N, d)
-    return F.cross_entropy(F.normalize(z1, dim=1) @ F.normalize(z3, dim=1).T / tau, own.long().argmax(dim=1))
+    logits = F.normalize(z1, dim=1) @ F.normalize(z3, dim=1).T / tau  # (N, N)
+    return F.cross_entropy(logits, torch.arange(len(z1), device=z1.device))
 
 
 @pm.samples
@@ -492,7 +494,8 @@ def _loop(forget: str, encoder: Any, batches: Any, loss: Any, learning_rate: flo
         value.backward()
         optimizer.step()
         history.append(value.item())
-    return history if forget == "eval" else [encoder.eval(), history][1]
+    encoder.train(forget == "eval")
+    return history
 
 
 _FORGOTTEN = {
@@ -501,7 +504,4 @@ _FORGOTTEN = {
     "training mode": "Two views are equal where the encoder does not train: switch to training mode first.",
     "eval": "You leave the encoder in training mode; whoever embeds with it next gets noise.",
 }
-for _what, _words in _FORGOTTEN.items():
-    fit.mistakes[_words] = lambda encoder, batches, loss, learning_rate, _what=_what: _loop(
-        _what, encoder, batches, loss, learning_rate
-    )
+fit.mistakes |= {words: functools.partial(_loop, what) for what, words in _FORGOTTEN.items()}

@@ -1,4 +1,4 @@
-"""Exercises of notebook 07, is it real?"""
+"""Exercises of notebooks 07a to 07c, is it real?"""
 
 from __future__ import annotations
 
@@ -306,47 +306,23 @@ def _best(scores: dict[float, float]) -> float:
     return max(scores, key=scores.__getitem__)
 
 
-@gain_at_best.mistake("That is the difference on dev. Dev has chosen both settings, so it flatters both: report test.")
-def _(
-    method_dev: dict[float, float], method_test: dict[float, float],
-    baseline_dev: dict[float, float], baseline_test: dict[float, float],
-) -> float:  # fmt: skip
-    return max(method_dev.values()) - max(baseline_dev.values())
-
-
-@gain_at_best.mistake("Both settings were chosen on test; test is read where dev has chosen, nowhere else.")
-def _(
-    method_dev: dict[float, float], method_test: dict[float, float],
-    baseline_dev: dict[float, float], baseline_test: dict[float, float],
-) -> float:  # fmt: skip
-    return max(method_test.values()) - max(baseline_test.values())
-
-
-@gain_at_best.mistake("Your baseline's setting was chosen on test, the method's on dev: dev chooses for both.")
-def _(
-    method_dev: dict[float, float], method_test: dict[float, float],
-    baseline_dev: dict[float, float], baseline_test: dict[float, float],
-) -> float:  # fmt: skip
-    return method_test[_best(method_dev)] - max(baseline_test.values())
-
-
-@gain_at_best.mistake("The method's setting was chosen on test, the baseline's on dev: dev chooses for both.")
-def _(
-    method_dev: dict[float, float], method_test: dict[float, float],
-    baseline_dev: dict[float, float], baseline_test: dict[float, float],
-) -> float:  # fmt: skip
-    return max(method_test.values()) - baseline_test[_best(baseline_dev)]
-
-
-@gain_at_best.mistake(
+# of (method_dev, method_test, baseline_dev, baseline_test)
+gain_at_best.mistake("That is the difference on dev. Dev has chosen both settings, so it flatters both: report test.")(
+    lambda md, mt, bd, bt: max(md.values()) - max(bd.values())
+)
+gain_at_best.mistake("Both settings were chosen on test; test is read where dev has chosen, nowhere else.")(
+    lambda md, mt, bd, bt: max(mt.values()) - max(bt.values())
+)
+gain_at_best.mistake("Your baseline's setting was chosen on test, the method's on dev: dev chooses for both.")(
+    lambda md, mt, bd, bt: mt[_best(md)] - max(bt.values())
+)
+gain_at_best.mistake("The method's setting was chosen on test, the baseline's on dev: dev chooses for both.")(
+    lambda md, mt, bd, bt: max(mt.values()) - bt[_best(bd)]
+)
+gain_at_best.mistake(
     "You hold the baseline to the method's setting, where it is not at its best. Most gains of published tables would "
     "shrink if their baselines were tuned as their methods were."
-)
-def _(
-    method_dev: dict[float, float], method_test: dict[float, float],
-    baseline_dev: dict[float, float], baseline_test: dict[float, float],
-) -> float:  # fmt: skip
-    return method_test[_best(method_dev)] - baseline_test[_best(method_dev)]
+)(lambda md, mt, bd, bt: mt[_best(md)] - bt[_best(md)])
 
 
 @hint("""

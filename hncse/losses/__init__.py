@@ -231,7 +231,7 @@ class ContrastiveLoss(nn.Module):
         if false is not None:
             diagnostics["masked"] = (false & ~own).sum() / (~own).sum()
             if self._masked == 0:
-                logits = logits.masked_fill(false & ~excluded, self._masked)
+                logits = logits.masked_fill(false & ~excluded & logits.isfinite(), self._masked)
         if mixes:
             diagnostics["mix_hardness"] = _finite_mean(torch.cat(mixes, dim=1).detach())
             logits = torch.cat([logits, *mixes], dim=1)  # (N, N+s)

@@ -518,6 +518,8 @@ _GUARD_HELP = {
 
 
 def _parser() -> argparse.ArgumentParser:
+    from hncse.evaluation import terminal
+
     parser = argparse.ArgumentParser(
         prog="hncse mine", description="Mine hard negatives out of a corpus; print a report, write triplets."
     )
@@ -525,7 +527,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--encoder", default="kit", help="a run's name or folder, 'latest', 'kit', or an encoder's name (default kit)")
     add("--guide", metavar="NAME", help="an encoder, or cross-encoder:NAME, whose similarity margins and limits read")
-    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
+    terminal.add_pooling(parser)
     add("--corpus", help=f"what to search: {source} (default: the positives, without them docstrings)")
     add("--limit", type=int, help="at most so many of its sentences")
     add("--column", help="column of a corpus that is a .csv, .tsv, .jsonl or .parquet file")

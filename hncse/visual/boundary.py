@@ -9,7 +9,7 @@ choice: see `hncse.visual.projection`. `caution` puts UMAP's free map beside it,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hncse.evaluation.geometry import angle
 from hncse.visual import projection
-from hncse.visual.film import KINDS, Film, Moment, name_of
+from hncse.visual.film import KINDS, NO_NEGATIVES, Film, Moment, name_of
 from hncse.visual.style import INK, OKABE_ITO, SERIES, figure, one_line, styled
 
 __all__ = [
@@ -141,8 +141,7 @@ def rulers(entries: Sequence[tuple[str, Film, Moment]]) -> Figure:
 
 def words(film: Film, at: Moment) -> str:
     """One moment in words: who is on which side."""
-    hard = np.array([point.own and point.kind not in ("anchor", "positive", "false", "topic", "other")
-                     for point in film.points])  # fmt: skip
+    hard = np.array([point.own and point.kind not in NO_NEGATIVES for point in film.points])
     over = int((at.cosine[hard] > at.p).sum())
     inside = sum(m.cosine > at.p for m in at.mixes.negatives)
     return (
@@ -199,15 +198,12 @@ def _dots(axes: Axes, places: Floats, film: Film, at: Moment, drawn: NDArray[np.
         dot(axes, float(places[i, 0]), float(places[i, 1]), *marks[i], size)
 
 
-def ruler_names(films: Iterable[Film]) -> dict[str, str]:
-    """Kind → name of the ruler's rows, those that the films' points have."""
-    own = dict.fromkeys(p.kind for film in films for p in film.points if p.kind not in KINDS)
-    rows = {kind: one_line(name_of(kind), 18) for kind in own}
-    present = {p.kind for film in films for p in film.points} | set(MIX_NAMES) | {"other"}
-    before = {
-        kind: name for kind, name in _ROWS.items() if kind in present and kind != "other" and kind not in MIX_NAMES
-    }
-    return before | rows | {kind: _ROWS[kind] for kind in ("other", "HNM", "PM")}
+def ruler_names(film: Film) -> dict[str, str]:
+    """Kind → name of the ruler's rows, those that the film's points have."""
+    kinds = dict.fromkeys(point.kind for point in film.points)
+    first = {kind: name for kind, name in _ROWS.items() if kind in kinds and kind != "other"}
+    own = {kind: one_line(name_of(kind), 18) for kind in kinds if kind not in KINDS}
+    return first | own | {kind: _ROWS[kind] for kind in ("other", "HNM", "PM")}
 
 
 def row_places(rows: dict[str, str]) -> dict[str, float]:
@@ -236,7 +232,7 @@ def ruler_rows(rows: dict[str, str], kinds: Sequence[str], angles: Floats) -> li
 
 
 def _ruler(axes: Axes, film: Film, at: Moment, mixes: bool, names: bool, size: float) -> None:
-    tie, rows = float(angle(at.p)), ruler_names([film])
+    tie, rows = float(angle(at.p)), ruler_names(film)
     axes.axvspan(0, tie, color=OKABE_ITO["yellow"], alpha=0.28, linewidth=0)
     axes.axvline(tie, color=INK, linewidth=1.4)
     marks, drawn = _marks(film, at), np.flatnonzero(drawable(film, at, mixes))

@@ -5,7 +5,7 @@
 
 circle.js is an ES module whose ``render({model, el})`` reads plain JSON (`DEFAULTS`), so that any page can embed it
 without a kernel; `page` is one. Every negative is an anchor of its own with itself as positive, as in
-`hncse.visual.study.mix`; the loss is the anchor's. Taught in notebooks 01, 03, 04.
+`hncse.visual.study.mix`; the loss is the anchor's. Taught in notebooks 01 and 04.
 """
 
 from __future__ import annotations

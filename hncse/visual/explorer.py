@@ -17,13 +17,13 @@ import numpy as np
 
 from hncse.errors import unknown
 from hncse.evaluation.geometry import angle
-from hncse.visual import boundary
+from hncse.visual import boundary, projection
 from hncse.visual.film import KINDS, Film, Moment, Point, name_of
 from hncse.visual.mixes import Mix
 from hncse.visual.page import html_page, widget
 from hncse.visual.study import Study
 
-__all__ = ["SCRIPT", "Explorer", "knobs", "page", "scene", "show"]
+__all__ = ["SCRIPT", "Explorer", "knobs", "page", "scene", "scenes", "show"]
 
 SCRIPT = Path(__file__).with_name("explorer.js")
 _WIDEST = 100.0  # degrees at the ruler's right end
@@ -98,7 +98,7 @@ class Explorer:
 
 def scene(film: Film, at: Moment, *, mixes: bool = True) -> dict[str, Any]:
     """One moment as plain data: points with look, place, angle and words; rows and ticks of the ruler."""
-    rows = boundary.ruler_names([film])
+    rows = boundary.ruler_names(film)
     marks = [_sentence(point, float(c), at.p) for point, c in zip(film.points, at.cosine, strict=True)]
     marks += [_mix(film, i, m, at.p) for i, m in enumerate(at.synthetic)]
     onmap = boundary.visible(film, at, mixes)
@@ -184,8 +184,12 @@ def knobs(film: Film, at: Moment) -> Any:
 
     short, out = {"description_width": "80px"}, w.HTML()
     sliders = {
-        "neighbours": w.IntSlider(12, min=2, max=len(film.points) - 1, style=short, continuous_update=False),
-        "min_dist": w.FloatSlider(0.99, min=0.0, max=0.99, step=0.01, style=short, continuous_update=False),
+        "neighbours": w.IntSlider(
+            projection.NEIGHBOURS, min=2, max=len(film.points) - 1, style=short, continuous_update=False
+        ),
+        "min_dist": w.FloatSlider(
+            projection.MIN_DIST, min=0.0, max=0.99, step=0.01, style=short, continuous_update=False
+        ),
         "seed": w.IntSlider(0, min=0, max=20, style=short, continuous_update=False),
     }
 
@@ -199,6 +203,11 @@ def knobs(film: Film, at: Moment) -> Any:
         slider.observe(draw, "value")
     draw()
     return w.VBox([w.HBox(list(sliders.values())), out])
+
+
+def scenes(film: Film) -> dict[str, list[dict[str, Any]]]:
+    """Every moment of every run of a film, what `page` and explorer.js draw."""
+    return {name: [scene(film, at) for at in moments] for name, moments in film.moments.items()}
 
 
 def page(scenes: Mapping[str, list[dict[str, Any]]], title: str, choice: str) -> str:

@@ -17,7 +17,7 @@ from hncse.errors import unknown
 from hncse.evaluation.geometry import angle
 from hncse.visual.mixes import Mix, Mixes
 
-__all__ = ["KINDS", "Film", "Moment", "Point", "copies", "name_of"]
+__all__ = ["KINDS", "NO_NEGATIVES", "Film", "Moment", "Point", "copies", "name_of"]
 
 Floats = NDArray[np.float64]
 #: What a sentence is to the anchor, and how it is called in pictures. A user's own roles are called what they are.
@@ -29,6 +29,8 @@ KINDS = {
     "topic": "same topic",
     "other": "other sentence",
 }
+#: Those that a miner should not take for negatives of the anchor, and those it hardly would.
+NO_NEGATIVES = ("anchor", "positive", "false", "topic", "other")
 _LISTED = {
     "anchor": "ANCHOR", "positive": "POSITIVE", "false": "far paraphrase", "topic": "same topic", "other": "unrelated",
 }  # fmt: skip

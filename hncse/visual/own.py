@@ -72,20 +72,16 @@ def read(path: str | Path) -> list[Group]:
 
 def _rows(path: Path) -> list[tuple[int, str, str, str]]:
     """Line, text, role and anchor (empty where there is none) of every row that is not blank."""
-    from hncse.data.readers import Bad, Tally, read_columns
+    from hncse.data.readers import Bad, Tally, head, read_columns
 
-    notes = Tally()
-    try:
-        rows = list(read_columns(path, ["text", "role", "anchor"], notes))
-    except HncseError:
-        notes = Tally()
-        rows = [(line, (*cells, "")) for line, cells in read_columns(path, ["text", "role"], notes)]
+    notes, columns = Tally(), ["text", "role", *(["anchor"] if "anchor" in head(path)[0] else [])]
+    rows = list(read_columns(path, columns, notes))
     sys.stderr.writelines(f"{path}: {remark}\n" for remark in notes.lines())
     parsed = []
     for line, cells in rows:
         if bad := [str(cell) for cell in cells if isinstance(cell, (Bad, bytes))]:
             raise HncseError(f"{path}, line {line} cannot be read: {bad[0]}")
-        text, role, anchor = (" ".join(str(cell).split()) for cell in cells)
+        text, role, anchor = (" ".join(str(cell).split()) for cell in (*cells, "")[:3])
         if not text and not role:
             continue
         if not text or not role:
@@ -209,14 +205,10 @@ def _all(source: str | Path, limit: int | None, seed: int) -> tuple[list[str], l
     """Texts and roles; a source without a column of roles is a corpus."""
     from hncse.data import corpora, readers
 
-    if Path(source).is_file() and readers.format_of(Path(source)) not in (None, ".txt"):
-        try:
-            rows = _rows(Path(source))[:limit]
-        except HncseError as error:
-            if "'role'" not in str(error):
-                raise
-        else:
-            return [text for _, text, _, _ in rows], [role for _, _, role, _ in rows]
+    table = Path(source).is_file() and readers.format_of(Path(source)) not in (None, ".txt")
+    if table and "role" in readers.head(Path(source))[0]:
+        rows = _rows(Path(source))[:limit]
+        return [text for _, text, _, _ in rows], [role for _, _, role, _ in rows]
     sentences = corpora.load(source, limit=limit, seed=seed).sentences
     return sentences, [""] * len(sentences)
 
@@ -224,6 +216,8 @@ def _all(source: str | Path, limit: int | None, seed: int) -> tuple[list[str], l
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
+    from hncse.evaluation import terminal
+
     parser = argparse.ArgumentParser(
         prog="hncse plot",
         description="Draw your own sentences: an explorer page, the similarity plane, and the decision boundary.",
@@ -233,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("file", metavar="FILE", help="a .csv, .tsv, .jsonl or .parquet; with --atlas any corpus")
     add("--encoder", default="kit", help="a run, 'latest', kit (default), minilm, a folder, or a Hugging Face name")
-    add("--pooling", help="cls, mean, first_last, last_two, last; default: as the encoder was saved")
+    terminal.add_pooling(parser)
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the pictures go")
     add("--atlas", action="store_true", help="write atlas.parquet instead, a map of all sentences for Embedding Atlas")
     add("--limit", type=int, help="with --atlas: sentences of a corpus at most")

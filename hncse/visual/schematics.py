@@ -5,7 +5,7 @@
 ``GALLERY`` lists them under the names that they have in figures/. As in `hncse.visual.figures`, ``get_label()`` says in
 words what a picture shows. Places on a circle are angles to the anchor, in degrees.
 
-Taught in notebooks 00 (two dropout passes), 01 (the cases, a mix on the sphere) and 03 (the denominator's columns).
+Taught in notebooks 01 (two dropout passes, the cases), 03 (the denominator's columns) and 04 (a mix on the sphere).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from hncse.evaluation.geometry import normalised
 from hncse.presets import LossOptions, resolve
 from hncse.runs import Run
 from hncse.visual import projection
-from hncse.visual.film import KINDS, Film, Moment, Point, copies
+from hncse.visual.film import KINDS, NO_NEGATIVES, Film, Moment, Point, copies
 from hncse.visual.mixes import cases, mix
 
 __all__ = ["Snapshots", "Study", "by_loss"]
@@ -124,7 +124,8 @@ class Study:
             groups = [g for g in groups if letters[g.id] == letter[1].upper()]
         if "changed sides" in asked:
             asked = asked.replace("changed sides", " ")
-            groups = [g for g in groups if self.changed_sides(g.id, name)]
+            crossed = self._crossings[name or next(iter(self.runs))]
+            groups = [g for g in groups if crossed[g.id][0]]
         wanted = set(_words([asked]))
         return [g for g in groups if wanted <= set(_words(_findable(g)))]
 
@@ -150,7 +151,7 @@ class Study:
         for group, begin in zip(self.groups, self._start, strict=False):
             kinds = np.array([_kind(sentence) for sentence in group.sentences])
             cosine = z[begin : begin + len(kinds)] @ z[begin]
-            sides.append((float(cosine[kinds == "positive"][0]), cosine[~np.isin(kinds, _NO_NEGATIVES)]))
+            sides.append((float(cosine[kinds == "positive"][0]), cosine[~np.isin(kinds, NO_NEGATIVES)]))
         return sides
 
     def planes(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -186,31 +187,26 @@ class Study:
         return dict(sorted({case: group for group, case in reversed(groups)}.items()))
 
     @functools.cached_property
-    def _crossings(self) -> dict[str, list[tuple[int, int, int]]]:
-        """Name → of every group, how many negatives changed sides, how many end nearer, and how many there are."""
+    def _crossings(self) -> dict[str, dict[str, tuple[int, int, int]]]:
+        """Run → group's id → how many negatives changed sides, how many end nearer, and how many there are."""
         return {
-            name: [
-                (int(((a > p) != (b > q)).sum()), int((b > q).sum()), len(b))
-                for (p, a), (q, b) in zip(self._sides(name, 0), self._sides(name, -1), strict=True)
-            ]
+            name: {
+                group.id: (int(((a > p) != (b > q)).sum()), int((b > q).sum()), len(b))
+                for group, (p, a), (q, b) in zip(self.groups, self._sides(name, 0), self._sides(name, -1), strict=True)
+            }
             for name in self.runs
         }
-
-    def changed_sides(self, group: str, name: str | None = None) -> bool:
-        """Whether a hard negative of a group crossed the boundary between a run's first and last snapshot."""
-        crossings = self._crossings[name or next(iter(self.runs))]
-        return crossings[self.groups.index(self.group(group))][0] > 0
 
     def example_group(self) -> str:
         """Id of the group where most hard negatives change sides while the first run trains, and both sides are held.
 
         Ties go to the group with more hard negatives, then to the order of the groups.
         """
-        scores = [
-            (changed if 0 < nearer < many else -1, many)
-            for changed, nearer, many in next(iter(self._crossings.values()))
-        ]
-        return self.groups[max(range(len(scores)), key=scores.__getitem__)].id
+        scores = {
+            group: (changed if 0 < nearer < many else -1, many)
+            for group, (changed, nearer, many) in next(iter(self._crossings.values())).items()
+        }
+        return max(scores, key=scores.__getitem__)
 
     def film(self, name: str) -> Film:
         """The anchor's surroundings at every snapshot of every run, in one map; computed once.
@@ -268,10 +264,6 @@ class Study:
         texts = [s.text for other in self.groups for s in other.sentences]
         rows = np.argsort(-nearest, kind="stable")[: min(self.neighbours, len(texts) - (end - begin))]
         return (*members, *(Point(int(row), texts[row], "other", None, None, own=False) for row in rows))
-
-
-#: Kinds of sentence that a miner should not take for negatives of the anchor, and those it hardly would.
-_NO_NEGATIVES = ("anchor", "positive", "false", "topic", "other")
 
 
 def _kind(sentence: probe.Sentence) -> str:

@@ -21,18 +21,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the hub's client make calls; HF_ENDPOINT decides whom it meets (a closed port unless `serve` is called)."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
 def serve(online: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hub]]:
     """Start a hub with some files of SimCSE's dataset repository: serve({"senteval.tar": b"..."}, fault="cut")."""
     from hncse.data.remote import REPOSITORY
