@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hncse.data import remote
 from hncse.data.text import Markup, markdown, table
 from hncse.encoder import card
-from hncse.presets import DESCRIPTIONS, PRESETS
+from hncse.presets import DESCRIPTIONS, OWN_PRESETS
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -26,7 +27,7 @@ _BASES = {
     "minilm": ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0", "supervised: trained on sentence pairs"),
     "smollm2": ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0", "a causal language model"),
 }
-_DATASETS = {"wiki1m": "princeton-nlp/datasets-for-simcse"}
+_DATASETS = dict.fromkeys(("wiki1m", "nli"), remote.REPOSITORY)
 _HNCSE = "HNCSE ([arXiv:2411.12156](https://arxiv.org/abs/2411.12156))"
 _SIMCSE = "SimCSE ([arXiv:2104.08821](https://arxiv.org/abs/2104.08821))"
 _TITLES = {"STS": "Semantic textual similarity", "transfer": "Transfer", "probe": "The kit's probe"}
@@ -80,8 +81,9 @@ A sentence encoder trained by the HNCSE study kit {markdown(config["versions"]["
 {_table(of_run_, encoder, config["seed"])}
 """
     return card.compose(
-        encoder, name, text, base_model=base, license=licence, model_name=run.name, datasets=_datasets(p["corpus"]),
-        tags=[p["loss"]], eval_results=_results(of_run_, encoder, config["seed"]),
+        encoder, name, text, base_model=base, license=licence, model_name=run.name,
+        datasets=_datasets(str(data["source"])), tags=[p["loss"]],
+        eval_results=_results(of_run_, encoder, config["seed"]),
     )  # fmt: skip
 
 
@@ -128,12 +130,15 @@ def command(parameters: Mapping[str, Any], source: str = "") -> str:
             continue
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif isinstance(value, list):
+            words += [flag, *map(str, value)]
         elif isinstance(value, dict):
             words += [flag, *(f"{name}={json.dumps(each)}" for name, each in value.items())]
         else:
             words += [flag, _short(str(value))]
-    line = shlex.join(words)
-    return line + "  # on sentences given as a list" if source == "given sentences" else line
+    remarks = [f"on {source}, in Python"] if source.startswith("given ") else []
+    remarks += [f"with train(…, loss={parameters['loss']}), in Python"] if "loss_source" in parameters else []
+    return shlex.join(words) + "".join(f"  # {remark}" for remark in remarks)
 
 
 def _base(encoder: str) -> tuple[str, str, str]:
@@ -151,13 +156,14 @@ def _short(text: str) -> str:
 
 
 def _datasets(corpus: str) -> list[str] | None:
-    name = corpus.removeprefix("hf:").rpartition(":")[0] if corpus.startswith("hf:") else _DATASETS.get(corpus)
-    return [name] if name else None
+    if not corpus.startswith("hf:"):
+        return [_DATASETS[corpus]] if corpus in _DATASETS else None
+    return [corpus.removeprefix("hf:").partition(":")[0].partition("@")[0]]
 
 
 def _papers(loss: str) -> str:
     """The papers to cite: HNCSE's for its own, SimCSE's, which all build on; a relative's stands in its description."""
-    hncse = loss in list(PRESETS)[1:8]
+    hncse = loss in OWN_PRESETS[1:]
     return Markup(f"{_HNCSE}, on {_SIMCSE}" if hncse else _SIMCSE)
 
 

@@ -200,6 +200,7 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
 
     corpora: dict[Any, Any] = {}
     encoders: dict[Any, Any] = {}
+    guides: dict[Any, Any] = {}
     jobs = []
     for c in configs:
         text = (c.corpus, c.limit, c.column, c.positives, str(c.negatives), c.pairs, c.sample_seed)
@@ -210,7 +211,9 @@ def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
             encoders[weights] = training.load_encoder(c)
             fingerprint = encoders[weights].fingerprint()  # of all weights: once an encoder, not once a run
             encoders[weights].fingerprint = lambda known=fingerprint: known
-        key = training.facts(c, corpora[text], encoders[weights])["key"]
+        if c.guide not in guides:
+            guides[c.guide] = None if c.guide is None else type(encoders[weights]).from_pretrained(c.guide)
+        key = training.facts(c, corpora[text], encoders[weights], guide=guides[c.guide])["key"]
         jobs.append(Job(c, training.run_folder(c, key)))
     return jobs
 

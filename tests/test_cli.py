@@ -13,7 +13,20 @@ from hncse import cli
 from hncse.encoder import SentenceEncoder
 from tests import tiny
 
-HEAVY = ("torch", "transformers", "datasets", "matplotlib", "pandas", "sklearn", "faiss")
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "matplotlib",
+    "pandas",
+    "sklearn",
+    "faiss",
+    "peft",
+    "onnx",
+    "onnxruntime",
+    "mteb",
+    "sentence_transformers",
+)
 HELP = f"""
 import sys
 from hncse import cli

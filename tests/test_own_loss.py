@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,12 +158,25 @@ def test_a_fingerprint_is_that_of_what_the_function_does(old, new, changed, tmp_
         assert alike == (name != changed)
 
 
+def test_a_readers_own_module_counts_by_its_source(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    prints = []
+    for factor in (1, 2):
+        (tmp_path / "my_parts.py").write_text(f"def core(z1, z2):\n    return {factor} * (z1 - z2).square().mean()\n")
+        monkeypatch.delitem(sys.modules, "my_parts", raising=False)
+        text = "import my_parts\ndef loss(z1, z2):\n    return my_parts.core(z1, z2)\n"
+        prints.append(own_loss.fingerprint(module(tmp_path / "losses.py", text).loss))
+    assert prints[0] != prints[1]
+
+
 def test_partials_and_tensors_count():
     def weighted(z1, z2, weight):
         return (z1 * weight).sum()
 
     prints = {own_loss.fingerprint(functools.partial(weighted, weight=torch.full((2,), w))) for w in (1.0, 2.0, 1.0)}
     assert len(prints) == 2
+    kinds = [torch.ones(2), torch.ones(2, dtype=torch.int64), torch.ones(2, dtype=torch.float64)]
+    assert len({own_loss.fingerprint(functools.partial(weighted, weight=weight)) for weight in kinds}) == 3
 
 
 def simcse(z1, z2):

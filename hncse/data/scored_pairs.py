@@ -8,6 +8,7 @@ Nothing is left out: what is no text or no number is an error with its line.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def _lines(path: Path) -> list[Row]:
     for delimiter in delimiters:
         for quotes in ('"', None)[: 1 + (delimiter == "\t")]:
             style: dict[str, Any] = {"quotechar": quotes} if quotes else {"quoting": csv.QUOTE_NONE}
-            reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True, **style)
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **style)
             try:
                 rows: list[Row] = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
             except csv.Error as error:

@@ -135,8 +135,9 @@ class SentenceEncoder(nn.Module):
         whole = saved.get("pooling") == pooling and "prompt" in saved  # a start token is part of it already
         encoder.prompt = saved["prompt"] if whole else encoder.prompt + saved.get("prompt", "")
         encoder.prompts = saved.get("prompts", {})
-        if Path(loading.resolve(str(name_or_path)), card.FILE).is_file():
-            encoder.card = functools.partial(card.kept, Path(loading.resolve(str(name_or_path))))
+        readme = Path(saved["source"], card.FILE).absolute()
+        if readme.is_file():
+            encoder.card = functools.partial(card.kept, readme.parent)
         encoder.to(place).eval()
         rare = dropout is not None and 0 < dropout < 0.001  # too rare to show in one batch
         if dropout is not None and not rare and encoder.views_differ() != (dropout > 0):
@@ -416,12 +417,13 @@ class SentenceEncoder(nn.Module):
         """
         return folders.save(self, path)
 
-    def export(self, path: str | Path, format: str = "onnx", int8: bool = False) -> Path:
+    def export(self, path: str | Path, format: str = "onnx", int8: bool = False, *, repo: str = "") -> Path:
         """Write what `save` writes and, in ``onnx/``, the encoder for onnxruntime and transformers.js.
 
         ``onnx/model.onnx`` (and with ``int8`` ``onnx/model_quantized.onnx``, weights in 8 bits) takes ``input_ids`` and
         ``attention_mask`` and gives ``token_embeddings`` and ``sentence_embedding``, pooled as here. A prompt is not in
-        the graph: put it before the text. ``hncse export`` also prints the scores of each format.
+        the graph: put it before the text. ``hncse export`` also prints the scores of each format. ``repo`` is the
+        repository on the hub that the folder will be sent to, whose name its card then bears.
 
         Returns:
             The folder.
@@ -434,7 +436,8 @@ class SentenceEncoder(nn.Module):
 
         if format not in ("onnx",):
             raise unknown("export format", format, ["onnx"])
-        return folders.save(self, path, lambda folder: onnx.write(self, folder, int8))
+        cards = (self.card, card.plain) if repo else None
+        return folders.save(self, path, lambda folder: onnx.write(self, folder, int8), name=repo, cards=cards)
 
     def push_to_hub(
         self, repo: str, *, private: bool | None = None, token: str | None = None, message: str = ""
@@ -460,7 +463,7 @@ class SentenceEncoder(nn.Module):
         from hncse.encoder import hub
 
         with tempfile.TemporaryDirectory() as work:
-            folder = folders.save(self, Path(work) / "encoder", name=repo, plain=True)
+            folder = folders.save(self, Path(work) / "encoder", name=repo, cards=(self.card, card.plain))
             return hub.upload(folder, repo, private, token, message)
 
     def as_sentence_transformer(self) -> Any:
@@ -474,7 +477,8 @@ class SentenceEncoder(nn.Module):
         except ImportError as error:
             raise HncseError("this needs an optional package: pip install 'hncse[sentence-transformers]'") from error
         with tempfile.TemporaryDirectory() as work, folders.quiet():
-            return SentenceTransformer(str(self.save(Path(work) / "encoder")), device=str(self.device))
+            folder = folders.save(self, Path(work) / "encoder", cards=())
+            return SentenceTransformer(str(folder), device=str(self.device))
 
     def fingerprint(self) -> str:
         """Hash weights, tokenizer, pooling, length limit and prompt: equal keys mean equal embeddings."""

@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -235,7 +235,7 @@ def save(
     path: str | Path,
     more: Callable[[Path], None] | None = None,
     name: str = "",
-    plain: bool = False,
+    cards: Sequence[Callable[[Any, str], str | None] | None] | None = None,
 ) -> Path:
     """Write ``encoder`` to the folder ``path``; see `hncse.SentenceEncoder.save`.
 
@@ -244,7 +244,7 @@ def save(
         path: The folder.
         more: Writes further files into the folder it is given, before the whole is moved to its place.
         name: What the card calls it; else the folder's name.
-        plain: Whether an encoder without a card of its own gets the plain one.
+        cards: Write its card from encoder and name, the first that has one to give; None: the encoder's own.
     """
     folder = expand(path)
     real = Path(os.path.realpath(folder))  # a link to a folder stays a link
@@ -262,7 +262,7 @@ def save(
         with tempfile.TemporaryDirectory(prefix=f".{real.name[:40]}-", dir=beside) as work:
             fresh = Path(work) / "encoder"
             _write(encoder, fresh)
-            _add_card(encoder, fresh, real, name or real.name, plain)
+            _add_card(encoder, fresh, real, name or real.name, [encoder.card] if cards is None else cards)
             if more is not None:
                 more(fresh)
             _list(encoder, fresh)
@@ -363,12 +363,12 @@ def _write(encoder: Any, folder: Path) -> None:
     layered = bool(changes) or encoder.pooling in ("first_last", "last_two")
     changes["output_hidden_states"] = layered  # sentence-transformers' layer pooling reads this
     before = {name: getattr(config, name) for name in changes}
-    vars(config).update(changes)
+    _set(config, changes)
     try:
         with quiet():
             encoder.backbone.save_pretrained(folder, state_dict=weights)
     finally:
-        vars(config).update(before)
+        _set(config, before)
     tokenizer = _tokenizer(encoder)
     tokenizer.save_pretrained(folder)
     modules = [{"idx": 0, "name": "0", "path": "", "type": f"{_MODULES}.Transformer"}]
@@ -396,17 +396,19 @@ def _write(encoder: Any, folder: Path) -> None:
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
-def _add_card(encoder: Any, folder: Path, goal: Path, name: str, plain: bool) -> None:
+def _set(config: Any, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        setattr(config, name, value)  # by whatever name the architecture stores it
+
+
+def _add_card(encoder: Any, folder: Path, goal: Path, name: str, cards: Sequence[Any]) -> None:
     """Write README.md into ``folder``, unless one that is not ours stands at its ``goal``."""
-    text = encoder.card(encoder, name) if encoder.card is not None else None
-    if text is None and plain:
-        text = card.plain(encoder, name)
-    if text is None:
-        return
-    if os.path.lexists(goal / README) and not _our_card(goal):
+    cards = [write for write in cards if write is not None]
+    if cards and os.path.lexists(goal / README) and not _our_card(goal):
         _LOG.warning("%s is yours and stays; no model card is written", goal / README)
         return
-    (folder / README).write_text(text, encoding="utf-8")
+    if text := next((text for write in cards if (text := write(encoder, name)) is not None), None):
+        (folder / README).write_text(text, encoding="utf-8")
 
 
 def _our_card(folder: Path) -> bool:

@@ -42,7 +42,7 @@ def upload(folder: Path, repo: str, private: bool | None = None, token: str | No
         api.create_commit(repo, changes, commit_message=message or "An encoder of the HNCSE study kit")
     except HFValidationError as error:
         raise HncseError(f"repo is {repo!r}; it must be 'owner/name', letters, digits, - _ and . alone") from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
         raise HncseError(f"{repo} could not be written on {where}: {_reason(error)}") from error
     return f"{where}/{repo}"
 

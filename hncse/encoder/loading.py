@@ -93,7 +93,7 @@ def load(
         for module in model.modules():
             if type(module).__name__.endswith("Dropout") and isinstance(getattr(module, "p", None), float):
                 module.p = dropout
-    return model, tokenizer, settings
+    return model, tokenizer, settings | {"source": source}
 
 
 def resolve(name: str) -> str:

@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.folder and not run and not (own / "hncse.json").is_file():
         raise HncseError(f"{options.encoder} is no folder that this kit wrote; say where to: hncse export "
                          f"{options.encoder} FOLDER")  # fmt: skip
-    folder = encoder.export(options.folder or own, options.format, options.int8)
+    folder = encoder.export(options.folder or own, options.format, options.int8, repo=options.push or "")
     lines = [f"{folder}:", *table(compare(encoder, folder))]
     if options.push:
         from hncse.encoder import hub

@@ -2,10 +2,9 @@
 
     hncse mteb ENCODER --tasks STSBenchmark NanoBEIR          # tasks and benchmarks by their names there
 
-MTEB is another protocol than `hncse.evaluation.sts`. Where a task's pairs are the same the scores are, to 0.002: STS12,
-STS13 and STS-B's test split agree. SICK-R does not: MTEB scores all of its 9,927 pairs, SimCSE and this kit the 4,927
-of the test split; on those the two agree as well. MTEB's average is over ten tasks, not these seven. No number of one
-stands in a column of the other.
+MTEB is another protocol than `hncse.evaluation.sts`. Where a task's pairs are the same, the scores are (a test compares
+the two on one task). SICK-R's are not: MTEB scores its training and dev pairs as well, SimCSE and this kit the 4,927 of
+the test split. Its average is over other tasks. No number of one stands in a column of the other.
 """
 
 from __future__ import annotations

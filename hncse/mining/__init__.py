@@ -282,7 +282,7 @@ def mine(
     positive = np.ones(len(row), dtype=np.float32) if answers is None else pair_similarity(rows, row, rows, partner)
     near = Neighbours(texts, references, _least(len(references), row, positive), similarity, index, pool)
     if guide is not None:
-        guided, theirs = _judge(guide, options, near, row, None if answers is None else partner)
+        guided, theirs = _judge(replace(search, encoder=guide), near, row, None if answers is None else partner)
         near = replace(near, guided=guided, guided_positive=_least(len(references), row, theirs))
     removed = apply(guards, near, calibration.threshold if calibration else None)  # (u, k)
     chosen = _choose(removed == KEPT, negatives, sampling, seed)  # (u, m), -1 takes the column added here
@@ -457,15 +457,15 @@ def _least(u: int, row: Integers, positive: Floats) -> Floats:
     return least
 
 
-def _judge(
-    guide: Any, options: dict[str, Any], near: Neighbours, row: Integers, partner: Integers | None
-) -> tuple[Floats, Floats]:
+def _judge(search: _Search, near: Neighbours, row: Integers, partner: Integers | None) -> tuple[Floats, Floats]:
     """Similarities by a guide: of u anchors and their neighbours (u, k), of the given anchors and positives (n,)."""
     who, column = np.nonzero(near.index >= 0)
     positions, place = np.unique(near.index[who, column], return_inverse=True)
     others, partner = near.pool.texts(positions), row if partner is None else partner
+    guide = search.encoder
     if hasattr(guide, "encode"):
-        rows, theirs = (unit_rows(cached_encode(guide, texts, **options)) for texts in (near.texts, others))
+        encode = search._encode_once([*near.texts, *others])
+        rows, theirs = encode(near.texts), encode(others)
         values, positive = pair_similarity(rows, who, theirs, place), pair_similarity(rows, row, rows, partner)
     else:
         pairs = [(near.texts[i], others[j]) for i, j in zip(who.tolist(), place.tolist(), strict=True)]

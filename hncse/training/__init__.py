@@ -87,13 +87,14 @@ def train(
     corpus = load_corpus(config, sentences)
     _check_rows(config, corpus, own is not None)
     encoder = load_encoder(config)
-    described = facts(config, corpus, encoder, own)
+    guide = None if config.guide is None else type(encoder).from_pretrained(config.guide)
+    described = facts(config, corpus, encoder, own, guide)
     run = run_folder(config, described["key"], own.name if own else None)
     _refuse_another(run, described)
     if not run.finished:
         _tell_of_other_code(run, described)
         try:
-            trainer.fit(config, corpus, encoder, run, described, on_log, own)
+            trainer.fit(config, corpus, encoder, run, described, on_log, own, guide)
         except KeyboardInterrupt as error:
             error.add_note(f"the same command resumes the run: {run.path}")
             raise
@@ -172,7 +173,11 @@ def load_encoder(config: TrainingConfig) -> SentenceEncoder:
 
 
 def facts(
-    config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, own: OwnLoss | None = None
+    config: TrainingConfig,
+    corpus: Corpus,
+    encoder: SentenceEncoder,
+    own: OwnLoss | None = None,
+    guide: SentenceEncoder | None = None,
 ) -> dict[str, Any]:
     """Describe a run before it starts: what config.json holds, its key among it."""
     loss = {"loss": own.name, "loss_source": own.source} if own else {}
@@ -182,7 +187,7 @@ def facts(
         "data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__,
     }  # fmt: skip
     if config.guide is not None:
-        deciding |= {"guide": type(encoder).from_pretrained(config.guide).fingerprint()}
+        deciding |= {"guide": (guide or type(encoder).from_pretrained(config.guide)).fingerprint()}
     noise = encoder.unusual_dropout() if config.dropout is None else {}  # config.dropout overrides them all
     if noise:
         deciding |= {"encoder_dropout": noise}

@@ -18,7 +18,6 @@ import functools
 import hashlib
 import inspect
 import sys
-import sysconfig
 import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +35,6 @@ from hncse.losses import ContrastiveLoss, LossOutput, gather_batch
 
 __all__ = ["OwnLoss", "fingerprint"]
 
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _SIMPLE = (type(None), bool, int, float, complex, str, bytes, np.generic, torch.dtype, torch.device)
 
 
@@ -159,8 +157,8 @@ def _parameters(function: Callable[..., Any], name: str) -> Mapping[str, inspect
 def fingerprint(function: Any) -> str:
     """Hash what a function does: its source, without comments, docstrings or layout, and what that refers to.
 
-    Defaults, closures, global values and the reader's own functions that it uses count, by value or source; functions
-    of installed packages by their names, the kit's own by the source of their module.
+    Defaults, closures, global values and the reader's own functions and modules that it uses count, by value or source;
+    functions of installed packages by their names, the kit's own by the source of their module.
 
     Returns:
         16 hex digits of SHA-256.
@@ -177,12 +175,14 @@ def _describe(value: Any, name: str, seen: dict[int, tuple[int, Any]]) -> str:
     if isinstance(value, _SIMPLE):
         return repr(value)
     if isinstance(value, types.ModuleType):
-        return value.__name__
+        return _of_module(value)
     if id(value) in seen:
         return f"#{seen[id(value)][0]}"
     seen[id(value)] = len(seen), value
     if isinstance(value, Tensor):
-        value = value.detach().cpu().float().numpy()
+        flat = value.detach().cpu().contiguous().flatten()
+        raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+        return f"{value.dtype}{tuple(value.shape)}{hashlib.sha256(raw).hexdigest()}"
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
     parts = _parts(value, name)
@@ -241,8 +241,16 @@ def _of_code(value: Any) -> Iterator[tuple[str, Any]]:
 def _of_library(module: str) -> bool:
     if module.partition(".")[0] in sys.stdlib_module_names:
         return module != "__main__"
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return bool(file) and str(Path(str(file)).resolve()).startswith(_LIBRARIES)
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+
+
+def _of_module(module: types.ModuleType) -> str:
+    """A module's name and, of one that the reader wrote, its source; what that imports in its turn is not followed."""
+    file = getattr(module, "__file__", None) or ""
+    if module.__name__.partition(".")[0] == "hncse" or not file.endswith(".py") or _of_library(module.__name__):
+        return module.__name__
+    return f"{module.__name__} {source_form(ast.parse(Path(file).read_bytes()))}"
 
 
 def _written(key: str, part: Any) -> bool:

@@ -341,6 +341,7 @@ def fit(
     described: dict[str, Any],
     on_log: Callable[[Run], None] | None = None,
     own: OwnLoss | None = None,
+    guide: SentenceEncoder | None = None,
 ) -> None:
     """Train into ``run``, resuming from its last checkpoint; where another process trains it, wait until it has.
 
@@ -352,6 +353,7 @@ def fit(
         described: What config.json will hold.
         on_log: Called with the run after every line of its history.
         own: A loss in place of the one that the configuration names.
+        guide: The encoder that says which negatives are false, where the loss asks one.
 
     Raises:
         HncseError: The batch does not divide among the processes, the precision is not to be had on this device, the
@@ -362,10 +364,6 @@ def fit(
     encoder.to(arguments.device)
     data = Sentences(encoder, corpus.sentences, config.max_length, corpus.negatives, corpus.positives)
     encoder.check_readable([data[i][1] for i in range(data.rows * (1 + data.paired))])
-    if config.guide is not None:
-        texts = _texts(corpus.sentences, corpus.negatives, corpus.positives)
-        guide = SentenceEncoder.from_pretrained(config.guide)
-        data.guide = torch.from_numpy(guide.encode(texts, show_progress=False))
     if not data.paired and config.dropout != 0 and not encoder.views_differ():
         raise HncseError(
             f"{config.encoder!r} has no dropout, so the two views of a sentence are equal and teach nothing; give "
@@ -384,6 +382,12 @@ def fit(
                 last = checkpoints.last(run, arguments.world_size, select)
         over, last = broadcast_object_list([first and over, last])
         if not over:
+            if guide is not None:
+                from hncse.data.embedding_cache import cached_encode
+
+                texts = _texts(corpus.sentences, corpus.negatives, corpus.positives)
+                vectors = cached_encode(guide, texts) if first else None
+                data.guide = torch.from_numpy(np.array(broadcast_object_list([vectors])[0]))
             sampler = _sampler(config, corpus, encoder, first)  # before a checkpoint's weights are loaded
             watch = Watch(config, encoder, run, select, on_log)
             watch.loss = own or losses.build(config.loss, **config.all_loss_options())
@@ -444,7 +448,7 @@ def _sampler(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, f
 def _finish(trainer: ContrastiveTrainer, watch: Watch) -> None:
     seconds, steps, run = trainer.seconds(), trainer.state.global_step, watch.run
     best = watch.restore_best()
-    watch.encoder.head = None
+    watch.encoder.head = watch.encoder.card = None  # a run's card is made of its scores
     if watch.config.gradient_checkpointing:
         _checkpointing(watch.encoder.backbone, "disable")
     if watch.adapted is not None:

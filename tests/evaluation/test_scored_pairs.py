@@ -48,6 +48,13 @@ def test_files_as_people_have_them(name: str, tmp_path: Path) -> None:
     assert scored_pairs.read(tmp_path / name) == (FIRST, SECOND, SCORES)
 
 
+def test_a_line_ends_where_csv_says(tmp_path: Path) -> None:
+    """A line separator or a form feed inside a sentence is no end of a row."""
+    (tmp_path / "a.tsv").write_text("one\u2028two\tthree\x0cfour\t1\nfive\x85six\tseven\t2\neight\tnine\t3\n", encoding="utf-8")
+    first, _, scores = scored_pairs.read(tmp_path / "a.tsv")
+    assert len(first) == 3 and scores == [1.0, 2.0, 3.0]
+
+
 def test_columns_by_name_and_by_number(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,grade,x,y\n1,4,a,b\n2,3,c,d\n3,1,e,f\n")
     for columns in (["x", "y", "grade"], ["3", "4", "2"]):
