@@ -50,7 +50,8 @@ def test_files_as_people_have_them(name: str, tmp_path: Path) -> None:
 
 def test_a_line_ends_where_csv_says(tmp_path: Path) -> None:
     """A line separator or a form feed inside a sentence is no end of a row."""
-    (tmp_path / "a.tsv").write_text("one\u2028two\tthree\x0cfour\t1\nfive\x85six\tseven\t2\neight\tnine\t3\n", encoding="utf-8")
+    rows = "one\u2028two\tthree\x0cfour\t1\nfive\x85six\tseven\t2\neight\tnine\t3\n"
+    (tmp_path / "a.tsv").write_text(rows, encoding="utf-8")
     first, _, scores = scored_pairs.read(tmp_path / "a.tsv")
     assert len(first) == 3 and scores == [1.0, 2.0, 3.0]
 
