@@ -47,11 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 @command
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns its exit code.
-
-    Raises:
-        HncseError: No such subcommand (the nearest is given); as a command line it says so and ends with 2.
-    """
+    """Run the command line; returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     name = words[0] if words else "--help"
     if name in ("-h", "--help"):

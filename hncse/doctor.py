@@ -31,14 +31,9 @@ _DECISIVE = ("torch", "transformers", "tokenizers", "numpy")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """One thing looked at: what, what is here, what that means for the kit, and what to do to change it, if anything.
 
-    Attributes:
-        what: Its name.
-        state: ``"good"``, ``"optional"`` (the kit runs without it) or ``"missing"`` (it does not).
-        here: What is there.
-        means: What that means for the kit.
-        do: What to do to change it; empty where there is nothing to do.
+    ``state`` is ``"good"``, ``"optional"`` (the kit runs without it) or ``"missing"`` (it does not).
     """
 
     what: str
@@ -49,12 +44,7 @@ class Finding:
 
 
 def examine(network: bool = True, timeout: float = 1.5) -> list[Finding]:
-    """Look at everything, in a few seconds.
-
-    Args:
-        network: Whether to ask if the Hugging Face hub answers; without it nothing leaves this machine.
-        timeout: Longest wait for the hub, seconds.
-    """
+    """Look at everything, in seconds; without ``network`` nothing leaves this machine (``timeout``: seconds)."""
     findings = [_python(), *_kernel(), _packages(), _machine(), _gpu(), _encoder()]
     findings += _wrong("HNCSE_DATA") or [_sts(), _wikipedia()]
     findings += [_extras(), *(_wrong("HNCSE_RUNS") or [_runs()]), *_wrong("HNCSE_CACHE")]

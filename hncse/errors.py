@@ -24,16 +24,7 @@ class HncseError(ValueError):
 
 
 def unknown(kind: str, name: object, valid: Iterable[str]) -> HncseError:
-    """Build the error for a name that does not exist, naming the nearest one that does.
-
-    Args:
-        kind: What the name stands for, for example ``"loss preset"``.
-        name: The name that was given.
-        valid: The names that exist.
-
-    Returns:
-        The error, to be raised by the caller.
-    """
+    """Build the error for a name that does not exist, naming the nearest one that does; ``kind``: "loss preset"."""
     names = sorted(valid)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -40,11 +40,7 @@ _UNFINISHED = re.compile(r"\..+-[0-9a-f]{8}|\..+\.(?:json|jsonl|md|csv|txt|html)
 
 
 def expand(path: str | Path) -> Path:
-    """Turn what a person typed into a path: ``~`` and ``~name`` become home folders.
-
-    Raises:
-        HncseError: The path is empty, holds a NUL byte, or names a home folder that does not exist.
-    """
+    """Turn what a person typed into a path: ``~`` and ``~name`` become home folders."""
     if not str(path) or "\0" in str(path):
         raise HncseError(f"path is {str(path)!r}; it must name a file or folder")
     try:
@@ -102,11 +98,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write JSON whole or not at all; see `whole_file`.
-
-    Raises:
-        HncseError: The disk refuses, or a number is NaN or infinite, which JSON cannot say.
-    """
+    """Write JSON whole or not at all; NaN and infinity, which JSON cannot say, are an `HncseError`."""
     try:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
@@ -120,13 +112,7 @@ def is_leftover(name: str) -> bool:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove what an interrupted `whole_file` left in a folder and the folders in it.
-
-    Only for a folder that no other process writes into.
-
-    Returns:
-        The files removed.
-    """
+    """Remove, and return, what an interrupted `whole_file` left in a folder that no other process writes into."""
     leftovers = [path for path in folder.rglob(".*-????????") if is_leftover(path.name) and path.is_file()]
     for path in leftovers:
         path.unlink(missing_ok=True)
@@ -139,14 +125,10 @@ def source_hash(*modules: str) -> str:
     The files are read, not imported; the hash is the same under every Python the kit runs on.
 
     Args:
-        *modules: Names in `hncse`, for example ``"losses"`` or ``"evaluation.probe"``. A package stands for all its
-            modules.
+        *modules: Names in `hncse`, such as ``"losses"`` or ``"evaluation.probe"``; a package stands for its modules.
 
     Returns:
         64 hex digits, SHA-256.
-
-    Raises:
-        HncseError: There is no source of that name.
     """
     digest = hashlib.sha256()
     for module in modules:
@@ -194,13 +176,7 @@ def hub() -> str:
 
 
 def hub_answers(timeout: float = 3.0) -> bool:
-    """Whether the hub can be asked at all, known in seconds.
-
-    The hub's own client retries for half a minute before it gives up; without a network the cache is all there is.
-
-    Args:
-        timeout: Longest wait for a connection, seconds.
-    """
+    """Whether the hub can be asked at all, known in ``timeout`` seconds; its own client retries for half a minute."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):

@@ -102,11 +102,7 @@ def parse_seeds(words: Iterable[str]) -> list[int]:
 
 
 def parse_grid(words: Iterable[str], flag: str = "--grid") -> dict[str, list[Any]]:
-    """Read ``NAME=VALUE,VALUE,…``; a name is a training parameter or a loss option.
-
-    Args:
-        words: As given on the command line.
-        flag: "--grid", or "--set", where a name has one value.
+    """Read ``NAME=VALUE,VALUE,…``; a name is a training parameter or a loss option. For "--set" it has one value.
 
     Raises:
         HncseError: No such name, one that has a flag of its own or stands there twice, no value, or a word where
@@ -149,15 +145,8 @@ def configurations(
 ) -> list[TrainingConfig]:
     """Every combination once, seeds outermost, so that an unfinished sweep still compares everything.
 
-    Args:
-        losses: Presets.
-        seeds: Training seeds.
-        corpora: Sources of sentences.
-        grid: Training parameter or loss option → its values.
-        vary_sample: Whether the seed decides which sentences of the corpus are taken as well.
-
-    Raises:
-        HncseError: An unknown name or a value out of range, before anything is trained.
+    ``grid`` maps a training parameter or loss option to its values; with ``vary_sample`` the seed decides which
+    sentences are taken as well. A bad name or value is an `HncseError` before anything is trained.
     """
     from sklearn.model_selection import ParameterGrid
 
@@ -191,11 +180,7 @@ def _configuration(point: dict[str, Any]) -> TrainingConfig:
 
 
 def locate(configs: Sequence[TrainingConfig]) -> list[Job]:
-    """Find the folder of each run, which its key names, as `hncse.training.train` does; it need not exist yet.
-
-    Raises:
-        HncseError: A corpus or an encoder that is not there.
-    """
+    """Find the folder of each run, which its key names, as `hncse.training.train` does; it need not exist yet."""
     from hncse import training
 
     corpora: dict[Any, Any] = {}
@@ -232,16 +217,10 @@ def state(run: Run, judging: Judging) -> str:
 
 
 def sweep(jobs: Sequence[Job], judging: Judging, executor: Callable[[], Executor] | None = None) -> Iterator[Outcome]:
-    """Train and judge every job that is not done, leaving out what other processes own.
+    """Train and judge every job that is not done, leaving out what other processes own; yields outcomes as they come.
 
-    Args:
-        jobs: From `locate`.
-        judging: What to judge on.
-        executor: Makes the executor that jobs are handed to, one anew after a process of it was ended; None makes them
-            here, one after the other.
-
-    Yields:
-        An outcome for each job, as it comes. Those that others own are tried again as long as others of ours end.
+    ``executor`` makes what jobs are handed to, one anew after a process of it was ended; None makes them here, one
+    after the other. Jobs that others own are tried again as long as others of ours end.
     """
     waiting = list(jobs)
     again: list[Outcome] = []
@@ -319,11 +298,7 @@ def _reason(error: Exception) -> str:
 
 
 def processes(workers: int) -> Callable[[], Executor] | None:
-    """Make executors of so many processes on this machine, which divide its cores; None for one.
-
-    Raises:
-        HncseError: There is no memory for so many.
-    """
+    """Make executors of so many processes on this machine, which divide its cores and memory; None for one."""
     import multiprocessing
 
     import psutil  # type: ignore[import-untyped]
@@ -351,10 +326,7 @@ def _use_threads(count: int) -> None:
 
 @contextlib.contextmanager
 def cluster(address: str) -> Iterator[Callable[[], Executor]]:
-    """Hand jobs to the workers of a Dask scheduler (``dask worker --nthreads 1 ADDRESS`` on each machine).
-
-    Args:
-        address: Of the scheduler, such as ``tcp://10.0.0.1:8786``.
+    """Hand jobs to the workers of a Dask scheduler at ``tcp://…`` (``dask worker --nthreads 1 ADDRESS`` on each).
 
     Raises:
         HncseError: Dask is not installed, or nobody answers there, or no worker is there within a minute.

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hncse import losses, runs
-from hncse.data import corpora, pairs
+from hncse.data import corpora, readers
 from hncse.errors import HncseError
 from hncse.training import TrainingConfig, load_corpus, main, train, trainer
 from tests import tiny
@@ -126,7 +126,7 @@ def test_triplets_of_inference_are_simcses():
         ("p", "e1", "entailment"), ("p", "n", "neutral"), ("q", "c", "contradiction"), ("p", "c1", "contradiction"),
         ("p", "e2", "entailment"), ("p", "c2", "contradiction"), ("p", "e3", "entailment"), ("r", "e", "entailment"),
     ]  # fmt: skip
-    assert list(pairs.nli_triplets(rows)) == [("p", "e1", "c1"), ("p", "e2", "c2"), ("p", "e3", "c1")]
+    assert list(readers.nli_triplets(rows)) == [("p", "e1", "c1"), ("p", "e2", "c2"), ("p", "e3", "c1")]
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 
 from hncse import data, files
-from hncse.data import docstrings, minimal_pairs, pairs, readers, remote
-from hncse.data.pairs import Columns
-from hncse.data.readers import Bad, Rows, Tally, Value
+from hncse.data import docstrings, minimal_pairs, readers, remote
+from hncse.data.readers import Bad, Columns, Rows, Tally, Value
 from hncse.errors import HncseError, unknown
 
 __all__ = ["MAX_CHARACTERS", "MAX_WORDS", "SOURCES", "Corpus", "from_rows", "from_sentences", "load", "stream"]
@@ -53,7 +52,7 @@ class Corpus:
     Attributes:
         sentences: The sentences, of pairs the anchors; words separated by single spaces.
         source: What was asked for.
-        fingerprint: sha256 over the sentences: the same sentences in the same order have the same one.
+        fingerprint: sha256 over the sentences in their order.
         skipped: Lines left out, by reason.
         first_skipped: The first of them, by reason: a line number (a record's number, where there are no lines).
         positives: The positive of each, or None: a sentence is its own.
@@ -104,25 +103,20 @@ def load(
     is left out whole, of pairs also where a hard negative is the anchor or the positive, but for case and spacing.
 
     Args:
-        source: ``docstrings``, ``minimal-pairs``, ``wikipedia``, ``wiki1m``, a file, or ``hf:<dataset>:<column>``; a
-            dataset of several configurations is named ``<dataset>@<configuration>``. Triplets of natural language
-            inference: ``nli`` (SimCSE's, fetched once) and ``cad-nli`` (home()/hard_negatives/cad-nli/train.tsv, from
-            which they are made as SimCSE makes its own).
-        limit: At most so many sentences, a sample: the first of ``wikipedia`` (its files are shuffled, and only what
-            is needed is read) and of ``minimal-pairs``, a seeded draw of the others. None takes all.
+        source: One of :data:`SOURCES`, a file, or ``hf:<dataset>:<column>``; a dataset of several configurations is
+            ``<dataset>@<configuration>``. ``cad-nli`` is home()/hard_negatives/cad-nli/train.tsv.
+        limit: At most so many sentences; None takes all. The first of ``wikipedia`` (its files are shuffled, and only
+            what is needed is read) and of ``minimal-pairs``, a seeded draw of the others.
         seed: Seed of that draw, of the order of ``docstrings``, and of the words of ``minimal-pairs``.
         column: Column or key of a .csv, .tsv, .jsonl or .parquet file.
         positives: Another column, of a file or a dataset, with the positive of each sentence.
         negatives: One or several others, with its hard negatives (`hncse.mining` writes such files).
-        pairs: Take the columns of text in their order, as sentence-transformers does: anchor, positive, then hard
-            negatives, if there are any. A dataset is then named without a column.
-
-    Returns:
-        The corpus, at least two of its sentences different.
+        pairs: Take the columns of text in their order: anchor, positive, then hard negatives, if there are any. A
+            dataset is then named without a column.
 
     Raises:
         HncseError: Unknown source or column, a missing or damaged file, no network, or fewer than two different
-            sentences. The message says what is there instead.
+            sentences.
     """
     _check(limit, seed)
     name, notes = str(source), Tally()
@@ -136,18 +130,13 @@ def load(
 
 
 def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, column: str | None = None) -> Iterator[str]:
-    """Read a source sentence by sentence, cleaned as :func:`load` does, never in memory as a whole.
+    """Read a source sentence by sentence, cleaned as `load` does, never in memory as a whole; arguments are `load`'s.
 
-    What was left out is counted and reported in a warning at the end.
-
-    Args:
-        source: As in `load`.
-        limit: The first so many sentences (`load` draws a sample of most sources, which needs all of them at once).
-        seed: Seed of the order of ``docstrings`` and of a dataset on the hub.
-        column: As in `load`.
+    ``limit`` takes the first so many; ``seed`` orders ``docstrings`` and a dataset on the hub. What was left out is
+    reported in a warning at the end.
 
     Raises:
-        HncseError: As `load`; a corpus of fewer than two sentences is none here.
+        HncseError: As `load`; few sentences are no error here.
     """
     name, skipped, notes = str(source), Tally(), Tally()
     if name in _TRIPLETS:
@@ -169,13 +158,7 @@ def stream(source: str | Path, *, limit: int | None = None, seed: int = 0, colum
 def from_sentences(
     sentences: Iterable[str], *, limit: int | None = None, seed: int = 0, source: str = "given sentences"
 ) -> Corpus:
-    """Make a corpus of sentences already in memory, cleaned and checked as :func:`load` does.
-
-    Args:
-        sentences: The sentences.
-        limit: At most so many of them, drawn with ``seed``; None takes all.
-        seed: Seed of the draw.
-        source: What to call them.
+    """Make a corpus of sentences in memory, cleaned, drawn from and checked as `load` does; ``source`` is its name.
 
     Raises:
         HncseError: One of them is no string, or fewer than two are different.
@@ -196,7 +179,7 @@ def from_rows(
     negatives: str | Sequence[str] | None = None,
     source: str = "given rows",
 ) -> Corpus:
-    """Make a corpus of rows already in memory: anchor, positive and hard negatives, cleaned and checked as `load` does.
+    """Make a corpus of rows in memory: anchor, positive and hard negatives, cleaned and checked as `load` does.
 
     Args:
         rows: Tuples of texts; or a table: a ``datasets.Dataset``, a ``DataFrame``, a list of dictionaries.
@@ -213,11 +196,13 @@ def from_rows(
     _check(limit, seed)
     notes, named = Tally(), any(value is not None for value in (column, positives, negatives))
     columns = Columns.of(column, positives, negatives, not named)
-    if pairs.is_table(rows):
-        return _corpus(pairs.read_table(rows, columns, notes), source, limit, seed, True, notes, columns.has_positive())
+    if readers.is_table(rows):
+        return _corpus(
+            readers.read_table(rows, columns, notes), source, limit, seed, True, notes, columns.has_positive()
+        )
     if named:
         raise HncseError("column, positives and negatives name columns of a table; tuples have none, only their order")
-    return _corpus(pairs.read_tuples(rows), source, limit, seed, True, notes, True)
+    return _corpus(readers.read_tuples(rows), source, limit, seed, True, notes, True)
 
 
 def _check(limit: int | None, seed: int) -> None:
@@ -299,7 +284,7 @@ def _cleaned(rows: Rows, skipped: Tally, paired: bool = False) -> Iterator[tuple
         if bad:
             gap = bad[0].reason == "blank" and len(bad) < len(row)
             skipped.add("with a blank text in the row" if gap else bad[0].reason, number)
-        elif paired and {pairs.plain(str(n)) for n in row[2:]} & {pairs.plain(str(text)) for text in row[:2]}:
+        elif paired and {readers.plain(str(n)) for n in row[2:]} & {readers.plain(str(text)) for text in row[:2]}:
             skipped.add("with a hard negative that is the anchor or the positive", number)
         else:
             yield row  # type: ignore[misc]
@@ -406,7 +391,7 @@ def _counterfactual() -> Rows:
         )
     rows = readers.read_columns(path, ["sentence1", "sentence2", "gold_label"])
     texts = ((str(premise), str(hypothesis), str(label)) for _, (premise, hypothesis, label) in rows)
-    return enumerate(pairs.nli_triplets(texts), 1)
+    return enumerate(readers.nli_triplets(texts), 1)
 
 
 def _hugging_face(source: str, columns: Columns, limit: int | None, seed: int, notes: Tally) -> Rows:

@@ -139,7 +139,7 @@ class _Layout:
 def read(
     path: Path, lines: Lines, columns: Sequence[str | None], notes: Tally
 ) -> Iterator[tuple[int, tuple[str | Bad, ...]]]:
-    """Read some columns of a table.
+    """Read columns of a table: line number, counted from 1, and their cells.
 
     Args:
         path: Its name, for messages.
@@ -147,12 +147,9 @@ def read(
         columns: Which columns; None stands for the only one, or the one called ``text`` or ``sentence``.
         notes: Told what was decided and repaired.
 
-    Yields:
-        Line number, counted from 1, and the cells of the columns.
-
     Raises:
         HncseError: A column that is not there or must be chosen, no header, a delimiter that cannot be told, a row
-            longer than the header where no column was given. The message names the line and what was seen.
+            longer than the header where no column was given.
     """
     asked = [column for column in columns if column is not None]
     layout = _layout(path, lines, asked)
@@ -188,11 +185,7 @@ def read(
 
 
 def header(path: Path, lines: Lines) -> list[str]:
-    """Names of a table's columns.
-
-    Raises:
-        HncseError: It has no line of names for two columns or more.
-    """
+    """Names of a table's columns; an `HncseError` where it has no line of names for two columns or more."""
     layout = _layout(path, lines, [])
     if layout is None or len(layout.header) < 2 or not _has_header(path, layout, [], lines, Tally()):
         raise HncseError(f"{path} has no line of names for two columns or more on top, such as 'anchor,positive'")
@@ -200,11 +193,7 @@ def header(path: Path, lines: Lines) -> list[str]:
 
 
 def pick_column(columns: Sequence[str], asked: str | None, source: str) -> str:
-    """Return the column to read.
-
-    Raises:
-        HncseError: It does not exist, or there are several and none was asked for; the message lists them.
-    """
+    """The column to read; an `HncseError` where it is not there, or there are several and none was asked for."""
     if asked is not None:
         if asked not in columns:
             raise unknown(f"column of {source}", asked, map(_printable, columns))

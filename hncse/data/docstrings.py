@@ -56,16 +56,12 @@ _IMPERATIVES = frozenset(verb + ending for verb in _ENGLISH["imperatives"] for e
 
 
 def harvest(seed: int = 0) -> list[str]:
-    """Collect the distinct English sentences of the installed docstrings, 5 to 40 words each.
+    """Collect the distinct English sentences of the docstrings of the packages in `distributions`, 5 to 40 words each.
 
-    The result depends on nothing but the versions of the packages in `distributions`. It is kept in the user's cache
-    folder under a key of those versions; where that cannot be written, it is made each time.
+    They are kept in the user's cache folder under a key of those packages' versions.
 
     Args:
         seed: Orders the sentences: sorted by a hash of seed and sentence, so that the first N are a sample.
-
-    Returns:
-        The sentences, without markup, each of them once.
     """
     packages = distributions()
     facts = [f"filters {_FILTERS}", *(f"{name} {version}" for name, version in packages.items())]
@@ -86,12 +82,9 @@ def harvest(seed: int = 0) -> list[str]:
 
 
 def distributions() -> dict[str, str]:
-    """List the packages that are read: all that this kit needs to run, and all that those need, without extras.
+    """Name → version of all packages this kit needs to run, and those need, sorted by name.
 
-    Requirements that hold on some systems or Pythons only are left out, so that the list is the same everywhere.
-
-    Returns:
-        Name → installed version, sorted by name.
+    Extras, and requirements that hold on some systems or Pythons only, are left out: the list is the same everywhere.
     """
     versions: dict[str, str] = {}
     todo, met = [Requirement(line) for line in _requirements()], set()  # type: list[Requirement], set[tuple[str, str]]
@@ -128,14 +121,7 @@ def _requirements() -> list[str]:
 
 
 def prose_sentences(docstring: str) -> Iterator[str]:
-    """Find the English sentences of one docstring's prose.
-
-    Args:
-        docstring: The text between the quotes, indented as it stands in the file.
-
-    Returns:
-        Sentences in order, possibly with repeats, without quotes or roles around single words.
-    """
+    """The English sentences of one docstring's prose, in order, without quotes or roles around single words."""
     return filter(_is_english, _candidates(docstring))
 
 

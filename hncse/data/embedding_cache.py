@@ -89,11 +89,7 @@ def cached_encode(
 
 
 def folder() -> Path:
-    """Folder of the files: ``$HNCSE_CACHE``, else ``embeddings/`` of the kit's own cache folder.
-
-    Raises:
-        HncseError: ``HNCSE_CACHE`` names a file.
-    """
+    """Folder of the files: ``$HNCSE_CACHE`` (no file), else ``embeddings/`` of the kit's own cache folder."""
     if name := os.environ.get("HNCSE_CACHE"):
         path = expand(name).absolute()
         if path.exists() and not path.is_dir():
@@ -105,11 +101,7 @@ def folder() -> Path:
 
 
 def limit_bytes() -> int:
-    """Most bytes all files may have together: ``$HNCSE_CACHE_GB`` × 10⁹, 4 × 10⁹ where it is not set.
-
-    Raises:
-        HncseError: The variable is no number of at least 0.
-    """
+    """Most bytes of all files together: ``$HNCSE_CACHE_GB``, a number of at least 0, × 10⁹; 4 × 10⁹ if not set."""
     text = os.environ.get("HNCSE_CACHE_GB") or "4"
     try:
         size = float(text)
@@ -123,10 +115,8 @@ def limit_bytes() -> int:
 def key(encoder: Encoder, sentences: Sequence[str]) -> str | None:
     """Hash what decides the embeddings: weights, tokenizer, pooling, configuration, code, versions, and the texts.
 
-    Device and batch size are left out: they change embeddings by rounding only.
-
-    Returns:
-        64 hexadecimal digits; None for an encoder without ``fingerprint()``, which is not cached.
+    Device and batch size are left out: they change embeddings by rounding only. None for an encoder without
+    ``fingerprint()``, which is not cached.
     """
     fingerprint = getattr(encoder, "fingerprint", None)
     if fingerprint is None:

@@ -38,12 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Family:
-    """A base sentence and its minimal variants.
-
-    Attributes:
-        base: The sentence.
-        variants: What differs from it a little in words and clearly in meaning: (phenomenon, sentence) each.
-    """
+    """A base sentence and its minimal variants: (phenomenon, sentence) each, near in words and another in meaning."""
 
     base: str
     variants: tuple[tuple[str, str], ...]
@@ -55,11 +50,9 @@ class Family:
 
 
 def families(count: int, seed: int = 0) -> tuple[Family, ...]:
-    """Generate families until they hold so many sentences, each of them once.
+    """Generate families until they hold ``count`` different sentences; the last may bring a few more.
 
-    Args:
-        count: How many sentences at least; the last family may bring a few more.
-        seed: Another seed, other words. Every pattern takes its turn, in an order that the seed shuffles.
+    Every pattern takes its turn, in an order that the seed shuffles.
 
     Raises:
         HncseError: More than `AVAILABLE` were asked for.
@@ -70,14 +63,9 @@ def families(count: int, seed: int = 0) -> tuple[Family, ...]:
 
 
 def sentences(count: int | None = None, seed: int = 0) -> list[tuple[int, str]]:
-    """Generate sentences, family by family.
+    """Generate (number of the family, sentence), family by family; a smaller count is the beginning of a larger one.
 
-    Args:
-        count: At most so many; None for all `AVAILABLE`. A smaller count is the beginning of a larger one.
-        seed: As in `families`.
-
-    Returns:
-        (number of the family, sentence) each.
+    ``count`` is at most `AVAILABLE`, which None stands for.
     """
     count = AVAILABLE if count is None else min(count, AVAILABLE)
     numbered = ((number, text) for number, family in enumerate(families(count, seed)) for text in family)

@@ -54,13 +54,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Group:
-    """An anchor and the sentences judged against it.
-
-    Attributes:
-        id: ``<topic>-<number>``.
-        topic: One of `TOPICS`.
-        sentences: The anchor first, then the others in the file's order.
-    """
+    """An anchor and the sentences judged against it: ``id`` (``<topic>-<number>``), topic, the anchor first."""
 
     id: str
     topic: str
@@ -96,16 +90,10 @@ class Group:
 
 
 def load(path: str | Path | None = None) -> list[Group]:
-    """Read and check a probe file.
-
-    Args:
-        path: A JSONL file, one group a line (PROBE.md shows the fields); None reads the embedded probe.
-
-    Returns:
-        The groups in the file's order; never empty.
+    """Read and check a probe file, one group a line (PROBE.md shows the fields); None reads the embedded probe.
 
     Raises:
-        HncseError: The file is missing or breaks the schema; the message names the line, the value seen, what is right.
+        HncseError: The file is missing, empty or breaks the schema; the message names the line and what is right.
     """
     path = Path(path) if path is not None else FILE
     try:

@@ -1,7 +1,7 @@
-"""Files of sentences, read a line or a record at a time: text, csv, tsv, jsonl (plain, .gz or .xz) and parquet.
+"""Rows of sentences: of files (text, csv, tsv, jsonl, plain, .gz or .xz, and parquet), of tables and of tuples.
 
-A reader yields what stands in the file, bad records included; `hncse.data.corpora` decides what is a sentence. How
-.csv and .tsv are read stands in `hncse.data.delimited`.
+A file is read a line or a record at a time. What stands in it is yielded, bad records included; `hncse.data.corpora`
+decides what is a sentence. How .csv and .tsv are read stands in `hncse.data.delimited`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import gzip
 import io
 import json
 import lzma
+import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +24,10 @@ from hncse.data import delimited
 from hncse.data.delimited import Bad, Tally, pick_column
 from hncse.errors import HncseError
 
-__all__ = ["SUFFIXES", "Bad", "Rows", "Tally", "Value", "format_of", "head", "pick_column", "read", "read_columns"]
+__all__ = [
+    "SUFFIXES", "Bad", "Columns", "Rows", "Tally", "Value", "format_of", "head", "is_table", "nli_triplets",
+    "pick_column", "plain", "read", "read_columns", "read_table", "read_tuples",
+]  # fmt: skip
 
 #: What a file may be called; ``.gz`` and ``.xz`` may follow all but ``.parquet``.
 SUFFIXES: tuple[str, ...] = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
@@ -49,16 +55,12 @@ def read(path: Path, column: str | None = None, notes: Tally | None = None) -> I
 
 
 def read_columns(path: Path, columns: Sequence[str | None], notes: Tally | None = None) -> Rows:
-    """Read some columns of a file side by side, lazily.
+    """Read columns of a file side by side, lazily: the line (in parquet: record) number, from 1, and what they hold.
 
     Args:
         path: A file whose name ends in one of :data:`SUFFIXES`, ``.gz`` or ``.xz`` perhaps behind it.
         columns: Columns or keys; None stands for the only one, or the one that is named ``sentence`` or ``text``.
-            Text files have none.
         notes: Told what was decided about the file, repaired, or not used.
-
-    Yields:
-        Line number (record number in parquet), counted from 1, and what stands in the columns.
 
     Raises:
         HncseError: Unknown kind of file, a column that is not there or must be chosen, a damaged file.
@@ -69,11 +71,7 @@ def read_columns(path: Path, columns: Sequence[str | None], notes: Tally | None 
 
 
 def head(path: Path) -> tuple[list[str], dict[str, Any] | None]:
-    """Names of a file's columns, and a row that tells which hold text (None: all of them, as in a .csv).
-
-    Raises:
-        HncseError: As `read_columns`, and of a file without columns.
-    """
+    """Names of a file's columns, and a row that tells which hold text (None: all of them, as in a .csv)."""
     kind = _kind(path)
     with _troubles(path):
         if kind == ".jsonl":
@@ -225,3 +223,120 @@ _READERS: dict[str, Callable[[Path, Sequence[str | None], Tally], Rows]] = {
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }
+
+
+#: Columns that sentence-transformers takes for labels and no inputs, and the figures that `hncse.mining` writes.
+_LABELS, _FIGURES = ("label", "labels", "score", "scores"), "_similarity"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a source make a row.
+
+    Attributes:
+        names: Of the anchor, then of its positive where there is one, then of its hard negatives; None stands for the
+            only column, or the one called ``text``.
+        positive: Whether the second is the positive.
+        in_order: All columns of text instead, in their order: anchor, positive, then hard negatives.
+    """
+
+    names: tuple[str | None, ...] = (None,)
+    positive: bool = False
+    in_order: bool = False
+
+    @classmethod
+    def of(
+        cls, column: str | None, positives: str | None, negatives: str | Sequence[str] | None, pairs: bool
+    ) -> Columns:
+        """Complete what was asked for; in rows of several columns the anchor is in ``anchor``, if nothing is said."""
+        hard = [negatives] if isinstance(negatives, str) else list(negatives or ())
+        if pairs:
+            if asked := [name for name in (column, positives, *hard) if name is not None]:
+                raise HncseError(f"pairs takes all columns in their order; leave {asked[0]!r} out, or pairs")
+            return cls(positive=True, in_order=True)
+        others = [*([] if positives is None else [positives]), *hard]
+        names = (column or "anchor" if others else column, *others)
+        if len(set(names)) < len(names):
+            raise HncseError(f"a column is named twice for one row: {', '.join(map(str, names))}")
+        return cls(names, positives is not None)
+
+    def named(self, columns: Sequence[str], first: Mapping[str, Any] | None, source: str, notes: Tally) -> list[str]:
+        """The columns to read, out of those that are there; ``first`` is a row of values, to tell which are text."""
+        if not self.in_order:
+            keys = [pick_column(columns, name, source) for name in self.names]
+            notes.unused(columns, keys)
+            return keys
+        keys = [name for name in columns if first is None or isinstance(first.get(name), str)]
+        keys = [name for name in keys if name.lower() not in _LABELS and not name.lower().endswith(_FIGURES)]
+        if len(keys) < 2:
+            raise HncseError(
+                f"{source} has {len(keys) or 'no'} column(s) of text ({', '.join(columns)}); a pair has two at least, "
+                "anchor and positive"
+            )
+        roles = ["anchor", "positive", *["negative"] * (len(keys) - 2)]
+        listed = ", ".join(f"{role} {key!r}" for role, key in zip(roles, keys, strict=True))
+        notes.remarks.append(f"columns taken in their order: {listed}")
+        notes.remarks += [f"column {name!r} is not used" for name in columns if name not in keys]
+        return keys
+
+    def has_positive(self) -> bool:
+        """Whether rows are pairs at least."""
+        return self.positive or self.in_order
+
+
+def plain(text: str) -> str:
+    """A text without what makes no difference: case, spacing, and how its characters are composed (NFC)."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def is_table(rows: Any) -> bool:
+    """Whether an object has named columns: a ``datasets.Dataset``, a ``DataFrame``, a list of dictionaries."""
+    return hasattr(rows, "column_names") or hasattr(rows, "columns") or _is_record(rows)
+
+
+def _is_record(rows: Any) -> bool:
+    return isinstance(rows, Sequence) and len(rows) > 0 and isinstance(rows[0], Mapping)
+
+
+def read_table(rows: Any, columns: Columns, notes: Tally) -> Rows:
+    """Read the rows of an object for which `is_table` holds; a set of several splits is an `HncseError`."""
+    records = _is_record(rows)
+    names = list(rows[0]) if records else getattr(rows, "column_names", None) or list(rows.columns)
+    if isinstance(names, Mapping):
+        raise HncseError(f"this dataset has the splits {', '.join(names)}; give one of them, as in dataset['train']")
+    first = dict(rows[0]) if records else {name: next(iter(rows[name]), None) for name in names}
+    keys = columns.named([str(name) for name in names], first, "what was given", notes)
+    values = ([row.get(key) for row in rows] if records else rows[key] for key in keys)
+    for number, row in enumerate(zip(*values, strict=True), 1):
+        yield number, tuple(value if isinstance(value, str) else Bad("no text in the record") for value in row)
+
+
+def read_tuples(rows: Iterable[Any]) -> Rows:
+    """Read tuples or lists of texts, all of one length: anchor, positive, hard negatives …; None is a gap."""
+    width = 0
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, tuple | list) or len(row) != (width or len(row)) or len(row) < 2:
+            seen = f"{len(row)} texts" if isinstance(row, tuple | list) else f"a {type(row).__name__}"
+            right = f"{width}, as the first has" if width else "two at least: anchor, positive, hard negatives …"
+            raise HncseError(f"row {number} of what was given has {seen}; every row must have {right}")
+        width = len(row)
+        yield number, tuple(Bad("no text in the record") if text is None else text for text in row)
+
+
+def nli_triplets(rows: Iterable[tuple[str, str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Make triplets of natural language inference, as SimCSE does (arXiv:2104.08821, section 4).
+
+    Args:
+        rows: (premise, hypothesis, label), the label ``entailment``, ``neutral`` or ``contradiction``.
+
+    Yields:
+        (premise, a hypothesis that it entails, one that contradicts it), for each entailment of a premise that has a
+        contradiction; where it has several, they take turns.
+    """
+    entailed, contradicting = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for premise, hypothesis, label in rows:
+        if label in ("entailment", "contradiction"):
+            (entailed if label == "entailment" else contradicting)[premise].append(hypothesis)
+    for premise, hypotheses in entailed.items():
+        if hard := contradicting.get(premise):
+            yield from ((premise, text, hard[i % len(hard)]) for i, text in enumerate(hypotheses))

@@ -42,14 +42,6 @@ def download(filename: str, folder: Path, repository: str = REPOSITORY) -> Path:
 
     A dropped connection is taken up again where it broke, a few times.
 
-    Args:
-        filename: Path of the file inside the repository.
-        folder: An existing folder, best a temporary one (`work_folder`).
-        repository: Dataset repository, ``owner/name``.
-
-    Returns:
-        Path of the whole, checked file.
-
     Raises:
         Unavailable: No network, no such file, a transfer that broke off or arrived damaged.
         HncseError: The folder cannot be written, or the disk is full.
@@ -104,9 +96,6 @@ def rows(name: str, *, streamed: bool, seed: int = 0) -> Iterator[dict[str, Any]
         name: ``<dataset>``, or ``<dataset>@<configuration>``.
         streamed: Read row by row, drawn from a buffer in an order that ``seed`` decides, instead of downloading all.
         seed: Seed of that order.
-
-    Yields:
-        Rows, column name → value.
 
     Raises:
         HncseError: No network, no such dataset, no training split, a transfer that broke off.

@@ -158,53 +158,41 @@ def together(releases: Iterable[str]) -> str:
 
 
 def downstream(root: Path | None = None) -> Path:
-    """Return the folder of the benchmark files, ``home()/senteval/downstream``; ``root`` stands in for home()."""
+    """Folder of the benchmark files, ``home()/senteval/downstream``; ``root`` stands in for home()."""
     return (root or data.home()) / "senteval" / "downstream"
 
 
 def splits(task: str) -> tuple[str, ...]:
-    """Return the splits of a task: ``test``, and for STS-B and SICK-R also ``train`` and ``dev``.
-
-    Raises:
-        HncseError: There is no such task; the nearest is named.
-    """
+    """The splits of an STS task: ``test``, and for STS-B and SICK-R also ``train`` and ``dev``."""
     if task not in STS_TASKS:
         raise unknown("STS task", task, STS_TASKS)
     return tuple(part.name for part in _PARTS if part.task == task) if task in ("STSB", "SICKR") else ("test",)
 
 
 def present(task: str, split: str = "test") -> bool:
-    """Say whether the files of an STS task are there; their counts are checked when they are read.
-
-    Raises:
-        HncseError: Unknown task or split.
-    """
+    """Whether the files of an STS task are there; their counts are checked when they are read."""
     return not _missing(_sts_parts(task, split), downstream())
 
 
 def sts_present() -> bool:
-    """Say whether the files of the seven test sets and of STS-B dev are there; counts are checked on reading."""
+    """Whether the files of the seven test sets and of STS-B dev are there."""
     return present("STSB", "dev") and all(map(present, STS_TASKS))
 
 
 def transfer_present(task: str | None = None) -> bool:
-    """Say whether the files of a transfer task (None: of all seven) are there; counts are checked on reading.
-
-    Raises:
-        HncseError: There is no such task; the nearest is named.
-    """
+    """Whether the files of a transfer task (None: of all seven) are there."""
     return not missing_files(downstream(), None if task is None else [task])
 
 
 def missing_files(folder: Path, tasks: Iterable[str] | None = None) -> list[Path]:
-    """Return the files of some transfer tasks (None: of all seven) that a folder lacks."""
+    """The files of some transfer tasks (None: of all seven) that a folder lacks."""
     return _missing([part for task in tasks or TRANSFER_TASKS for part in _transfer_parts(task)], folder)
 
 
 def load_sts(
     task: str, split: str = "test", folder: Path | None = None, *, allow_other_files: bool | None = None
 ) -> list[StsSubset]:
-    """Read one task, SimCSE's protocol to the letter: its subsets, pairs without a gold score dropped.
+    """Read one task by SimCSE's protocol: its subsets in SimCSE's order, pairs without a gold score dropped.
 
     Args:
         task: One of :data:`STS_TASKS`.
@@ -212,9 +200,6 @@ def load_sts(
         folder: Where ``STS`` and ``SICK`` lie; default :func:`downstream`.
         allow_other_files: Read files whose rows are not the known release's as well; ``release`` of each subset says
             which they are. None asks ``HNCSE_OTHER_BENCHMARKS``, which is 1 where they are allowed.
-
-    Returns:
-        The subsets, in SimCSE's order.
 
     Raises:
         HncseError: Unknown task or split; a file that is missing, cut, not what its name says, or of other rows than
@@ -229,18 +214,9 @@ def load_sts(
 
 
 def load_task(task: str, folder: Path | None = None, *, allow_other_files: bool | None = None) -> TransferTask:
-    """Read one transfer task, in SentEval's order.
+    """Read one of `TRANSFER_TASKS`, in SentEval's order; arguments and errors as in `load_sts`.
 
-    Args:
-        task: One of `TRANSFER_TASKS`.
-        folder: Where ``MR``, ``CR`` … lie; default `downstream`.
-        allow_other_files: As in `load_sts`.
-
-    Returns:
-        The task.
-
-    Raises:
-        HncseError: As `load_sts`; the early public archive with its truncated SUBJ is told by name.
+    The early public archive with its truncated SUBJ is told by name.
     """
     rows: list[Row] = []
     places, releases = {}, []
@@ -257,21 +233,17 @@ def load_task(task: str, folder: Path | None = None, *, allow_other_files: bool 
 
 
 def fetch(transfer: bool = False, *, allow_other_files: bool | None = None) -> Path:
-    """Download and unpack ``senteval.tar`` once; nothing happens where the files are already there.
+    """Download and unpack ``senteval.tar`` once, where files are missing; returns the folder of the benchmark files.
 
-    The archive is downloaded, unpacked and counted in a temporary folder beside its destination and moved there
-    when all of it is right, so a failure at any point leaves the data folder as it was.
+    The archive is unpacked and counted in a temporary folder beside its destination and moved there when all of it is
+    right, so a failure at any point leaves the data folder as it was.
 
     Args:
         transfer: Whether the transfer tasks are needed besides STS.
         allow_other_files: As in `load_sts`.
 
-    Returns:
-        The folder of the benchmark files.
-
     Raises:
-        HncseError: No network, a damaged or cut archive, a disk that is full or read-only. The message names the
-            file, the place, and the ways to get it.
+        HncseError: No network, a damaged or cut archive, a disk that is full or read-only.
     """
     target = downstream()
     if sts_present() and (not transfer or transfer_present()):

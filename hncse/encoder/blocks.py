@@ -23,10 +23,7 @@ _ELSEWHERE = re.compile(r"classif|layer_?drop|drop_?path|summary|qa_|cls_|pooler
 
 
 def dropout_fields(config: Any) -> dict[str, float]:
-    """Dropout probabilities of a configuration that act on embeddings, whatever the architecture calls them.
-
-    Those of classification heads and poolers, which are not used here, and layer dropping are left out.
-    """
+    """Dropout probabilities of a configuration that act on embeddings (no head's, pooler's or layer dropping's)."""
     fields = {name: value for name, value in vars(config).items() if "drop" in name and not _ELSEWHERE.search(name)}
     return {n: v for n, v in fields.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
@@ -71,14 +68,7 @@ def _blocks(model: Any) -> list[nn.Module]:
 
 
 def keep_lower(name: str, config: Any, layers: int | None) -> bool:
-    """Cut a configuration to its lower layers, or to those that an earlier cut left.
-
-    Returns:
-        Whether there are fewer layers now than the file holds.
-
-    Raises:
-        HncseError: Not a whole number from 1 to what there is.
-    """
+    """Cut a configuration to its lower layers (None: to those an earlier cut left); say whether any are left out."""
     written = getattr(config, "num_hidden_layers", None)
     most = getattr(config, LAYER, written)
     layers = most if layers is None else layers
@@ -113,9 +103,6 @@ def as_published(model: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     transformers always applies a norm after the last layer. So one more layer, of zeros, is written behind those that
     were kept, and the output of layer `LAYER` is ``hidden_states[LAYER]`` there.
-
-    Returns:
-        The fields that change, and all weights; ({}, the model's own) where nothing was cut.
     """
     weights, layer = model.state_dict(), getattr(model.config, LAYER, None)
     if layer is None:

@@ -45,13 +45,7 @@ _FLAGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "
 
 @dataclass(frozen=True)
 class Settings:
-    """The small files beside an encoder's weights: ours and sentence-transformers'.
-
-    Attributes:
-        source: A folder, or a name on the hub.
-        local: Whether it is a folder.
-        offline: Whether the hub may not be asked, only its cache.
-    """
+    """The small files of a folder (``local``) or of a name on the hub; ``offline``: only its cache is asked."""
 
     source: str
     local: bool
@@ -478,11 +472,7 @@ def _layer_pooling(encoder: Any, folder: Path) -> dict[str, Any]:
 
 
 def layer_weights(pooling: str, layer: int, n_layers: int) -> Any:
-    """Weights over hidden_states, of which 0 is the embedding layer, for a pooling that reads up to ``layer``.
-
-    Returns:
-        (n_layers + 1,) float32 with sum 1.
-    """
+    """Weights (n_layers + 1,) over hidden_states, of which 0 is the embedding layer, for a pooling up to ``layer``."""
     import torch
 
     weights, layers = torch.zeros(n_layers + 1), pooled_layers(pooling, layer)

@@ -57,10 +57,6 @@ def load(
     Returns:
         The model (float32), its fast tokenizer, and what the files say besides: ``pooling``, ``max_length``,
         ``prompts`` (by name) and ``prompt`` (the one always put in front); only what they do say.
-
-    Raises:
-        HncseError: Nothing loadable there, or parts that do not fit each other; the message says what was looked for
-            and what would help.
     """
     if dropout is not None and not (isinstance(dropout, (int, float)) and 0 <= dropout < 1):
         raise HncseError(f"dropout is {dropout!r}; it must lie in [0, 1) (SimCSE uses 0.1)")

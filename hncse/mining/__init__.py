@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from hncse.data.embedding_cache import Encoder, cached_encode
 from hncse.errors import HncseError, command, unknown
 from hncse.files import expand, somebody_watches, whole_file, write_json
-from hncse.mining.guards import GUARDS, KEPT, Calibration, Guards, Neighbours, apply, calibrate, plain
-from hncse.mining.report import Report, report
+from hncse.mining.guards import GUARDS, KEPT, Calibration, Guards, Neighbours, Report, apply, calibrate, plain, report
 from hncse.mining.search import Floats, Integers, Nearest, Pool, pair_similarity, unit_rows
 
 if TYPE_CHECKING:
@@ -85,11 +84,7 @@ class MinedCorpus:
         return len(self.anchors)
 
     def texts(self, index: Integers | list[int]) -> list[str]:
-        """Sentences of the corpus at positions (p,), such as a row of ``index`` without its -1.
-
-        Raises:
-            HncseError: A position that the corpus does not have.
-        """
+        """Sentences of the corpus at positions (p,), such as a row of ``index`` without its -1."""
         index = np.asarray(index, dtype=np.int64)
         if len(index) and (index.min() < 0 or index.max() >= self.pool.total):
             raise HncseError(
@@ -99,28 +94,20 @@ class MinedCorpus:
         return self.pool.texts(index)
 
     def under(self, guards: Guards, threshold: float | None = None) -> NDArray[np.bool_]:
-        """Say which neighbours other guards would keep, (n, k), without searching again.
+        """Say which neighbours other guards would keep, (n, k), without searching again; positives stay removed.
 
-        Args:
-            guards: In place of those the corpus was mined with; positives stay removed.
-            threshold: What the guard ``calibrated`` removes at and above; without it, that guard is not looked at.
+        ``threshold`` is what the guard ``calibrated`` removes at and above; without it, that guard is not looked at.
         """
         guards = guards if threshold is None else replace(guards, calibrated=0.0)
         return (apply(guards, self._near, threshold) == KEPT)[self._each]
 
     def triplets(self, layout: str = "triplet", *, similarities: bool = True) -> Dataset:
-        """Return the negatives as a table to train on.
+        """The negatives as a table to train on, in the anchors' order, most similar negative first.
 
         Args:
             layout: ``"triplet"``: a row for every negative, columns anchor, positive, negative. ``"n-tuple"``: a row
                 for every anchor that has all m, columns anchor, positive, negative_1 … negative_m.
             similarities: Add float32 columns positive_similarity and negative_similarity (negative_1_similarity …).
-
-        Returns:
-            Rows in the anchors' order, most similar negative first.
-
-        Raises:
-            HncseError: An unknown layout.
         """
         import pyarrow  # type: ignore[import-untyped]
         from datasets import Dataset
@@ -148,10 +135,6 @@ class MinedCorpus:
 
         The columns are texts alone, in the order that ``TrainingConfig(corpus=path, pairs=True)`` and
         SentenceTransformerTrainer train on; with ``similarities`` figures follow, which the latter takes for texts.
-
-        Raises:
-            HncseError: Another ending, an unknown layout, or a place that cannot be written; an old file is then
-                untouched.
         """
         from pyarrow import parquet
 
@@ -168,11 +151,7 @@ class MinedCorpus:
 
 
 def load(path: str | Path) -> Dataset:
-    """Read triplets that `MinedCorpus.save` wrote.
-
-    Raises:
-        HncseError: No such file, another ending, or not what its name says.
-    """
+    """Read triplets that `MinedCorpus.save` wrote; an `HncseError` says what is not as its name says."""
     import pandas
     import pyarrow.json  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
@@ -353,9 +332,8 @@ def _sentences(texts: Sequence[str], what: str) -> list[str]:
 def _number(anchors: list[str], positives: list[str] | None) -> tuple[list[str], Integers, Integers, Integers]:
     """Number different texts.
 
-    Returns:
-        The t different texts, the u different anchors first; places in them of every anchor (n,) and positive (n,);
-        and, of each different anchor, its own and its positives', (u, 1+p), padded with -1.
+    Returns the t different texts, the u different anchors first; places in them of every anchor (n,) and positive
+    (n,); and, of each different anchor, its own and its positives', (u, 1+p), padded with -1.
     """
     if positives is not None and len(positives) != len(anchors):
         raise HncseError(
@@ -386,16 +364,10 @@ class _Search:
     show_progress: bool | None
 
     def run(self, texts: list[str], u: int, pool: Pool, k: int) -> tuple[Floats, Floats, Integers]:
-        """Search the pool for the first u of t texts.
+        """Search the pool, in memory at once or as a stream block by block, for the first u of t texts.
 
-        A pool in memory is encoded together with the texts, every different one once; a stream block by block.
-
-        Returns:
-            Unit rows (t, d) of all texts; similarities and positions of the nearest of each of the u, (u, k) or fewer
-            columns where nobody has so many.
-
-        Raises:
-            HncseError: The pool holds nothing an anchor may have.
+        Returns unit rows (t, d) of all texts; similarities and positions of the nearest of each of the u, (u, k) or
+        fewer columns where nobody has so many.
         """
         self._check_readable(texts)
         blocks: Iterable[tuple[list[str], Integers]] = pool.blocks(self.block)

@@ -113,10 +113,9 @@ def unit_rows(rows: Floats) -> Floats:
 
 
 def pair_similarity(left: Floats, i: Integers, right: Floats, j: Integers) -> Floats:
-    """Similarity of rows ``i`` (p,) of ``left`` (n, d) and ``j`` (p,) of ``right`` (m, d), each pair computed alone.
+    """Similarity (p,) float32 of rows ``i`` (p,) of ``left`` (n, d) and ``j`` (p,) of ``right`` (m, d).
 
-    Returns:
-        (p,) float32: of a pair the same wherever, and beside whatever, it is asked for.
+    Each pair is computed alone: of a pair it is the same wherever, and beside whatever, it is asked for.
     """
     out = np.empty(len(i), dtype=np.float32)
     for start in range(0, len(i), _PAIRS):
@@ -136,16 +135,10 @@ class Nearest:
     def __init__(
         self, anchors: Floats, k: int, backend: str | None = None, progress: Callable[[int], object] = lambda n: None
     ) -> None:
-        """Start with no neighbours.
+        """Start with no neighbours; wants k for each of ``anchors`` (n, d), float32 unit rows.
 
-        Args:
-            anchors: (n, d) float32 unit rows.
-            k: Neighbours to look for.
-            backend: One of `BACKENDS`; None takes torch where a program has imported it and it has a CUDA device.
-            progress: Called with the number of anchors done.
-
-        Raises:
-            HncseError: An unknown backend.
+        ``backend`` is one of `BACKENDS`; None takes torch where a program has imported it and it has a CUDA device.
+        ``progress`` is called with the number of anchors done.
         """
         if backend is not None and backend not in BACKENDS:
             raise unknown("backend", backend, BACKENDS)
@@ -160,12 +153,9 @@ class Nearest:
         """Search one block of the corpus.
 
         Args:
-            rows: (m, d) float32 unit rows.
+            rows: (m, d) float32 unit rows, as wide as the anchors.
             index: (m,) int64 positions in the corpus, rising.
             same: (m,) int64, the anchor whose text a sentence is, which never gets it; -1 where it is nobody's.
-
-        Raises:
-            HncseError: The block's width is not the anchors'.
         """
         if rows.shape[1] != self._anchors.shape[1]:
             raise HncseError(f"the corpus has embeddings of width {rows.shape[1]}, anchors {self._anchors.shape[1]}")

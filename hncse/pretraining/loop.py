@@ -19,7 +19,7 @@ from hncse.files import whole_file
 from hncse.pretraining import text, vectors
 
 if TYPE_CHECKING:
-    from hncse.pretraining.run import PretrainingConfig
+    from hncse.pretraining import PretrainingConfig
 
 __all__ = ["Trainer"]
 
@@ -57,12 +57,7 @@ class Trainer:
         )  # fmt: skip
 
     def initialise(self, say: Callable[[str], object], table: Tensor | None = None) -> None:
-        """Set the output bias to the unigram distribution and, where asked for, the word vectors to counted ones.
-
-        Args:
-            say: Told what is being done.
-            table: (V, V) from `hncse.pretraining.count`; None where the word vectors stay random.
-        """
+        """Set the output bias to the unigram distribution, the word vectors to those counted in ``table`` (V, V)."""
         c, n_types = self.config, len(self.bias)
         probability = vectors.unigram(self.tokens.ids, n_types)
         special = [text.PAD, text.CLS, text.SEP, text.MASK]
@@ -153,11 +148,7 @@ class Trainer:
             file.write(save(tensors, metadata={"place": json.dumps(place)}))
 
     def resume(self, path: Path) -> bool:
-        """Go on from a checkpoint; False where there is none.
-
-        Raises:
-            HncseError: It is damaged.
-        """
+        """Go on from a checkpoint; False where there is none."""
         from safetensors import SafetensorError, safe_open
 
         if not path.is_file():

@@ -23,15 +23,7 @@ _PART = 20_000  # sentences tokenised at once
 
 
 def learn_vocabulary(sentences: Sequence[str], size: int) -> list[str]:
-    """Learn a lower-cased WordPiece vocabulary; the same text gives the same one.
-
-    Args:
-        sentences: Text to learn from.
-        size: Word pieces at most, `SPECIAL` (which come first) included.
-
-    Returns:
-        The word pieces in the order of their ids.
-    """
+    """Learn a lower-cased WordPiece vocabulary: at most ``size`` pieces in the order of their ids, `SPECIAL` first."""
     from tokenizers import trainers
 
     tokenizer = _word_piece(None)
@@ -97,15 +89,7 @@ class Tokens:
 
 
 def tokenise(sentences: Sequence[str], vocabulary: Sequence[str]) -> Tokens:
-    """Turn sentences into word pieces, without special ones.
-
-    Args:
-        sentences: The corpus.
-        vocabulary: Word pieces in the order of their ids, at most 65,536.
-
-    Returns:
-        The tokenised corpus, 2 bytes a word piece.
-    """
+    """Turn sentences into ids of word pieces, 2 bytes each, without special ones; a vocabulary has at most 65,536."""
     tokenizer = _word_piece(vocabulary)
     ids, lengths = [np.zeros(0, dtype=np.uint16)], []
     for start in range(0, len(sentences), _PART):
@@ -118,17 +102,17 @@ def tokenise(sentences: Sequence[str], vocabulary: Sequence[str]) -> Tokens:
 
 
 def batches(tokens: Tokens, budget: int, max_length: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Split one pass over the corpus into batches of similar lengths.
+    """Split one pass over the corpus, the ``epoch``-th, into batches of similar lengths.
 
     Args:
         tokens: The corpus.
         budget: Most word pieces in a batch, padding and special pieces included.
         max_length: Word pieces a sentence at most, special ones included.
-        seed: Seed of the order.
-        epoch: Number of the pass; each has its own order.
+        seed: Seed of the order, which is another in each epoch.
+        epoch: Number of the pass.
 
     Returns:
-        Arrays of sentence numbers; the same for the same arguments, every non-empty sentence once.
+        Arrays of sentence numbers, every non-empty sentence once.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(np.flatnonzero(tokens.lengths > 0))
@@ -161,12 +145,12 @@ def assemble(tokens: Tokens, starts: NDArray[np.int64], rows: NDArray[np.int64],
 def mask(
     ids: NDArray[np.int64], inside: NDArray[np.bool_], share: float, n_types: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hide whole words: 80 % become [MASK], 10 % a random piece, 10 % stay (BERT's recipe).
+    """Hide whole words, one a batch at least: 80 % become [MASK], 10 % a random piece, 10 % stay (as BERT).
 
     Args:
         ids: (B, L) word pieces with special ones.
         inside: (V,) which pieces continue a word; a word's pieces are hidden together.
-        share: Share of the words to hide; at least one a batch is.
+        share: Share of the words to hide.
         n_types: Size of the vocabulary V.
         rng: Source of the draws.
 

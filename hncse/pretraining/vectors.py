@@ -48,7 +48,7 @@ def cooccurrence(
         lengths: (n,) word pieces a sentence, in the same order.
         n_types: Size of the vocabulary V; the table is dense, 4·V² bytes (1.1 GB at 16,384).
         window: Farthest neighbour counted, in word pieces.
-        chunk: Positions handled at once; bounds the extra memory, does not change the result beyond rounding.
+        chunk: Positions handled at once; bounds the extra memory.
 
     Returns:
         (V, V) float32, symmetric.
@@ -86,11 +86,11 @@ def ppmi(counts: Tensor, smoothing: float = 1.0) -> Tensor:
 def factorise(
     matrix: Tensor, dimension: int, power: float = -0.25, rounds: int = 2, oversample: int = 32, seed: int = 0
 ) -> NDArray[np.float32]:
-    """Truncated SVD by random projection (Halko, Martinsson and Tropp 2011).
+    """Truncated SVD of a (V, V) float32 matrix by random projection (Halko, Martinsson and Tropp 2011).
 
     Args:
         matrix: (V, V) float32.
-        dimension: Columns d to keep.
+        dimension: Columns d to keep, at most V.
         power: Exponent on the singular values; 1 is the SVD itself, 0 weighs all directions alike. Below 0.5 is
             usual for word vectors (Levy et al. 2015, "eigenvalue weighting").
         rounds: Power iterations; two are enough for the vectors' purpose.
@@ -99,9 +99,6 @@ def factorise(
 
     Returns:
         (V, d) float32.
-
-    Raises:
-        HncseError: More columns asked for than the matrix has.
     """
     if not 0 < dimension <= len(matrix):
         raise HncseError(f"cannot keep {dimension} columns of a {len(matrix)} × {len(matrix)} matrix")
@@ -133,9 +130,6 @@ def nearest(
 
     Returns:
         Ids and cosines, (n, k) each, nearest first.
-
-    Raises:
-        HncseError: Fewer than k pieces are left to choose from.
     """
     allowed = probability >= rarest  # (V,)
     if not 0 < k < allowed.sum():
@@ -150,7 +144,7 @@ def nearest(
 
 
 def semantic_width(hidden: int) -> int:
-    """Coordinates of a hidden size that are left for meaning once `install` took its reserved ones."""
+    """Coordinates of a hidden size that `install` leaves for meaning."""
     return hidden - _RESERVED
 
 
@@ -158,7 +152,7 @@ def install(
     model: Any, vectors: NDArray[np.floating], probability: NDArray[np.float64], special: Sequence[int],
     attention_scale: float = 12.0, frequency_weight: float = 0.0, half_point: float = 1e-3,
 ) -> Any:  # fmt: skip
-    """Write static vectors into a fresh `BertModel`, in place.
+    """Write static vectors into a fresh `BertModel`, in place, and return it.
 
     BERT's LayerNorm makes all token norms equal, so a frequency weight cannot live in a norm. It gets a place of its
     own: one coordinate holds the standardised log of SIF's weight a/(a + p) (Arora et al. 2017), which the first
@@ -175,12 +169,6 @@ def install(
         frequency_weight: How much of SIF's log weight the attention applies at the start. 0 is a plain mean: the
             weighting is left for training to find.
         half_point: SIF's a: a word with this probability gets half the weight of the rarest.
-
-    Returns:
-        The model.
-
-    Raises:
-        HncseError: ``vectors`` do not fit the model.
     """
     hidden = model.config.hidden_size
     meant = (model.config.vocab_size, semantic_width(hidden))
@@ -213,10 +201,9 @@ def install(
 def _equal_norm_rows(
     vectors: NDArray[np.floating], probability: NDArray[np.float64], special: list[int], half_point: float
 ) -> tuple[NDArray[np.float32], float]:
-    """Centred unit vectors beside a frequency coordinate and two that give all rows mean 0 and variance 1.
+    """Rows (V, m + 3): centred unit vectors, a frequency coordinate, and two that give all rows mean 0 and variance 1.
 
-    Returns:
-        (V, m + 3) rows, and the log-weight difference that one unit of the frequency coordinate stands for.
+    The second value is the log-weight difference that one unit of the frequency coordinate stands for.
     """
     unit = _centred(vectors, probability)  # (V, m)
     unit[special] = 0

@@ -117,7 +117,7 @@ def _own_loss(config: TrainingConfig, function: Callable[..., Any]) -> OwnLoss:
 
 def load_corpus(config: TrainingConfig, sentences: Any = None) -> Corpus:
     """Load the corpus that a configuration names, or take the sentences or rows given in its place."""
-    from hncse.data import corpora, pairs
+    from hncse.data import corpora, readers
 
     sample: dict[str, Any] = {"limit": config.limit, "seed": config.sample_seed or 0}
     columns: dict[str, Any] = {"column": config.column, "positives": config.positives, "negatives": config.negatives}
@@ -125,7 +125,7 @@ def load_corpus(config: TrainingConfig, sentences: Any = None) -> Corpus:
         return corpora.load(config.corpus, **sample, **columns, pairs=config.pairs)
     if hasattr(sentences, "triplets"):  # a MinedCorpus
         sentences = sentences.triplets(similarities=False)
-    if pairs.is_table(sentences):
+    if readers.is_table(sentences):
         return corpora.from_rows(sentences, **sample, **columns)
     if any(value is not None for value in columns.values()):
         raise HncseError("column, positives and negatives name columns of a table; sentences given as a list have none")
