@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from hncse.evaluation import temperature
 from hncse.evaluation.defects import gradient
 from hncse.files import whole_file
 
-__all__ = ["COLUMNS", "TAUS", "compare", "main", "rows"]
+__all__ = ["COLUMNS", "TAUS", "anchors", "compare", "guide_vectors", "main", "rows"]
 
 TAUS = (0.05, 0.1, 0.2)
 COLUMNS = ("stage", "preset", "tau", "alike", "alike_sd", "cosine", "length")
@@ -35,16 +36,25 @@ _LEFT_OUT = ("simcse", "three-view")
 _OUTPUT = Path(__file__).resolve().parents[1] / "hncse" / "data" / "results" / "relatives.csv"
 
 
+def anchors() -> list[str]:
+    """The probe's anchors, of which each seven times 64 are a batch."""
+    return [group.anchor for group in probe.load()]
+
+
+@functools.cache
+def guide_vectors() -> list[Tensor]:
+    """MiniLM's vectors (64, d) of each batch of `anchors`."""
+    return list(torch.from_numpy(SentenceEncoder.from_pretrained("minilm").encode(anchors())).split(64))
+
+
 def rows(encoder: SentenceEncoder, stage: str, taus: tuple[float, ...] = TAUS) -> list[dict[str, str]]:
     """Compare every preset of two views with SimCSE, as `compare` does, on an encoder's two dropout views."""
-    sentences = [group.anchor for group in probe.load()]
-    views, seen = temperature.batches(encoder, sentences), SentenceEncoder.from_pretrained("minilm").encode(sentences)
-    guides = [torch.from_numpy(seen[at : at + len(z1)]) for at, (z1, _) in zip(range(0, 9999, 64), views, strict=False)]
+    views = temperature.batches(encoder, anchors())
     return [
         row
         for preset in presets.PRESETS
         if preset not in _LEFT_OUT
-        for row in compare(views, stage, preset, taus, guides)
+        for row in compare(views, stage, preset, taus, guide_vectors())
     ]
 
 
