@@ -50,17 +50,11 @@ PROBABILITIES: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 def raw_views(
     encoder: SentenceEncoder, sentences: Sequence[str], n: int = 2, seed: int = 0, max_length: int | None = None
 ) -> Tensor:
-    """Embed sentences n times, each time under other dropout masks, as training does; lengths are as they come.
-
-    Args:
-        encoder: Left as it was, its mode included; the random state of the caller is untouched, too.
-        sentences: N of them.
-        n: Number of views.
-        seed: Of the dropout masks.
-        max_length: Longest input in tokens; None is the encoder's own.
+    """Embed N sentences n times, each time under other dropout masks, as training does; lengths are as they come.
 
     Returns:
-        (n, N, d) without gradient, in the encoder's precision, on the CPU.
+        (n, N, d) without gradient, in the encoder's precision, on the CPU. Neither the encoder's mode nor the caller's
+        random state changes.
     """
     training = encoder.training
     batch = {k: t.to(encoder.device) for k, t in encoder.pad(encoder.tokenize(sentences, max_length)).items()}
@@ -79,13 +73,10 @@ def unit_views(encoder: SentenceEncoder, sentences: Sequence[str], n: int = 2, s
 
 @dataclass(frozen=True)
 class DropoutViews:
-    """What a dropout probability does to views.
+    """What a dropout probability does to (V, S, d) unit embeddings, V views of S sentences.
 
-    Attributes:
-        probability: The probability.
-        views: (V, S, d) unit embeddings, V views of S sentences.
-        positive: Mean cosine of two views of the same sentence, p.
-        hardest: Mean over anchors of the largest cosine to a view of another sentence, n.
+    ``positive`` is the mean cosine of two views of one sentence, p; ``hardest`` the mean over anchors of the largest
+    cosine to a view of another sentence, n.
     """
 
     probability: float
@@ -97,15 +88,7 @@ class DropoutViews:
 def dropout_views(
     encoder: str, sentences: Sequence[str], probabilities: Sequence[float], n: int = 24, seed: int = 0
 ) -> list[DropoutViews]:
-    """Embed the same sentences many times under every dropout probability.
-
-    Args:
-        encoder: Name of an encoder, loaded anew for every probability.
-        sentences: S of them, all different.
-        probabilities: Dropout probabilities, each from 0 to below 1.
-        n: Views, an even number: p and n are means over n/2 pairs of them.
-        seed: Of the masks.
-    """
+    """Embed S sentences ``n`` times, an even number (p and n are means over n/2 pairs), under every probability."""
     clouds = []
     own = torch.eye(len(sentences), dtype=torch.bool)
     for probability in probabilities:
@@ -148,13 +131,10 @@ def random_pairs(embeddings: NDArray[np.floating], n: int = 2000, seed: int = 0)
 
 
 def objective(name: str, temperature: float = 0.05) -> Loss:
-    """One of `OBJECTIVES` as a function of two views.
+    """One of `OBJECTIVES` as a function of two views; HncseError for another name.
 
     "pull only" is alignment, mean ‖z¹ - z²‖², "push only" uniformity over the first views, both on the unit sphere;
     "InfoNCE" is ``losses.build("simcse")``.
-
-    Raises:
-        HncseError: Another name (the nearest is given).
     """
     simcse = losses.build("simcse", temperature=temperature)
     known: dict[str, Loss] = {
@@ -169,14 +149,7 @@ def objective(name: str, temperature: float = 0.05) -> Loss:
 
 @dataclass
 class Trace:
-    """What a short training left.
-
-    Attributes:
-        encoder: The trained encoder.
-        loss: The loss of every step, one number a step.
-        steps: The steps after which was looked, 0 among them.
-        seen: What `look` returned there.
-    """
+    """What a short training left: the loss of every step, and what was ``seen`` after ``steps``, 0 among them."""
 
     encoder: SentenceEncoder
     loss: list[float] = field(default_factory=list)
@@ -202,15 +175,15 @@ def train_briefly(
     look: Callable[[SentenceEncoder], dict[str, float]] | None = None,
     looks: int = 5,
 ) -> Trace:
-    """Train an encoder for a few steps, in the plainest way there is.
+    """Train an encoder in place for a few steps, in the plainest way there is: AdamW, the rate falling to 0 in a line.
 
     Args:
         encoder: Trained in place.
         sentences: The corpus; repetitions are left out, every pass has an order of its own.
         loss: Takes two dropout views (N, d) of a batch, returns the loss.
-        steps: Optimiser steps; the learning rate falls to 0 in a straight line.
+        steps: Optimiser steps.
         batch_size: Sentences a step, N.
-        learning_rate: AdamW's at the start.
+        learning_rate: At the start.
         max_length: Longest input in tokens.
         seed: Of order and dropout.
         look: Called with the encoder, not training, before the first step and ``looks`` times more.
@@ -255,14 +228,8 @@ def push_or_pull(
     """Train an encoder with one of `OBJECTIVES` and look at alignment and uniformity on the way.
 
     Both are measured on every fifth group of the probe, which training never sees: alignment of anchors and their close
-    paraphrases, uniformity of the anchors.
-
-    Args:
-        encoder: Name of an encoder, loaded anew.
-        name: One of `OBJECTIVES`.
-        sentences: To train on; None takes 1,000 of the corpus ``docstrings``.
-        temperature: Of "InfoNCE".
-        **settings: Of `train_briefly`: steps, batch_size, learning_rate, seed, ….
+    paraphrases, uniformity of the anchors. ``sentences`` of None are 1,000 of the corpus ``docstrings``;
+    ``temperature`` is that of "InfoNCE"; ``settings`` are those of `train_briefly`.
     """
     from hncse.data import corpora
     from hncse.evaluation.geometry import alignment, uniformity
@@ -282,17 +249,9 @@ def side_by_side(
 ) -> dict[str, Trace]:
     """Train the same encoder on the same batches with one loss after the other; the embedded probe judges each.
 
-    Args:
-        encoder: Name of an encoder, loaded anew for every loss.
-        sentences: To train on.
-        named: Losses by name.
-        looks: How often every fifth group of the probe is asked after the start.
-        **settings: Of `train_briefly`: steps, batch_size, learning_rate, max_length, and seed of order and dropout, the
-            same for every loss, so that nothing else differs.
-
-    Returns:
-        What each training left; ``spearman`` (× 100), its 95 % interval ``low`` to ``high``, and ``close_first`` (% of
-        hard negatives that the close paraphrase outranks) in `Trace.seen`.
+    ``settings`` are those of `train_briefly`, the same for every loss. In `Trace.seen`, on every fifth group of the
+    probe, at the start and ``looks`` times more: ``spearman`` (× 100), its 95 % interval ``low`` to ``high``, and
+    ``close_first`` (% of hard negatives that the close paraphrase outranks).
     """
     from hncse.data.probe import load
     from hncse.evaluation import probe

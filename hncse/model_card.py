@@ -46,13 +46,7 @@ class Score(NamedTuple):
 
 
 def of_run(run: Run, encoder: SentenceEncoder, name: str) -> str | None:
-    """Write the card of a run's encoder; None, with a warning, where the encoder is no longer the run's.
-
-    Args:
-        run: Finished; judged or not.
-        encoder: What `Run.load_encoder` returned.
-        name: The encoder's folder, or its repository on the hub.
-    """
+    """Write the card of a finished run's encoder; None, with a warning, where it is no longer the run's."""
     if not card.unchanged(encoder, run.encoder_path):
         return None
     p, config = run.config["parameters"], run.config
@@ -114,9 +108,7 @@ def scores(run: Run) -> Iterator[Score]:
 def command(parameters: Mapping[str, Any], source: str = "") -> str:
     """The command that trains this again, without what is a default; of paths only the last name is told.
 
-    Args:
-        parameters: Of a run's config.json.
-        source: What the corpus called itself; sentences given as a list have no command.
+    ``source`` is what the corpus called itself; sentences given as a list have no command.
     """
     from hncse.training.config import PLACES, TrainingConfig
 

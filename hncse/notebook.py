@@ -49,11 +49,8 @@ _EXECUTORS = ("papermill", "nbconvert", "nbclient", "jupyter-execute", "nbmake",
 class Parameter:
     """One line of a parameters cell: ``limit: int or None = 4_000  # sentences taken; None takes all``.
 
-    Attributes:
-        name: The variable.
-        default: Its literal value.
-        comment: What stands after ``#`` on its line; empty if nothing does.
-        types: What its annotation allows, for example ``("int", "None")``; empty where it has none.
+    ``default`` is its literal value, ``comment`` what stands after ``#``, ``types`` its annotation: ``("int",
+    "None")``.
     """
 
     name: str
@@ -67,11 +64,7 @@ class Parameter:
         return " or ".join("number" if name == "float" else name for name in self._types())
 
     def read(self, value: Any) -> Any:
-        """The value as its type has it: ``papermill -p head false`` hands over the word, and it means False.
-
-        Raises:
-            HncseError: It is of another type, or no finite number.
-        """
+        """The value as its type has it, else HncseError; papermill's word ``false`` means False."""
         types = self._types()
         if "bool" in types and "str" not in types and isinstance(value, str) and value in _BOOLEANS:
             return _BOOLEANS[value]
@@ -194,10 +187,6 @@ def check_parameters(
 
     Returns:
         Every parameter with its value. A word for a truth value, ``"false"``, is False here and in the namespace.
-
-    Raises:
-        HncseError: An unknown name or choice (the nearest is given), a type or value that does not fit, no cell of
-            defaults.
     """
     parameters, values = _given(cells)
     for name, parameter in parameters.items():
@@ -252,8 +241,7 @@ def read_defaults(source: str) -> list[Parameter]:
     """Read a cell of defaults: its names, types, literal values and comments, in order.
 
     Raises:
-        HncseError: A line that is no assignment of a literal to a name, or a type that is none of str, int, float,
-            bool, list, dict, None.
+        HncseError: A line that is no assignment of a literal to a name, or an unknown type.
     """
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}

@@ -54,9 +54,6 @@ def root() -> Path:
     """Folder of runs: ``$HNCSE_RUNS``, else ``runs/`` of the source checkout, else ``runs/`` of the working folder.
 
     Jupyter starts in a notebook's folder and papermill in the caller's; both find the same runs this way.
-
-    Raises:
-        HncseError: ``HNCSE_RUNS`` names a file.
     """
     if given := os.environ.get("HNCSE_RUNS"):
         folder = expand(given)
@@ -69,14 +66,7 @@ def root() -> Path:
 
 
 class Run:
-    """One run folder.
-
-    Attributes:
-        path: The folder.
-        name: Its name.
-        encoder_path: Folder of the trained encoder.
-        checkpoints: Folder of what an interrupted run resumes from; gone when it is finished.
-    """
+    """One run folder; ``encoder_path`` holds the result, ``checkpoints`` what an interrupted run resumes from."""
 
     def __init__(self, path: str | Path) -> None:
         """Open a run folder; it need not exist yet. ``~`` is your home."""
@@ -125,10 +115,8 @@ class Run:
     def lock(self, wait: bool | float = True) -> Iterator[None]:
         """Own the folder while the block runs: nobody else trains into it or removes it.
 
-        The lock ends with the process, also when it is killed. Whoever holds it may take it again.
-
-        Args:
-            wait: Whether to wait for another owner, who is named on stderr; a number is the longest wait in seconds.
+        The lock ends with the process, also when it is killed. Whoever holds it may take it again. ``wait`` says
+        whether to wait for another owner, who is named on stderr; a number is the longest wait in seconds.
 
         Raises:
             RunBusyError: Another process owns the folder.
@@ -174,11 +162,7 @@ class Run:
             return "another process"
 
     def require_ours(self) -> None:
-        """Make sure that the folder is a run's, new or empty: nothing else is ever written into.
-
-        Raises:
-            HncseError: It holds other things, its config.json is damaged, or it is no folder.
-        """
+        """Make sure that the folder is a run's, new or empty, or raise HncseError: no other is written into."""
         try:
             inside = [path.name for path in self.path.iterdir()]
         except FileNotFoundError:
@@ -217,11 +201,7 @@ class Run:
         return (self.path / f"{what}.json").is_file()
 
     def read(self, what: str) -> dict[str, Any]:
-        """Contents of ``<what>.json``; the file is read again only when it has changed.
-
-        Raises:
-            HncseError: The file is missing or damaged.
-        """
+        """Contents of ``<what>.json``, read again only when changed; HncseError where it is missing or damaged."""
         path = self.path / f"{what}.json"
         try:
             now = path.stat()
@@ -296,11 +276,7 @@ def _warn_once(text: str) -> None:
 
 
 def find(name: str, folder: str | Path | None = None) -> Run:
-    """Find a run by name or path; ``"latest"`` is the youngest.
-
-    Raises:
-        HncseError: There is none; the nearest name is given. Or its config.json is damaged.
-    """
+    """Find a run by name or path; ``"latest"`` is the youngest. HncseError names the nearest."""
     folder = root() if folder is None else expand(folder)
     runs = list_runs(folder)
     if name == "latest" and runs:

@@ -27,20 +27,11 @@ Floats = NDArray[np.float64]
 def embed(
     encoder: Encoder, sentences: Sequence[str], batch_size: int | None = None, *, cache: bool = True
 ) -> NDArray[np.float32]:
-    """Embed sentences for a score; a collapsed encoder has none.
-
-    Args:
-        encoder: Meets every distinct sentence once, unless its embeddings are on disk (`hncse.data.embedding_cache`).
-        sentences: n of them, repeats allowed.
-        batch_size: Passed on to ``encode``; None leaves its default.
-        cache: Whether embeddings may be read from and kept on disk.
-
-    Returns:
-        (n, d) float32.
+    """Embed n sentences for a score: (n, d) float32. Every distinct one is met once, or read from disk where ``cache``.
 
     Raises:
-        HncseError: A shape other than (n, d), numbers that are no floats, NaN or infinity, or all rows equal but for
-            rounding.
+        HncseError: Another shape, numbers that are no floats, NaN or infinity, or all rows equal but for rounding (a
+            collapsed encoder has no score).
     """
     rows = cached_encode(encoder, sentences, cache=cache, batch_size=batch_size)
     if np.abs(rows - rows[0]).max() <= TIE * np.abs(rows[0]).max():
@@ -63,12 +54,7 @@ def wins(positive: Floats, negative: Floats) -> Floats:
 
 
 def check_resampling(resamples: int, seed: int, units: int = 1) -> None:
-    """Check the settings of a bootstrap before anything is encoded.
-
-    Args:
-        resamples: How many.
-        seed: Of their draw.
-        units: What is drawn in each: groups, pairs, clusters.
+    """Check a bootstrap's settings before anything is encoded; each resample draws so many ``units``.
 
     Raises:
         HncseError: A negative one, one that is no whole number, or more resamples than fit into memory.
@@ -83,17 +69,10 @@ def check_resampling(resamples: int, seed: int, units: int = 1) -> None:
 
 
 def open_encoder(name: str, pooling: str | None = None) -> tuple[SentenceEncoder, Run | None]:
-    """Load what an evaluation's command line names.
-
-    Args:
-        name: A run's name or folder, ``latest``, or an encoder as `hncse.SentenceEncoder.from_pretrained` takes it.
-        pooling: In place of the pooling the encoder was saved with.
+    """Load what a command line names: a run (its name, folder or ``latest``), or what ``from_pretrained`` takes.
 
     Returns:
-        The encoder, and the run it belongs to, if any.
-
-    Raises:
-        HncseError: There is no such run or encoder.
+        The encoder, with ``pooling`` in place of its own where that is given, and the run it belongs to, if any.
     """
     from hncse import runs
     from hncse.encoder import SentenceEncoder

@@ -58,20 +58,17 @@ def audit(
     Args:
         encoder: Anything `hncse.mining.mine` takes.
         corpus: Sentences among which the probe is hidden; those equal to one of the probe's count as the probe's.
-        groups: Groups of a probe; None takes the embedded one. ``calibrated`` reads its threshold off half of them and
-            is measured on the other half, like all other guards.
+        groups: Of a probe, four at least; None takes the embedded one. ``calibrated`` reads its threshold off half of
+            them; all guards are measured on the other half.
         k: Neighbours of every anchor.
         grid: Guard → settings; None: `GRID`.
         calibrated_on: Which paraphrases ``calibrated`` goes by, see `hncse.mining.Guards`.
 
     Returns:
-        JSON-able: ``found`` (how many of each kind stand among the k nearest, without guards; and how many there are),
-        ``guards`` (guard → a list of rows: ``setting``, ``kept``, ``safe``, ``yield``, and each kind's count),
-        ``best`` (of all settings that are safe enough, the row with the highest yield, with its guard; None without
-        one), ``k``, ``anchors``, ``corpus``, ``pooling``.
-
-    Raises:
-        HncseError: An unknown guard, fewer than four groups, or what `hncse.mining.mine` refuses.
+        JSON-able: ``found`` (of each kind, how many stand among the k nearest without guards; and how many there are),
+        ``guards`` (guard → rows: ``setting``, ``kept``, ``safe``, ``yield``, each kind's count), ``best`` (of the
+        settings that are safe enough the one with the highest yield, or None), ``k``, ``anchors``, ``corpus``,
+        ``pooling``.
     """
     from hncse.mining import GUARDS, Guards, calibrate, mine
 

@@ -26,16 +26,12 @@ __all__ = ["compare", "table"]
 
 
 def compare(encoder: SentenceEncoder, folder: Path) -> list[dict[str, Any]]:
-    """Score every format in a folder beside the encoder it was written from.
-
-    Args:
-        encoder: The original.
-        folder: Where `hncse.SentenceEncoder.export` wrote it.
+    """Score every format that `hncse.SentenceEncoder.export` wrote into a folder, beside the encoder itself.
 
     Returns:
         A row a format: ``format``, ``megabytes``, ``difference`` (largest of any number of the probe's embeddings, in
-        units of the largest number there; None for the original), ``probe`` (Spearman × 100) and ``stsb_dev`` (the
-        same of STS-B's dev pairs; None where its file is not).
+        units of the largest number there; None for the original), ``probe`` and ``stsb_dev`` (Spearman × 100; None
+        without the file).
     """
     from hncse.encoder import onnx
 

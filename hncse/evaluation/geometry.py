@@ -20,14 +20,9 @@ _CHUNK = 1 << 22  # cosines held at a time: 32 MiB
 
 
 def alignment(x: ArrayLike, y: ArrayLike) -> float:
-    """How far positives are from their anchors: mean ‖f(x) - f(x⁺)‖² (Wang & Isola 2020). Lower is closer; 0 to 4.
+    """How far positives (n, d) are from their anchors (n, d): mean ‖f(x) - f(x⁺)‖² (Wang & Isola 2020), 0 to 4.
 
-    Args:
-        x: (n, d) embeddings of anchors, any length above 0: they are L2-normalised here.
-        y: (n, d) embeddings of their positives, row for row.
-
-    Raises:
-        HncseError: Shapes that differ, no rows, or a row without direction (all zeros, not finite).
+    Lower is closer. Rows are L2-normalised here; one without direction (all zeros, not finite) is an HncseError.
     """
     first, second = normalised(x), normalised(y)  # (n, d) each
     if first.shape != second.shape:
@@ -36,17 +31,10 @@ def alignment(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def uniformity(x: ArrayLike, t: float = 2.0) -> float:
-    """How evenly embeddings fill the sphere: log mean exp(-t‖f(x) - f(y)‖²) (Wang & Isola 2020). Lower is more even.
+    """How evenly embeddings (n, d) fill the sphere: log mean exp(-t‖f(x) - f(y)‖²) over pairs (Wang & Isola 2020).
 
-    The mean runs over all pairs of different rows. 0: all rows in one place; on a sphere of many dimensions, evenly
-    filled, it tends to -2t. Computed in pieces, so that n rows never need an n × n table.
-
-    Args:
-        x: (n, d) embeddings, two rows at least; they are L2-normalised here.
-        t: 2 in their paper; HNCSE's released code has 1.
-
-    Raises:
-        HncseError: Fewer than two rows, or a row without direction.
+    0: all rows in one place; evenly filled, a sphere of many dimensions tends to -2t. t is 2 in their paper, 1 in
+    HNCSE's released code. Rows are L2-normalised here; fewer than two, or one without direction, are an HncseError.
     """
     rows = normalised(x)  # (n, d)
     n = len(rows)
@@ -68,31 +56,16 @@ def angle(cosine: ArrayLike) -> Floats:
 
 
 def lead(anchor: ArrayLike, positive: ArrayLike, others: ArrayLike) -> Floats:
-    """How far each sentence is from tying with the positive: p - cos(anchor, other), with its sign.
+    """How far each of (n, d) others is from tying with the positive: p - cos(anchor, other), (n,), from -2 to 2.
 
     Above 0: on the safe side of the decision boundary; 0: a tie; below 0: it would be taken for the positive.
-
-    Args:
-        anchor: (d,) embedding.
-        positive: (d,) embedding.
-        others: (n, d) embeddings.
-
-    Returns:
-        (n,) leads, cosines' units, from -2 to 2.
-
-    Raises:
-        HncseError: A row without direction.
     """
     pair, rest = normalised(np.stack([np.asarray(anchor), np.asarray(positive)])), normalised(others)  # (2, d), (n, d)
     return float(pair[0] @ pair[1]) - rest @ pair[0]  # (n,)
 
 
 def normalised(x: ArrayLike) -> Floats:
-    """Rows of length 1, float64: (n, d) from (n, d).
-
-    Raises:
-        HncseError: Not two axes, no rows, or a row that has no direction (all zeros, not finite).
-    """
+    """Rows of length 1, float64, (n, d); HncseError for no rows, or one that is all zeros or not finite."""
     rows = np.asarray(x, dtype=np.float64)
     if rows.ndim != 2:
         raise HncseError(f"embeddings have two axes, (n, d); this has shape {rows.shape}")

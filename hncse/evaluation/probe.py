@@ -91,17 +91,11 @@ def evaluate(
 def similarity_plane(encoder: Encoder, groups: Sequence[Group] | None = None) -> dict[str, NDArray[Any]]:
     """Where every group stands in the plane of hardest negative (x) and positive (y); y = x is the decision boundary.
 
-    Args:
-        encoder: As in `evaluate`.
-        groups: Groups of a probe; None takes the embedded one.
+    Arguments and errors as in `evaluate`.
 
     Returns:
         Arrays over groups, (G,): cosines to the anchor ``positive`` (the close paraphrase), ``far`` (the other one) and
-        ``hardest_negative`` (the nearest of the group's hard negatives); ``phenomenon`` of that negative; ``id``;
-        ``topic``.
-
-    Raises:
-        HncseError: As in `evaluate`.
+        ``hardest_negative``; ``phenomenon`` of that negative; ``id``; ``topic``.
     """
     groups = _groups(groups)
     return plane_of_embeddings(_encode(encoder, groups), groups)
@@ -110,15 +104,7 @@ def similarity_plane(encoder: Encoder, groups: Sequence[Group] | None = None) ->
 def plane_of_embeddings(
     embeddings: NDArray[np.floating], groups: Sequence[Group] | None = None
 ) -> dict[str, NDArray[Any]]:
-    """The same from embeddings at hand, such as a run's snapshot.
-
-    Args:
-        embeddings: (n, d), a row for every sentence of every group in order, the anchor first in its group.
-        groups: Groups of a probe; None takes the embedded one.
-
-    Raises:
-        HncseError: The embeddings do not fit the groups, or hold NaN.
-    """
+    """The same from embeddings (n, d) at hand, such as a run's snapshot: a row a sentence, in the groups' order."""
     groups = _groups(groups)
     c = _cosines(embeddings, groups)
     hardest = _hardest(c)

@@ -39,15 +39,7 @@ Rows = NDArray[np.float32]
 
 
 def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None) -> Run:
-    """Score a run and write probe.json, baseline.json, summary.md and, where wanted, sts.json and transfer.json.
-
-    Args:
-        run: Finished.
-        evaluate: One of `MODES`.
-        show_progress: A progress bar while encoding; None shows one on long work.
-
-    Returns:
-        The run.
+    """Score a run; write probe.json, baseline.json, summary.md and, as ``evaluate`` (of `MODES`) says, more.
 
     Raises:
         HncseError: An unknown mode, an unfinished run, "fetch" without a network, or an encoder that is no longer the
@@ -67,21 +59,12 @@ def judge(run: Run, evaluate: str = "auto", *, show_progress: bool | None = None
 
 
 def judge_transfer(run: Run, solver: str = "senteval", **settings: Any) -> Run:
-    """Score a run on the transfer tasks, after training and before, and write both; what is there stays.
+    """Score a finished run on the transfer tasks, after training and before, and write both; what is there stays.
 
-    Args:
-        run: Finished.
-        solver: As in `hncse.evaluation.transfer.evaluate`; ``senteval``'s results are what published rows and tables
-            show, ``fast`` is for choosing.
-        **settings: Passed on to `hncse.evaluation.transfer.evaluate_full`: batch_size, cache, device, on_task.
-
-    Returns:
-        The run, with transfer.json, and the same entry for the run's pooling in baseline.json. Where another solver's
-        result has that name already, it is transfer_<solver>.json: which solver a result is of, its content says.
-
-    Raises:
-        HncseError: As in `hncse.evaluation.transfer.evaluate`; an unfinished run, or an encoder that is no longer the
-            one the run began with.
+    ``solver`` and ``settings`` (batch_size, cache, device, on_task) are those of
+    `hncse.evaluation.transfer.evaluate_full`, errors likewise. The result is transfer.json and an entry of
+    baseline.json; where another solver's has that name already, transfer_<solver>.json: which solver a result is of,
+    its content says.
     """
     if not run.finished:
         raise HncseError(f"run {run.name!r} is not finished; train again with the same values to resume it")
@@ -113,14 +96,7 @@ def _free_name(known: Mapping[str, Any], solver: str) -> str:
 
 
 def judged(run: Run, test: bool = True, transfer: bool = False, solver: str = "senteval") -> bool:
-    """Say whether `judge` (and `judge_transfer`) would find nothing left to do.
-
-    Args:
-        run: Finished or not.
-        test: Whether STS is wanted, where its files are.
-        transfer: Whether the transfer tasks are.
-        solver: With which solver.
-    """
+    """Say whether `judge` (with STS where its files are) and `judge_transfer` would find nothing left to do."""
     if not (run.finished and run.has("baseline") and (run.path / "summary.md").is_file()):
         return False
     with_sts = test and senteval.sts_present()
@@ -135,22 +111,13 @@ def judged(run: Run, test: bool = True, transfer: bool = False, solver: str = "s
 
 
 def planes(run: Run) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Similarities of the probe before and after training, for `hncse.visual.figures`.
-
-    Returns:
-        Two results of `hncse.evaluation.probe.similarity_plane`: the encoder before training, with the run's pooling,
-        and the trained one.
-    """
+    """The probe's similarity planes before training (with the run's pooling) and after, for `hncse.visual.figures`."""
     before, after = (probe.similarity_plane(encoder) for encoder in before_and_after(run).values())
     return before, after
 
 
 def before_and_after(run: Run) -> dict[str, SentenceEncoder]:
-    """Load the encoder a run began with, with the run's pooling, and the trained one.
-
-    Raises:
-        HncseError: The run is not finished, or its encoder is no longer the one it began with.
-    """
+    """Load the encoder a run began with, with its pooling, and the trained one; HncseError if it is another now."""
     return {"before training": _untrained(run), "after training": run.load_encoder()}
 
 
@@ -269,11 +236,7 @@ def _complete(scores: Mapping[str, Any], with_sts: bool) -> bool:
 
 
 def run_summary(run: Run) -> str:
-    """Describe one finished run in Markdown: what it was, and its scores beside the untrained encoder's.
-
-    Args:
-        run: With probe.json and baseline.json; sts.json and transfer.json where these were evaluated.
-    """
+    """Describe a finished, judged run in Markdown: what it was, and its scores beside the untrained encoder's."""
     config, result = run.config, run.result
     p, data = config["parameters"], config["data"]
     kept = f"step {result['kept_step']} kept"

@@ -105,11 +105,7 @@ def load(folders: Sequence[Path] | None = None, tables: Sequence[Path] | None = 
 
 
 def recorded(name: str) -> pd.DataFrame:
-    """Read results that come with the kit, one of `RECORDED`: `from_csv` of a file inside the package.
-
-    Raises:
-        HncseError: There is no such file; the nearest is named.
-    """
+    """Read results that come with the kit, one of `RECORDED`: `from_csv` of a file inside the package."""
     if name not in RECORDED:
         raise unknown("file of recorded results", name, RECORDED)
     with resources.as_file(resources.files("hncse.data") / "results" / f"{name}.csv") as path:
@@ -344,13 +340,7 @@ def measure_name(measure: str, solver: str = "") -> str:
 def select(frame: pd.DataFrame, measure: str, solver: str = "senteval") -> pd.DataFrame:
     """Rows of trained runs for one measure; of two runs alike and with one seed the younger counts.
 
-    Args:
-        frame: From `from_runs`, `from_csv` or `recorded`.
-        measure: One of `MEASURES`, or one of the other names in the column.
-        solver: Of transfer results; other measures have none.
-
-    Raises:
-        HncseError: No such measure or solver; the nearest is named.
+    ``solver`` is that of transfer results; other measures have none. HncseError names the nearest measure or solver.
     """
     if measure not in MEASURES and measure not in set(frame["measure"]):
         raise unknown("measure", measure, MEASURES)
@@ -367,11 +357,7 @@ def best_solver(frame: pd.DataFrame) -> str:
 
 
 def tell_apart(rows: pd.DataFrame, shown: Sequence[str]) -> pd.Series:
-    """What to add to the names of rows that would otherwise read alike: the parameters in which they differ.
-
-    Args:
-        rows: One of each group.
-        shown: Columns that are printed; rows equal in them read alike.
+    """What to add to names of rows (one a group) equal in the columns ``shown``: the parameters in which they differ.
 
     Returns:
         As in ``, temperature=0.2``, or "" where a row stands alone; same index.
@@ -414,11 +400,7 @@ def uncommon(parameters: Mapping[str, Any], common: Mapping[str, Any]) -> str:
 
 
 def trainings(frame: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
-    """Part runs by everything but loss, options and seed: within a part, methods differ in their losses alone.
-
-    Returns:
-        Key (column ``training``) → what sets it apart, in words (`scopes` and differing parameters), and its rows.
-    """
+    """Part runs by everything but loss, options and seed: key → (what sets the part apart, in words; its rows)."""
     parts = {}
     for words, scope in scopes(frame).items():
         groups = dict(list(scope.groupby("training", sort=False)))

@@ -50,12 +50,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fit:
-    """One classifier to be trained, whatever its regularisation strength.
+    """One classifier to be trained on rows ``train``; its accuracy is taken on ``score``.
 
-    Attributes:
-        train: Rows it learns from.
-        dev: Rows that may stop its training early; None leaves that to a share of ``train``.
-        score: Rows its accuracy is taken on.
+    Rows ``dev`` may stop its training early; None leaves that to a share of ``train``.
     """
 
     train: Rows
@@ -77,11 +74,7 @@ def protocol(task: TransferTask) -> str:
 
 
 def choices(task: TransferTask) -> list[Choice]:
-    """Lay out a task's protocol: ten choices for ``nested``, one for the others.
-
-    Raises:
-        HncseError: A class has fewer rows than there are folds.
-    """
+    """Lay out a task's protocol: ten choices for ``nested``, else one; HncseError for a class too small for folds."""
     rows = np.arange(len(task.labels))
     train = rows[task.train]
     if task.test is None:
@@ -127,15 +120,7 @@ def senteval_accuracies(
     strengths: Floats,
     device: torch.device | None = None,
 ) -> Floats:
-    """Train every fit with every strength.
-
-    Args:
-        features: (n, d).
-        labels: (n,) from 0 to ``classes`` - 1.
-        classes: Number of classes C.
-        fits: F of them.
-        strengths: (F, S) weight decays of each fit.
-        device: Where to compute.
+    """Train F fits with S strengths each on features (n, d) and labels (n,) from 0 to ``classes`` - 1.
 
     Returns:
         (F, S) accuracies on each fit's ``score`` rows, from 0 to 1.

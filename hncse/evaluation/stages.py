@@ -25,16 +25,12 @@ _BATCH = 64
 
 
 def judge(encoders: Mapping[str, SentenceEncoder], bootstrap: int = 500) -> list[dict[str, Any]]:
-    """Score encoders on the probe and, where its file is, on STS-B dev.
-
-    Args:
-        encoders: Name → encoder, in the order of the stages.
-        bootstrap: Resamples behind the probe's intervals.
+    """Score encoders (name → encoder) on the probe and, where its file is, on STS-B dev.
 
     Returns:
         A row each: ``name``, ``pooling``, ``probe`` (Spearman × 100) with ``probe_interval``, ``accuracy`` (% of
-        paraphrase and hard-negative pairs told apart) with ``accuracy_interval``, ``stsb_dev`` (Spearman × 100, None
-        where the file is missing).
+        paraphrase and hard-negative pairs told apart) with ``accuracy_interval``, ``stsb_dev`` (Spearman × 100, or
+        None).
     """
     rows = []
     for name, encoder in encoders.items():
@@ -62,9 +58,6 @@ def attention_by_frequency(
     Returns:
         Occurrences a thousand pieces and attention received, (b,) each with b ≤ ``bins``. Attention is averaged over
         layers, heads and the sentence's positions, times its length: 1 is an equal share.
-
-    Raises:
-        HncseError: The sentences hold no word pieces.
     """
     ids, weight = _received(encoder, sentences)
     if not len(ids):
@@ -103,11 +96,7 @@ def _received(encoder: SentenceEncoder, sentences: Sequence[str]) -> tuple[NDArr
 
 
 def entropy(probability: NDArray[np.float64]) -> float:
-    """Loss, in nats, of a model that knows how often each word piece occurs and nothing else.
-
-    Args:
-        probability: (V,), from `hncse.pretraining.vectors.unigram`.
-    """
+    """Loss, in nats, of a model that knows nothing but how often each word piece occurs, (V,)."""
     return float(-(probability * np.log(probability)).sum())
 
 
@@ -115,18 +104,10 @@ def neighbours(
     words: Sequence[str], vocabulary: Sequence[str], vectors: NDArray[np.floating], probability: NDArray[np.float64],
     k: int = 6, rarest: float = 2e-5,
 ) -> dict[str, list[tuple[str, float]]]:  # fmt: skip
-    """Name the nearest word pieces of words.
+    """Name the k nearest word pieces of each word, lowered, with their cosines; none for a word of several pieces.
 
-    Args:
-        words: To ask about; upper case is lowered.
-        vocabulary: Word pieces in the order of their ids.
-        vectors: (V, m) counted vectors.
-        probability: (V,) of every word piece.
-        k: Neighbours each.
-        rarest: As in `hncse.pretraining.vectors.nearest`.
-
-    Returns:
-        Word → its neighbours with their cosines, nearest first; empty for a word that is no piece of its own.
+    ``vectors`` (V, m) and ``probability`` (V,) follow the vocabulary; ``rarest`` as in
+    `hncse.pretraining.vectors.nearest`.
     """
     place = {piece: i for i, piece in enumerate(vocabulary)}
     known = [word for word in words if word.lower() in place]

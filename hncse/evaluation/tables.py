@@ -63,12 +63,10 @@ class Table:
     """A table, ready to print.
 
     Attributes:
-        name: File name without ending, and the LaTeX label.
-        caption: What the numbers are: measure, split, pooling, seeds, interval.
-        head: Names of the printed columns.
-        rows: A dictionary a row: the printed cells under their names ("" where a figure is not given), and "block",
-            under whose title it stands. Beside these, not printed: "note" (a number, from 1), and of our rows "loss",
-            "options" and "setting" (the training parameters that tell it from others, in words).
+        name: File name without ending, and the LaTeX label. caption: What the numbers are: measure, split, pooling,
+        seeds, interval. head: Names of the printed columns. rows: A dictionary a row: printed cells under their names
+        ("" where a figure is not given), "block" (the title it
+            stands under), and not printed "note" (a number, from 1), and of our rows "loss", "options" and "setting".
         text: How many columns, from the first, are text and not numbers.
         notes: Numbered from 1.
     """
@@ -159,13 +157,7 @@ FORMATS: dict[str, Callable[[Table], str]] = {"md": Table.to_markdown, "tex": Ta
 def sts_table(
     frame: pd.DataFrame, published: bool = True, *, encoder: str | None = None, backbone: str | None = None
 ) -> pd.DataFrame:
-    """Gather our STS scores and published ones.
-
-    Args:
-        frame: From `hncse.evaluation.results`.
-        published: Add the rows of literature/sts.csv.
-        encoder: Keep only runs of this encoder.
-        backbone: Keep only published rows of this backbone.
+    """Gather our STS scores, of one encoder or all, and where wanted ``published`` ones, of one backbone or all.
 
     Returns:
         A row a method, columns `COLUMNS`. ``kind`` is "ours", "untrained" or "published"; scores are Spearman ×100 on
@@ -178,17 +170,7 @@ def transfer_table(
     frame: pd.DataFrame, published: bool = True, *, encoder: str | None = None, backbone: str | None = None,
     solver: str = "senteval",
 ) -> pd.DataFrame:  # fmt: skip
-    """Gather our transfer accuracies and published ones.
-
-    Args:
-        frame: As in `sts_table`; runs without results of this solver contribute nothing.
-        published: Add the rows of literature/transfer.csv that are test results; three there are not.
-        encoder: As in `sts_table`.
-        backbone: As in `sts_table`.
-        solver: Whose results; rows of two solvers never stand in one table.
-
-    Returns:
-        As `sts_table`, with the seven transfer tasks; scores are accuracies ×100 on test rows.
+    """Gather transfer accuracies ×100 on test rows as `sts_table` gathers STS, all of one solver.
 
     Raises:
         HncseError: Published rows were asked for beside another solver than SentEval's.
@@ -276,14 +258,9 @@ def transfer(
     frame: pd.DataFrame, baseline: str = "simcse", published: str = "landmarks", *, backbone: str | None = None,
     solver: str | None = None,
 ) -> Table:  # fmt: skip
-    """Transfer, test rows; arguments as in `sts`.
+    """Transfer, test rows; arguments as in `sts`. ``solver`` of None takes SentEval's where the runs have it.
 
-    Args:
-        frame: As in `sts`.
-        baseline: As in `sts`.
-        published: As in `sts`. Beside another solver than SentEval's there are none, and the caption says so.
-        backbone: As in `sts`.
-        solver: Whose results; None takes SentEval's where the runs have them.
+    Beside another solver than SentEval's there are no published rows, and the caption says so.
     """
     solver = solver or results.best_solver(frame)
     allowed = published if solver == "senteval" else "none"
@@ -334,15 +311,10 @@ def _seeds_caption(seeds: Sequence[int]) -> str:
 
 
 def probe(frame: pd.DataFrame, baseline: str = "simcse", phenomenon: str | None = None) -> Table:
-    """The probe: Spearman and how often each paraphrase outranks hard negatives, before training and after.
+    """The probe: Spearman and how often each paraphrase outranks hard negatives, before training and after; as `sts`.
 
-    Args:
-        frame: As in `sts`; results on another probe than the embedded one contribute nothing.
-        baseline: As in `sts`.
-        phenomenon: Of this phenomenon's hard negatives alone; there is no Spearman then. Known from run folders only.
-
-    Raises:
-        HncseError: No such phenomenon; the nearest is named.
+    Results on another probe than the embedded one contribute nothing. With a ``phenomenon``: of its hard negatives
+    alone, without Spearman; known from run folders only.
     """
     if phenomenon is not None and phenomenon not in data_probe.PHENOMENA:
         raise unknown("phenomenon", phenomenon, data_probe.PHENOMENA)
@@ -376,12 +348,9 @@ def probe(frame: pd.DataFrame, baseline: str = "simcse", phenomenon: str | None 
 
 
 def dev(frame: pd.DataFrame, baseline: str = "simcse", exploring: bool = False) -> Table:
-    """STS-B dev, by which weights are chosen, and the cases of training's anchors; no test split is read for it.
+    """STS-B dev, by which weights are chosen, and the cases of training's anchors; no test split is read; as `sts`.
 
-    Args:
-        frame: As in `sts`.
-        baseline: As in `sts`.
-        exploring: Give differences and intervals without verdicts: many rows of few seeds, of which some look lucky.
+    ``exploring`` gives differences and intervals without verdicts: of many rows of few seeds some look lucky.
     """
     common = results.usual(frame)
     groups = _groups(frame, common)
@@ -409,11 +378,7 @@ def tuned(
 ) -> Table:
     """Each loss in the setting that STS-B dev prefers, then read on test; empty where no loss has two settings.
 
-    Args:
-        frame: As in `sts`.
-        baseline: As in `sts`.
-        solver: Of the transfer tasks; None takes SentEval's where the runs have them.
-        margin: As in `verdicts`.
+    Arguments as in `transfer` and `verdicts`.
     """
     solver = solver or results.best_solver(frame)
     measures = {"STS-B dev": "stsb-dev", "STS": "sts", "transfer": "transfer", "probe": "probe"}
@@ -483,10 +448,8 @@ def ablation(frame: pd.DataFrame, measure: str = "stsb-dev", baseline: str = "si
 def verdict(compared: pd.DataFrame, key: object, exploring: bool = False) -> str:
     """A verdict in a cell: difference, interval, and what follows after Holm's correction; or why there is none.
 
-    Args:
-        compared: From `hncse.evaluation.statistics.against` or ``compare``, indexed by what ``key`` names.
-        key: Of the row; "" comes back for a row that was not compared at all.
-        exploring: Leave the verdict out.
+    ``compared`` is from `hncse.evaluation.statistics.against` or ``compare``, indexed by what ``key`` names; "" comes
+    back for a row that was not compared. ``exploring`` leaves the verdict out.
     """
     if key not in compared.index:
         return ""
@@ -552,11 +515,7 @@ def _against(baseline: str) -> str:
 
 
 def _groups(frame: pd.DataFrame, naming: Sequence[str] | Mapping[str, Any]) -> pd.DataFrame:
-    """A row for each group of trained runs, indexed by it: what it is, how it is called, and how many seeds it has.
-
-    ``setting`` tells rows apart that would read alike in the columns ``naming``, or says what sets a training apart
-    from the usual parameters ``naming``; it is part of the name.
-    """
+    """A row a group of trained runs, indexed by it; ``setting`` says what the columns or values ``naming`` do not."""
     trained = frame[frame["kind"] == "trained"]
     groups = trained.drop_duplicates("group").set_index("group", drop=False)
     if isinstance(naming, Mapping):
@@ -650,22 +609,11 @@ def write(
     frame: pd.DataFrame, out: Path, formats: Sequence[str] = tuple(FORMATS), baseline: str = "simcse",
     published: str = "landmarks", rows: bool = True,
 ) -> list[Path]:  # fmt: skip
-    """Write all tables that these runs have results for.
-
-    Args:
-        frame: From `hncse.evaluation.results`.
-        out: Folder to write into.
-        formats: Of `FORMATS`.
-        baseline: Method the others are compared with.
-        published: "landmarks", "all" or "none".
-        rows: Write ``results.csv``, a row a run, as well: the runs themselves stay where they were made.
+    """Write all tables that these runs have results for, in each format; arguments as in `sts`.
 
     Returns:
-        The files, written: ``sts``, ``transfer``, ``probe``, ``dev`` and ``tuned`` in each format, ``verdicts.md``,
-        ``results.csv``.
-
-    Raises:
-        HncseError: No run is finished.
+        The files: ``sts``, ``transfer``, ``probe``, ``dev`` and ``tuned`` in each format, ``verdicts.md`` and, if
+        ``rows``, ``results.csv``, a row a run: the runs themselves stay where they were made.
     """
     if not (frame["kind"] == "trained").any():
         raise HncseError("there is no finished run; `hncse sweep` makes some")

@@ -41,14 +41,9 @@ def add_pooling(line: argparse.ArgumentParser) -> None:
 def deliver(
     measure: str, result: dict[str, Any], lines: Iterable[str], options: argparse.Namespace, run: Run | None
 ) -> int:
-    """Write a result to ``--json`` and into the run, print its table; returns the exit code.
+    """Write a result to ``--json`` and into its run, print its table; returns the exit code.
 
-    Args:
-        measure: The result's name in a run folder.
-        result: JSON-able.
-        lines: Of the table.
-        options: Of a `parser`.
-        run: Whose own score it is; with another pooling than the run's it is not.
+    ``run`` is the one whose own score it is, of the name ``measure``; with another pooling than the run's it is not.
     """
     if options.json:
         from hncse.files import write_json

@@ -133,12 +133,7 @@ def evaluate_full(
 def features(task: TransferTask, embeddings: Rows) -> Rows:
     """What the classifier sees: an embedding, or for pairs [|u-v|, u*v] (SentEval's for MRPC).
 
-    Args:
-        task: n rows.
-        embeddings: (n, d), or (2n, d) for pairs, of ``task.sentences`` in their order.
-
-    Returns:
-        (n, d) or (n, 2d) float32.
+    ``embeddings`` are (n, d), or (2n, d) for pairs, of ``task.sentences``; the features (n, d) or (n, 2d) float32.
     """
     z = np.asarray(embeddings, dtype=np.float32)
     if len(z) != len(task.sentences):
@@ -152,23 +147,13 @@ def features(task: TransferTask, embeddings: Rows) -> Rows:
 def classify(
     x: Rows, task: TransferTask, solver: str = "senteval", *, device: torch.device | str | None = None
 ) -> dict[str, Any]:
-    """Train and score one task's classifiers.
-
-    Args:
-        x: (n, D) features, float32, as `features` makes them.
-        task: Its labels and protocol.
-        solver: As in `evaluate`.
-        device: Where to compute; None takes the CPU.
+    """Train and score one task's classifiers on features (n, D) float32; arguments and errors as in `evaluate`.
 
     Returns:
         ``acc``: accuracy ×100 on test rows (for nested folds the mean over ten held-out folds), rounded to two
         decimals as SentEval rounds; its 95 % Wilson ``interval`` over the scored rows; ``dev``: the accuracy that
         chose the strength; ``strengths`` chosen, one a choice; ``protocol``, ``rows`` scored, ``classes``,
         ``majority`` (accuracy of always naming the commonest class), ``empty`` sentences, ``seconds``.
-
-    Raises:
-        HncseError: Features with NaN or infinity or of a wrong shape, labels of one class, classes too small for
-            folds, unknown solver.
     """
     import torch
 
@@ -209,11 +194,9 @@ def classify(
 
 
 def topics() -> TransferTask:
-    """A task for machines without the benchmark: which of ten topics is a probe anchor about?
+    """A task for machines without the benchmark, a row a probe group: which of ten topics is its anchor about?
 
-    Returns:
-        One row a group of the embedded probe (`hncse.data.probe`): of every five groups three to learn from, with
-        folds that choose, and two to test. Small, so its intervals are wide.
+    Of every five groups three are to learn from, with folds that choose, and two to test: its intervals are wide.
     """
     from hncse.data import probe
 

@@ -47,14 +47,10 @@ _MOST_CLUSTERS = 10_000
 
 @dataclass(frozen=True)
 class Triplet:
-    """One question: is the positive nearer to the anchor than the negative is?
+    """One question: is the positive nearer to the anchor than the negative, a minimal edit of the positive?
 
-    Attributes:
-        anchor: The sentence compared with.
-        positive: It fits the anchor.
-        negative: A minimal edit of the positive that does not.
-        kind: What was edited: ``hypothesis to neutral``, ``swap_obj``, …
-        cluster: Triplets with one cluster share a text or an image; intervals resample clusters.
+    ``kind`` says what was edited (``hypothesis to neutral``, ``swap_obj``, …). Triplets of one ``cluster`` share a text
+    or an image; intervals resample clusters.
     """
 
     anchor: str
@@ -65,11 +61,7 @@ class Triplet:
 
 
 def folder(name: str) -> Path:
-    """Return where a set's files lie.
-
-    Raises:
-        HncseError: There is no such set; the nearest is named.
-    """
+    """Where a set's files lie; HncseError names the nearest set."""
     if name not in TRIPLET_SETS:
         raise unknown("set of triplets", name, TRIPLET_SETS)
     return data.home() / "hard_negatives" / name
@@ -81,14 +73,7 @@ def triplets_present(name: str) -> bool:
 
 
 def load_triplets(name: str, split: str = "test") -> list[Triplet]:
-    """Read a set.
-
-    Args:
-        name: One of `TRIPLET_SETS`.
-        split: train, dev or test of cad-nli; sugarcrepe is a test set as a whole.
-
-    Returns:
-        Distinct triplets, in the files' order.
+    """Read distinct triplets of one of `TRIPLET_SETS`, in the files' order; sugarcrepe is a test set as a whole.
 
     Raises:
         HncseError: Unknown set or split; a file that is missing or not what its name says.
@@ -108,22 +93,12 @@ def evaluate(
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score an encoder on triplets.
-
-    Args:
-        encoder: Its ``encode`` is called once a set, with every distinct sentence once.
-        sets: Among `TRIPLET_SETS`; None takes those whose files are there.
-        triplets: Your own, in place of sets; named ``own`` in the result.
-        bootstrap: Resamples of clusters behind each interval; 0 leaves the intervals None.
-        seed: Seed of the resampling.
+    """Score an encoder on ``sets`` (None: those whose files are there) or on ``triplets`` of your own, named ``own``.
 
     Returns:
         JSON-able: set → ``accuracy`` (percent; a tie counts half; ``{"value", "interval", "n"}``), ``kinds`` (the same
         for each kind of edit), ``word_overlap`` (percent that Jaccard overlap of words alone reaches); and
         ``pooling``, ``bootstrap``.
-
-    Raises:
-        HncseError: No files of any set, unknown sets, settings of the bootstrap that cannot be, broken embeddings.
     """
     check_resampling(bootstrap, seed, _MOST_CLUSTERS)
     if triplets is not None:

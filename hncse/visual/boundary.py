@@ -66,14 +66,7 @@ TICKS = (1.0, 0.95, 0.85, 0.7, 0.5, 0.25, 0.0)
 
 
 def moment(film: Film, name: str, step: int, *, mixes: bool = True) -> Figure:
-    """Draw one moment of a run: the map, and the ruler beside it.
-
-    Args:
-        film: From `hncse.visual.study.Study.film`.
-        name: Of a run.
-        step: The nearest snapshot is drawn.
-        mixes: Whether PM's and HNM's mixes are shown.
-    """
+    """Draw one moment of a run, the snapshot nearest to a step: the map, and the ruler beside it."""
     fig = picture(film, film.at(name, step), mixes=mixes)
     fig.set_label(f"Polar map and ruler of {one_line(name)}. {fig.get_label()}")
     return fig
@@ -94,13 +87,9 @@ def picture(film: Film, at: Moment, *, mixes: bool = True) -> Figure:
 
 
 def strip(film: Film, name: str, steps: Sequence[int] | None = None, *, mixes: bool = True) -> Figure:
-    """Draw four moments of a run side by side, each map above its ruler: the film for paper.
+    """Draw moments of a run side by side, each map above its ruler: the film for paper.
 
-    Args:
-        film: From `hncse.visual.study.Study.film`.
-        name: Of a run.
-        steps: Which moments; None takes four, evenly, the first and the last included.
-        mixes: Whether PM's and HNM's mixes are shown.
+    ``steps`` of None are four, evenly, the first and the last included.
     """
     if steps is None:
         every = film.moments[name]
@@ -123,11 +112,7 @@ def strip(film: Film, name: str, steps: Sequence[int] | None = None, *, mixes: b
 
 
 def rulers(entries: Sequence[tuple[str, Film, Moment]]) -> Figure:
-    """Draw rulers side by side: several anchors, or one anchor under several losses.
-
-    Args:
-        entries: Title, film and moment of each; four at most read well.
-    """
+    """Draw rulers with titles side by side, four at most: several anchors, or one under several losses."""
     with styled():
         fig, axes = figure(8.2, 4.2, columns=len(entries))
         for i, (panel, (title, film, at)) in enumerate(zip(axes, entries, strict=True)):
@@ -309,8 +294,7 @@ class FreeMap:
         surface: The angle to the anchor, guessed all over the map from the sentences' own.
         wrong: (points + mixes,) on the wrong side of the contour that the guess draws for the boundary; never the
             positive, which is on it. The contour has not seen the mixes: they put it to the test.
-        wrong_points: Share of sentences on the wrong side, 0 to 1.
-        wrong_mixes: Of mixes.
+        wrong_points: Share of sentences on the wrong side, 0 to 1; ``wrong_mixes`` of mixes.
         order: Spearman correlation of the sentences' distances to the anchor on the map with the exact angles.
         trust: Trustworthiness: are neighbours on the map real ones? 1: all.
     """
@@ -325,13 +309,7 @@ class FreeMap:
 
 
 def free_map(film: Film, at: Moment, **knobs: Any) -> FreeMap:
-    """Let UMAP lay out a moment.
-
-    Args:
-        film: From `hncse.visual.study.Study.film`.
-        at: One of its moments.
-        **knobs: ``neighbours``, ``min_dist`` and ``seed`` of `hncse.visual.projection.fit`.
-    """
+    """Let UMAP lay out a moment; ``knobs`` are those of `hncse.visual.projection.fit`."""
     from scipy.stats import spearmanr
 
     flat, m = projection.fit(at.embeddings, **knobs), len(film.points)
@@ -348,13 +326,7 @@ def free_map(film: Film, at: Moment, **knobs: Any) -> FreeMap:
 
 
 def caution(film: Film, at: Moment, free: FreeMap | None = None) -> Figure:
-    """Draw the polar map, and beside it UMAP's free map with its guess of the boundary and rings where that is wrong.
-
-    Args:
-        film: From `hncse.visual.study.Study.film`.
-        at: One of its moments.
-        free: From `free_map`; None is one with its default knobs.
-    """
+    """Draw the polar map beside UMAP's free map with its guess of the boundary, and rings where that is wrong."""
     free = free or free_map(film, at)
     drawn = drawable(film, at, mixes=True)
     low, high = free.places.min(axis=0) - 0.08, free.places.max(axis=0) + 0.08

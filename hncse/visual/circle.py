@@ -64,9 +64,8 @@ def options(o: dict[str, Any]) -> Any:
 def measure(**state: Any) -> dict[str, Any]:
     """What the kit's miner, mixing and loss make of a state: the numbers that circle.js shows.
 
-    Returns:
-        ``p``, ``n``, ``case``, ``star`` (the hardest negative, from 1), ``z3`` and ``mixes`` (degrees), ``pairs``,
-        ``loss``, ``shares`` of the softmax, ``gradient`` by the angles of anchor, positive, negatives, per radian.
+    ``star`` is the hardest negative, from 1; ``z3`` and ``mixes`` are in degrees, ``gradient`` per radian, by the
+    angles of anchor, positive, negatives.
     """
     import torch
 

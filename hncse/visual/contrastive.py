@@ -38,16 +38,7 @@ _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
 
 
 def similarity_matrix(similarity: ArrayLike, sentences: Sequence[str], tau: float) -> Figure:
-    """Draw a batch twice: its cosines, and the shares that a softmax at a temperature makes of every row.
-
-    Args:
-        similarity: (N, N), anchors by row, second views by column.
-        sentences: The N sentences.
-        tau: Temperature of the right panel.
-
-    Raises:
-        HncseError: Fewer than two sentences, another shape, numbers that are not finite, or τ not above 0.
-    """
+    """Draw a batch twice: its cosines (N, N), anchors by row, and the shares that a softmax at τ makes of every row."""
     cosine = finite(similarity, "cosines")
     if len(sentences) < 2 or cosine.shape != (len(sentences), len(sentences)):
         raise HncseError(
@@ -108,16 +99,9 @@ def _check_temperature(tau: float) -> None:
 
 
 def temperature_curves(row: Sequence[float], i: int, names: Sequence[str] = (), chosen: float | None = None) -> Figure:
-    """Draw what the temperature does to one anchor: who is pushed how much, and how large its loss is.
+    """Draw what τ does to one anchor with cosines (N,), its positive in column ``i``: pushes, and the loss.
 
-    Args:
-        row: The anchor's N cosines.
-        i: Column of its positive.
-        names: Of the columns, for the lines; numbers where empty.
-        chosen: A temperature to mark.
-
-    Raises:
-        HncseError: Fewer than two cosines, one that is not finite, or a positive outside of them.
+    ``names`` are those of the columns, numbers where empty; ``chosen`` is a temperature to mark.
     """
     cosine = finite(row, "cosines")
     if cosine.ndim != 1 or len(cosine) < 2 or not 0 <= i < len(cosine):
@@ -184,15 +168,9 @@ def _finish_temperature(top: Axes, bottom: Axes, taus: Floats, loss: Floats, n: 
 
 
 def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw views of a few sentences under several dropout probabilities, and below what happens to p and n.
+    """Draw views of at most seven sentences under several dropout probabilities, and below what happens to p and n.
 
-    Args:
-        clouds: Dropout probability → (V, S, 2) points, V views of S sentences, all in one plane.
-        names: Of the S sentences, at most seven.
-        curve: ``probability``, ``p`` and ``n``, one value each a probability.
-
-    Raises:
-        HncseError: No cloud, no or too many sentences, or numbers that are not finite.
+    ``clouds`` are probability → (V, S, 2) points in one plane; ``curve`` has ``probability``, ``p`` and ``n``.
     """
     colours = looks(names, "sentences")
     points = finite(np.concatenate([np.empty((0, 2)), *(c.reshape(-1, 2) for c in clouds.values())]), "points")
@@ -234,13 +212,9 @@ def dropout_cloud(clouds: Mapping[float, Floats], names: Sequence[str], curve: M
 def dropout_parts(
     found: Sequence[DropoutViews], names: Sequence[str], shown: int = 5, panels: Sequence[float] = (0.1, 0.3, 0.5)
 ) -> tuple[dict[float, Floats], list[str], dict[str, list[float]]]:
-    """Arguments of `dropout_cloud` from what `hncse.demonstrations.dropout_views` found.
+    """Arguments of `dropout_cloud` from those of `hncse.demonstrations.dropout_views`: the first ``shown`` sentences.
 
-    Args:
-        found: One entry a probability.
-        names: Of all sentences; the first ``shown`` of them are drawn.
-        shown: At most seven.
-        panels: Probabilities that get a cloud of their own, where they were tried; else the first three above 0.
+    ``panels`` get a cloud of their own, where they were tried; else the first three probabilities above 0.
     """
     from hncse.demonstrations import flat
 
@@ -268,14 +242,7 @@ def _dropout_curve(axes: Axes, curve: Mapping[str, Sequence[float]]) -> None:
 
 
 def alignment_uniformity(paths: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """Draw trainings as paths in the plane of uniformity (across) and alignment (up); lower is better in both.
-
-    Args:
-        paths: Name → (alignment, uniformity) over the moments looked at, all from the same start.
-
-    Raises:
-        HncseError: No training, more than seven, or numbers that are not finite.
-    """
+    """Draw at most seven trainings, name → (alignment, uniformity) over moments, as paths; lower is better in both."""
     finite([value for path in paths.values() for half in path for value in half], "alignments and uniformities")
     with styled():
         fig, (axes,) = figure(8.2, 4.6)
@@ -305,14 +272,7 @@ def alignment_uniformity(paths: Mapping[str, tuple[Sequence[float], Sequence[flo
 
 
 def anisotropy(cosines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
-    """Draw, for several encoders, the cosines of random pairs and of paraphrases: one histogram above the other.
-
-    Args:
-        cosines: Name of an encoder → (cosines of random pairs, cosines of paraphrases).
-
-    Raises:
-        HncseError: No encoder, or one without pairs or with cosines that are not finite.
-    """
+    """Draw, for several encoders, the cosines of random pairs and of paraphrases: one histogram above the other."""
     if not cosines:
         raise HncseError("there are no encoders to draw")
     data = {k: (finite(a, f"cosines of {k!r}"), finite(b, f"cosines of {k!r}")) for k, (a, b) in cosines.items()}
@@ -342,15 +302,7 @@ def anisotropy(cosines: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
 
 
 def corpus_lengths(lengths: Sequence[int], max_length: int) -> Figure:
-    """Draw how long sentences are, in tokens, and where training cuts them.
-
-    Args:
-        lengths: Tokens of every sentence, special tokens included.
-        max_length: The longest training input.
-
-    Raises:
-        HncseError: There are no sentences.
-    """
+    """Draw how long sentences are, in tokens (special ones included), and where training cuts them."""
     tokens = np.asarray(lengths)
     if not len(tokens):
         raise HncseError("there are no sentences to draw")
@@ -391,14 +343,8 @@ def losses_compared(
 ) -> Figure:
     """Draw short trainings side by side: each one's loss, and what no loss sees, the probe.
 
-    Args:
-        loss: Name → loss of every step.
-        steps: Name → steps after which the probe was asked.
-        score: Name → Spearman × 100 there.
-        intervals: Name → 95 % interval of the last score; drawn, and never zoomed away.
-
-    Raises:
-        HncseError: No losses, more than seven, or a loss or score that is not finite.
+    By name: the ``loss`` of every step; the ``steps`` after which the probe was asked and its ``score`` (Spearman ×
+    100) there; the 95 % interval of the last score, drawn, and never zoomed away.
     """
     for name in loss:
         finite(loss[name], f"values of the loss {name!r}")

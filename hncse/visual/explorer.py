@@ -31,22 +31,10 @@ _LISTED = 40  # anchors listed at most
 
 
 class Explorer:
-    """What is chosen, and what can be.
-
-    Attributes:
-        study: The runs.
-        anchor: Id of the group shown.
-        name: Of the run shown.
-        step: Of the snapshot shown.
-        mixes: Whether mixes are shown.
-    """
+    """What is chosen: an anchor's group by id, a run by name, a snapshot by step, whether mixes are shown."""
 
     def __init__(self, study: Study, anchor: str | None = None, name: str | None = None) -> None:
-        """Begin at an anchor (None: `Study.example_group`) and a run (None: the first), at its first snapshot.
-
-        Raises:
-            HncseError: No such anchor or run; the nearest is given.
-        """
+        """Begin at an anchor (None: `Study.example_group`) and a run (None: the first), at its first snapshot."""
         self.study, self.mixes = study, True
         self.anchor = study.group(anchor).id if anchor else study.example_group()
         self.name = next(iter(study.runs))
@@ -68,19 +56,11 @@ class Explorer:
         return [(f"{g.anchor[:88]}{'…' if len(g.anchor) > 88 else ''}  ({g.id})", g.id) for g in matching[:_LISTED]]
 
     def choose_anchor(self, name: str) -> None:
-        """Show another anchor.
-
-        Raises:
-            HncseError: No such group.
-        """
+        """Show another anchor; HncseError names the nearest."""
         self.anchor = self.study.group(name).id
 
     def choose_run(self, name: str) -> None:
-        """Show another run, at its snapshot nearest to the step shown.
-
-        Raises:
-            HncseError: No such run.
-        """
+        """Show another run, at its snapshot nearest to the step shown; HncseError names the nearest."""
         if name not in self.study.runs:
             raise unknown("run", name, self.study.runs)
         self.name = name
@@ -153,13 +133,7 @@ def _mix(film: Film, i: int, m: Mix, p: float) -> dict[str, Any]:
 
 
 def show(study: Study, anchor: str | None = None, name: str | None = None) -> Any:
-    """Show the explorer; returns the widget, or None when nobody watches (`hncse.notebook.headless`).
-
-    Args:
-        study: The runs.
-        anchor: Id of the first group shown.
-        name: The first run shown.
-    """
+    """Show the explorer at a group's id and a run's name; the widget, or None when nobody watches."""
     from hncse.notebook import headless
 
     if headless():
@@ -168,12 +142,7 @@ def show(study: Study, anchor: str | None = None, name: str | None = None) -> An
 
 
 def knobs(film: Film, at: Moment) -> Any:
-    """Show UMAP's free map with sliders for its neighbours, min_dist and seed; None when nobody watches.
-
-    Args:
-        film: From `hncse.visual.study.Study.film`.
-        at: One of its moments.
-    """
+    """Show UMAP's free map of a moment with sliders for its neighbours, min_dist and seed; None when nobody watches."""
     from hncse.notebook import headless
 
     if headless():
@@ -211,13 +180,7 @@ def scenes(film: Film) -> dict[str, list[dict[str, Any]]]:
 
 
 def page(scenes: Mapping[str, list[dict[str, Any]]], title: str, choice: str) -> str:
-    """An HTML page that holds every scene: nothing is fetched, no kernel is needed.
-
-    Args:
-        scenes: A run's or an anchor's name → its scenes, in order of steps.
-        title: Of the page.
-        choice: What is chosen: "run" or "anchor".
-    """
+    """An HTML page of all scenes by the name of a run or anchor (``choice``); it fetches nothing, needs no kernel."""
     return html_page(title, SCRIPT, "page(el, data)", {"choice": choice, "scenes": scenes})
 
 

@@ -59,14 +59,7 @@ BAND = LossOptions().band  # of case A, where no run says otherwise
 
 
 def training_curve(run: Run) -> Figure:
-    """Draw the loss over steps and, below it, the scores of the evaluations.
-
-    Args:
-        run: With at least one logged step; it may still be training.
-
-    Raises:
-        HncseError: Nothing has been logged.
-    """
+    """Draw the loss over steps and, below it, the scores of the evaluations; the run may still be training."""
     loss = _series(run, "loss")
     scores = {name: _series(run, key) for key, name in (("probe", "probe"), ("stsb_dev", "STS-B dev"))}
     scores = {name: points for name, points in scores.items() if len(points[0])}
@@ -137,11 +130,7 @@ def _score_panel(
 
 
 def case_fractions(run: Run) -> Figure:
-    """Draw the shares of anchors in HNCSE's cases A, B and C over training, stacked to 100 %.
-
-    Raises:
-        HncseError: The run's history holds no cases.
-    """
+    """Draw the shares of anchors in HNCSE's cases A, B and C over training, stacked to 100 %."""
     steps, _ = _series(run, "case_a")
     shares = {case: 100 * _series(run, f"case_{case.lower()}")[1] for case in "CAB"}  # bottom to top
     if not len(steps):
@@ -194,16 +183,10 @@ def _room(steps: NDArray[Any], low: NDArray[Any], high: NDArray[Any], width: flo
 
 
 def similarity_plane(before: Plane, after: Plane | None = None, band: float = BAND) -> Figure:
-    """Draw every probe group as a point, hardest negative against positive, before and after training.
+    """Draw every probe group as a point, hardest negative against positive, before and (unless None) after training.
 
-    Args:
-        before: From `hncse.evaluation.probe.similarity_plane` or ``plane_of_embeddings``: arrays (G,)
-            ``hardest_negative`` and ``positive``.
-        after: The same groups, after training; None draws one panel.
-        band: Width of case A; a run's own is ``run.loss_options.band``.
-
-    Raises:
-        HncseError: No groups, or cosines that are not finite.
+    The planes are from `hncse.evaluation.probe.similarity_plane` or ``plane_of_embeddings``; ``band`` is the width of
+    case A; a run's own is ``run.loss_options.band``.
     """
     titles = {"Before training": before, "After training": after} if after is not None else {"": before}
     keys = ("hardest_negative", "positive")
@@ -267,15 +250,7 @@ def _shares(plane: Plane, band: float) -> str:
 
 
 def margins(before: Plane, after: Plane) -> Figure:
-    """Draw how far ahead the positives are, p - n over the probe's groups, before and after training.
-
-    Args:
-        before: As in `similarity_plane`.
-        after: The same groups, after training.
-
-    Raises:
-        HncseError: No groups, or cosines that are not finite.
-    """
+    """Draw how far ahead the positives are, p - n over the probe's groups, before and after training."""
     both = [finite(p["positive"], "cosines") - finite(p["hardest_negative"], "cosines") for p in (before, after)]
     low, high = min(m.min() for m in both), max(m.max() for m in both)
     width = max((high - low) / 36, 1e-5)
@@ -360,11 +335,7 @@ EXAMPLES = {
 
 
 def guard_curves(result: Mapping[str, Any]) -> Figure:
-    """Draw, for every guard, how safe its choice is against how many true hard negatives it keeps.
-
-    Args:
-        result: From `hncse.evaluation.audit.audit`.
-    """
+    """Draw, for every guard of ``hncse.evaluation.audit.audit``, how safe it is against the hard negatives it keeps."""
     from hncse.evaluation.audit import SAFE, YIELD
 
     with styled():
@@ -404,12 +375,8 @@ def guard_curves(result: Mapping[str, Any]) -> Figure:
 def phenomena(results: Mapping[str, Mapping[str, Any]], paraphrase: str = "close") -> Figure:
     """Draw, for every phenomenon, how often the paraphrase outranks the hard negative, with intervals.
 
-    Args:
-        results: Encoder's name → result of `hncse.evaluation.probe.evaluate`; four at most.
-        paraphrase: ``close``, ``far``, ``overall`` or ``both``.
-
-    Raises:
-        HncseError: No results, or more than four.
+    ``results`` are up to four encoders' by name, of `hncse.evaluation.probe.evaluate`; ``paraphrase`` is ``close``,
+    ``far``, ``overall`` or ``both``.
     """
     if not 1 <= len(results) <= len(_SERIES):
         raise HncseError(f"there are {len(results)} encoders to draw; give 1 to {len(_SERIES)}")

@@ -122,21 +122,13 @@ class Film:
         return "\n".join(lines)
 
     def at(self, name: str, step: float) -> Moment:
-        """The moment of a run nearest to a step.
-
-        Raises:
-            HncseError: No such run (the nearest name is given).
-        """
+        """The moment of a run nearest to a step; HncseError names the nearest run."""
         if name not in self.moments:
             raise unknown("run", name, self.moments)
         return min(self.moments[name], key=lambda m: abs(m.step - step))
 
     def between(self, name: str, step: float) -> Moment:
-        """A moment between two snapshots: their embeddings mixed in proportion, everything else computed from that.
-
-        Raises:
-            HncseError: No such run.
-        """
+        """A moment between two snapshots: their embeddings mixed in proportion, everything else computed from that."""
         self.at(name, step)
         moments = self.moments[name]
         after = int(np.clip(np.searchsorted([m.step for m in moments], step), 1, len(moments) - 1))

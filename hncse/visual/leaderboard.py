@@ -39,37 +39,21 @@ _KINDS = {
 
 
 def sts_figure(table: pd.DataFrame, seeds: Sequence[float] = ()) -> Figure:
-    """Draw the averages of an STS table, a row a method; our rows with their 95 % intervals over seeds.
+    """Draw the averages of a ``tables.sts_table``, a row a method, ours with their 95 % intervals over seeds.
 
-    Args:
-        table: From `hncse.evaluation.tables.sts_table`, best with ``landmarks``: every row becomes a line.
-        seeds: Averages of unsupervised SimCSE's runs on BERT-base (literature's seed_runs), drawn as ticks on a line
-            of their own: how large luck is.
-
-    Raises:
-        HncseError: The table is empty.
+    ``seeds`` are averages of unsupervised SimCSE's runs on BERT-base (literature's seed_runs), drawn as ticks on a line
+    of their own: how large luck is.
     """
     return _averages(table, seeds, "STS", "Spearman × 100")
 
 
 def transfer_figure(table: pd.DataFrame) -> Figure:
-    """Draw the averages of a transfer table as `sts_figure` draws those of an STS table.
-
-    Args:
-        table: From `hncse.evaluation.tables.transfer_table`, best with ``landmarks``.
-
-    Raises:
-        HncseError: The table is empty.
-    """
+    """Draw the averages of an `hncse.evaluation.tables.transfer_table` as `sts_figure` does."""
     return _averages(table, (), "transfer", "accuracy × 100")
 
 
 def dev_and_test(result: dict[str, Any]) -> Figure:
-    """Draw, for each transfer task, the accuracy that chose the strength (dev) beside the one on test rows.
-
-    Args:
-        result: From `hncse.evaluation.transfer.evaluate_full`.
-    """
+    """Draw, for each task of ``transfer.evaluate_full``, the accuracy that chose the strength (dev) beside test."""
     tasks = result["tasks"]
     with styled():
         made, (axes,) = figure(7.2, 1.3 + 0.36 * len(tasks))
@@ -92,16 +76,7 @@ def dev_and_test(result: dict[str, Any]) -> Figure:
 
 
 def draw(frame: pd.DataFrame, out: Path, baseline: str = "simcse") -> list[Path]:
-    """Draw the pictures of a set of runs: ``sts_table``, ``transfer_table`` and ``differences``, as PNG and SVG.
-
-    Args:
-        frame: From `hncse.evaluation.results`.
-        out: Folder to draw into.
-        baseline: Method that ``differences`` compares the others with.
-
-    Returns:
-        The files, written; none of what the runs have no results for.
-    """
+    """Draw ``sts_table``, ``transfer_table`` and ``differences`` of runs that have such results, as PNG and SVG."""
     solver = results.best_solver(frame)
     written = []
     for name, table, picture in (

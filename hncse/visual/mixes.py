@@ -51,13 +51,7 @@ class Mixes:
 
 
 def cases(positive: ArrayLike, hardest: ArrayLike, band: float = presets.LossOptions().band) -> NDArray[np.str_]:
-    """Sort anchors into HNCSE's cases, as `hncse.miner.cases` does, by letter: (G,) of "A", "B", "C".
-
-    Args:
-        positive: (G,) cosines to the positive.
-        hardest: (G,) cosines to the hardest negative.
-        band: Width of case A.
-    """
+    """Sort anchors by cosines (G,) to positive and hardest negative into cases "A", "B", "C" of `hncse.miner`: (G,)."""
     from torch import as_tensor
 
     from hncse import miner
@@ -85,17 +79,13 @@ def mix(
     Args:
         anchor: (d,) z¹_i.
         positive: (d,) z²_i.
-        candidates: (m, d) second views of the other sentences. Each is its own positive, so that the batch is that of
-            m + 1 anchors.
+        candidates: (m, d) second views of the other sentences, two at least. Each is its own positive, so that the
+            batch is that of m + 1 anchors.
         options: Of the loss; None takes those of ``pm+hnm``. A loss without PM is drawn with what ``"search"`` would
             mix, a loss without HNM with what HNM would, its other options being the same.
         draw: Which batch of the training this is, from 0: what is drawn by chance depends on the options' seed and it.
         groups: (m + 1,) whole numbers, equal where sentences are, the anchor's first: copies are no negatives.
         **changes: To the options, fields of `hncse.presets.LossOptions`.
-
-    Raises:
-        HncseError: Fewer than two candidates that are no copies of the anchor's sentence, or embeddings that are not
-            finite.
     """
     import torch
 

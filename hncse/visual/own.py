@@ -40,8 +40,8 @@ def read(path: str | Path) -> list[Group]:
     """Read anchors and their sentences from a table; see the module for its columns and roles.
 
     Raises:
-        HncseError: A column that is not there, a row without text, role or anchor, an anchor without exactly one
-            positive or without a negative. The message names the line.
+        HncseError: A missing column, a row without text, role or anchor, an anchor without exactly one positive or
+            without a negative. The message names the line.
     """
     from hncse.data.probe import Group, Sentence
 
@@ -104,12 +104,7 @@ def _check(path: Path, anchor: str, roles: list[str]) -> None:
 
 
 def study(encoder: Any, path: str | Path, *, neighbours: int = 32) -> Study:
-    """Open sentences of a file as notebook 04 opens a run's: for `explorer.show`, `boundary` and `figures`.
-
-    Args:
-        encoder: With ``encode``: sentences → (n, d).
-        path: Of the table.
-        neighbours: How many sentences of other anchors stand beside each anchor's own.
+    """Open a file's sentences as notebook 04 opens a run's; each anchor with ``neighbours`` sentences of other anchors.
 
     Raises:
         HncseError: As `read`; embeddings that are not finite; fewer than two sentences that are no positive.
@@ -129,18 +124,8 @@ def study(encoder: Any, path: str | Path, *, neighbours: int = 32) -> Study:
 def plot(encoder: Any, path: str | Path, out: str | Path) -> list[Path]:
     """Write explorer.html with every anchor, similarity_plane.png, and boundary-01.png … of the first 12 anchors.
 
-    PNG has an SVG beside it. Texts are escaped; nothing is fetched by the page.
-
-    Args:
-        encoder: With ``encode``: sentences → (n, d).
-        path: Of the table: see the module.
-        out: A folder; files of these names in it are replaced.
-
-    Returns:
-        The files written.
-
-    Raises:
-        HncseError: As `study`, or a folder that cannot be written.
+    PNG has an SVG beside it. Texts are escaped; nothing is fetched by the page; files of these names in the folder are
+    replaced. Errors as `study`; returns the files.
     """
     from hncse.visual import boundary, explorer, figures, style
 
@@ -164,17 +149,8 @@ def atlas(encoder: Any, source: str | Path, out: str | Path, *, limit: int | Non
     """Write a map of all sentences as a parquet that Embedding Atlas opens.
 
     Columns: ``x``, ``y`` (UMAP, cosine), ``text``, ``role`` (empty where there is none), ``neighbours``: rows from 0
-    and cosine distances, as its option ``--neighbors`` takes them.
-
-    Args:
-        encoder: With ``encode``: sentences → (n, d).
-        source: A table with ``text`` and ``role``, or what `hncse.data.corpora.load` takes.
-        out: A .parquet file.
-        limit: Sentences of a corpus at most.
-        seed: Of the layout and of a corpus's sample.
-
-    Raises:
-        HncseError: A source that cannot be read, fewer than four sentences, or a file that cannot be written.
+    and cosine distances, as its option ``--neighbors`` takes them. ``source`` is a table with ``text`` and ``role``, or
+    what `hncse.data.corpora.load` takes, at most ``limit`` sentences of it; ``seed`` is that of layout and sample.
     """
     import numpy as np
     import pandas as pd

@@ -27,14 +27,9 @@ def _kind(script: Path, names: tuple[str, ...]) -> Any:
 
 
 def html_page(title: str, script: Path, call: str, data: Any, wide: int = 976) -> str:
-    """Write a page; nothing is fetched.
+    """Write a page that fetches nothing and holds ``data``, JSON in which no text can end or open an element.
 
-    Args:
-        title: Of the page, plain text.
-        script: An ES module.
-        call: What to do with ``el``, an element, and ``data``: one of the module's functions, called.
-        data: JSON-able; no text in it can end or open an element.
-        wide: Pixels at most.
+    ``call`` says what to do with ``el``, an element, and ``data``: one of the ES module's functions, called.
     """
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return (

@@ -20,15 +20,10 @@ Floats = NDArray[np.float64]
 
 
 def loss_curves(curves: Mapping[str, Floats], floor: float, window: int = 9) -> Figure:
-    """Draw losses of masked language modelling over word pieces seen, smoothed, the raw points behind.
+    """Draw at most four losses of language modelling over word pieces seen, smoothed, the raw points behind.
 
-    Args:
-        curves: Name → (n, 2) word pieces and loss, from `hncse.pretraining.read_curve`; at most four.
-        floor: Loss of a model that knows word frequencies only, from `hncse.evaluation.stages.entropy`.
-        window: Points averaged for a line.
-
-    Raises:
-        HncseError: No curve, more than four, or one without points or with numbers that are not finite.
+    ``curves`` are name → (n, 2) from `hncse.pretraining.read_curve`; ``floor`` is the loss of knowing word frequencies
+    only (`hncse.evaluation.stages.entropy`); ``window`` points are averaged for a line.
     """
     colours = looks(list(curves), "loss curves", most=4)
     for name, curve in curves.items():
@@ -67,14 +62,7 @@ def _smooth(values: Floats, window: int) -> Floats:
 
 
 def attention_curves(curves: Mapping[str, tuple[Floats, Floats]]) -> Figure:
-    """Draw how much attention word pieces receive against how often they occur.
-
-    Args:
-        curves: Name → result of `hncse.evaluation.stages.attention_by_frequency`; at most four.
-
-    Raises:
-        HncseError: No curve, more than four, or numbers that are not finite.
-    """
+    """Draw how much attention word pieces get against how often they occur, for at most four encoders."""
     colours = looks(list(curves), "attention curves", most=4)
     for name, curve in curves.items():
         finite(np.concatenate(curve), f"numbers of the attention curve of {name!r}")
@@ -99,14 +87,7 @@ def attention_curves(curves: Mapping[str, tuple[Floats, Floats]]) -> Figure:
 
 
 def stages_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw what each stage scores, a line a stage: the probe with its interval and, where known, STS-B dev.
-
-    Args:
-        rows: From `hncse.evaluation.stages.judge`.
-
-    Raises:
-        HncseError: No rows.
-    """
+    """Draw what ``stages.judge`` found, a line a stage: the probe with its interval and, where known, STS-B dev."""
     if not rows:
         raise HncseError("there are no stages to draw")
     with_dev = all(row["stsb_dev"] is not None for row in rows)

@@ -34,18 +34,7 @@ NEIGHBOURS, EPOCHS, MIN_DIST = 12, 500, 0.99
 
 
 def turn_onto(z: ArrayLike, onto: ArrayLike) -> Floats:
-    """Rotate embeddings as a whole so that they lie on others as well as they can.
-
-    Args:
-        z: (n, d) embeddings of a snapshot.
-        onto: (n, d) the same sentences' embeddings in the snapshot all are turned onto.
-
-    Returns:
-        (n, d); lengths and all cosines within it are those of ``z``.
-
-    Raises:
-        HncseError: Shapes that differ, or a row without direction.
-    """
+    """Rotate embeddings (n, d) as a whole so that they lie on others of the same sentences as well as they can."""
     rows = np.asarray(z, dtype=np.float64)
     here, there = normalised(rows), normalised(onto)
     if here.shape != there.shape:
@@ -55,13 +44,10 @@ def turn_onto(z: ArrayLike, onto: ArrayLike) -> Floats:
 
 
 def sideways(moments: Sequence[ArrayLike]) -> Floats:
-    """The direction in which sentences differ most, seen from their anchor and across their positive's direction.
+    """The direction (d,) in which sentences differ most, seen from their anchor and across their positive's direction.
 
-    Args:
-        moments: (m, d) embeddings each, the anchor first, then the positive, all turned onto one another.
-
-    Returns:
-        (d,) of length 1: the first principal component of the tangents, signed so that the largest share is positive.
+    The first principal component of the tangents of all moments, (m, d) each, anchor first, then the positive, turned
+    onto one another; signed so that the largest share is positive.
     """
     across = []
     for z in moments:
@@ -74,19 +60,14 @@ def sideways(moments: Sequence[ArrayLike]) -> Floats:
 
 
 def polar(z: ArrayLike, side: ArrayLike) -> tuple[Floats, Floats]:
-    """Place embeddings round their anchor: distance is the exact angle to it, direction is that of the tangent.
+    """Place embeddings (m, d) round the first, their anchor: at the exact angle to it, in the tangent's direction.
 
-    Args:
-        z: (m, d), the anchor first, then the positive.
-        side: (d,) from `sideways`: where right is; up is the positive's direction.
+    Up is the second row's direction, the positive's; right is ``side`` (d,) from `sideways`.
 
     Returns:
-        Places (m, 2) in degrees, x and y, the anchor at (0, 0), the positive straight above it; and (m,) how much of
-        each tangent the two directions hold, 0 to 1. A sentence without direction (the anchor's copy, its opposite, one
-        at right angles to both) is put to the right.
-
-    Raises:
-        HncseError: A row without direction.
+        Places (m, 2) in degrees, the anchor at (0, 0); and (m,) how much of each tangent the two directions hold, 0 to
+        1. A sentence without direction (the anchor's copy, its opposite, one at right angles to both) is put to the
+        right.
     """
     unit = normalised(z)
     tangent, up = _tangents(unit)
@@ -109,7 +90,7 @@ def _tangents(unit: Floats) -> tuple[Floats, Floats]:
 
 
 def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, min_dist: float = MIN_DIST, seed: int = 0) -> Floats:
-    """Lay out embeddings with UMAP (cosine, exact neighbours, started from the principal components).
+    """Lay out embeddings (n, d) with UMAP (cosine, exact neighbours, started from the principal components).
 
     Args:
         reference: (n, d), at least four rows.
@@ -119,10 +100,6 @@ def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, min_dist: float =
 
     Returns:
         (n, 2) places, centred, the farthest at distance 1.
-
-    Raises:
-        HncseError: Fewer than four rows, rows of one number, fewer than two neighbours, a min_dist outside of 0 to 1,
-            or a row without direction.
     """
     rows = normalised(reference)
     if len(rows) < 4:
@@ -147,11 +124,7 @@ def layout(
     seed: int,
     epochs: int | None = None,
 ) -> Floats:
-    """Lay out unit rows (n, d) with UMAP from their k nearest, themselves first: (n, k) cosine distances and indices.
-
-    Returns:
-        (n, 2) places, centred, the farthest at distance 1.
-    """
+    """Lay out unit rows (n, d) as `fit`, from (n, k) distances and indices of their nearest, themselves first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap: one thread because of the seed, no search index for `transform`
         import umap
@@ -166,22 +139,10 @@ def layout(
 
 
 def place(points: ArrayLike, reference: ArrayLike, places: ArrayLike, *, k: int = 6) -> Floats:
-    """Put points into a finished map: the mean of their k nearest mapped points, weighted by 1/distance².
+    """Put points (m, d) into a finished map (n, 2): the mean of their k nearest mapped points, weighted by 1/distance².
 
     Distance is measured straight through the unit sphere; its square is 2 - 2·cosine. A mapped point gets its own place
     exactly, and no point depends on another.
-
-    Args:
-        points: (m, d) embeddings.
-        reference: (n, d) embeddings the map was fitted on.
-        places: (n, 2) from `fit`.
-        k: How many nearest; cut to n.
-
-    Returns:
-        (m, 2).
-
-    Raises:
-        HncseError: A row without direction, widths that differ, k below 1, or not one place for each embedding.
     """
     rows, mapped, flat = normalised(points), normalised(reference), np.asarray(places, dtype=np.float64)
     if len(mapped) != len(flat):
@@ -204,11 +165,7 @@ class Surface:
     """
 
     def __init__(self, places: ArrayLike, values: ArrayLike, smoothing: float = 0.002) -> None:
-        """Take (n, 2) places and (n,) values, n at least 3.
-
-        Raises:
-            HncseError: Fewer, or numbers that are not finite.
-        """
+        """Take (n, 2) places and (n,) values, finite, n at least 3."""
         from scipy.interpolate import RBFInterpolator
 
         known = np.column_stack([np.asarray(places, float), np.asarray(values, float)])  # (n, 3)
@@ -230,13 +187,7 @@ class Surface:
 def trust(embeddings: ArrayLike, places: ArrayLike, k: int = 5) -> float:
     """Trustworthiness (Venna & Kaski): 1 when the map's k nearest are true neighbours, lower for those it made up.
 
-    Args:
-        embeddings: (n, d).
-        places: (n, 2).
-        k: Neighbours looked at; cut below n/2, where the measure is defined.
-
-    Raises:
-        HncseError: Fewer than three rows, or not one place for each.
+    k is cut below n/2, where the measure is defined; fewer than three rows are an HncseError.
     """
     from sklearn.manifold import trustworthiness
 

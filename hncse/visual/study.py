@@ -40,13 +40,9 @@ _KIND = {
 
 @dataclass(frozen=True)
 class Snapshots:
-    """A run as pictures need it: embeddings of the groups' sentences at its steps.
+    """A run as pictures need it: at each of its steps (n, d) embeddings of all sentences of all groups in order.
 
-    Attributes:
-        steps: Ascending.
-        embeddings: (n, d) of each step, all sentences of all groups in order.
-        options: Of the loss; cases and mixes are those of a training with them.
-        accumulate: Batches a step, which decide what is drawn by chance.
+    Cases and mixes are those of a training with ``options``; ``accumulate`` batches a step decide what chance draws.
     """
 
     steps: Sequence[int]
@@ -56,11 +52,7 @@ class Snapshots:
 
 
 def by_loss(runs: Sequence[Run]) -> dict[str, Run]:
-    """Name runs for `Study`: by their loss, and by loss and run name where several have one loss.
-
-    Raises:
-        HncseError: A run is named twice.
-    """
+    """Name runs for `Study`: by their loss, and by loss and run name where several have one loss; each once."""
     losses = [run.config["parameters"]["loss"] for run in runs]
     names = [
         loss if losses.count(loss) == 1 else f"{loss} ({run.name})" for loss, run in zip(losses, runs, strict=True)
@@ -71,12 +63,7 @@ def by_loss(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 class Study:
-    """Embeddings opened for looking: films of any anchor, cases of all, and a search among the anchors.
-
-    Attributes:
-        runs: Name → `Snapshots`.
-        groups: The probe's, or a user's.
-    """
+    """Embeddings opened for looking: films of any anchor, cases of all, and a search among the anchors."""
 
     def __init__(
         self,
@@ -93,8 +80,7 @@ class Study:
             groups: The anchors with their sentences; None is the embedded probe.
 
         Raises:
-            HncseError: No runs, a number of neighbours below 0, or a run whose snapshots are missing, hold NaN or are
-                not of these groups.
+            HncseError: No runs, or one whose snapshots are missing, hold NaN or are not of these groups.
         """
         if not runs:
             raise HncseError("there are no runs to look at")
@@ -108,13 +94,10 @@ class Study:
     def search(self, words: str, name: str | None = None) -> list[probe.Group]:
         """Groups that have all the words, in any order and case; all groups for an empty search.
 
-        A word is found whole, in the anchor's id or text, in the names of the group's phenomena and roles, or as one of
-        ``case A``, ``case B``, ``case C`` and ``changed sides``: the anchor's case at the last step, and whether a hard
-        negative crossed the boundary since the first.
-
-        Args:
-            words: What to find; "not" does not find "noticed".
-            name: Of the run whose cases and sides are asked for; None is the first.
+        A word is found whole ("not" does not find "noticed"), in the anchor's id or text, in the names of the group's
+        phenomena and roles, or as one of ``case A``, ``case B``, ``case C`` and ``changed sides``: of the run ``name``
+        (None: the first), the anchor's case at the last step, and whether a hard negative crossed the boundary since
+        the first.
         """
         asked = words.casefold()
         groups = self.groups
@@ -130,11 +113,7 @@ class Study:
         return [g for g in groups if wanted <= set(_words(_findable(g)))]
 
     def group(self, name: str) -> probe.Group:
-        """A group by its id.
-
-        Raises:
-            HncseError: There is none; the nearest is given.
-        """
+        """A group by its id; HncseError names the nearest."""
         for group in self.groups:
             if group.id == name:
                 return group
@@ -166,23 +145,13 @@ class Study:
         return first, last
 
     def cases(self, name: str, moment: int = -1) -> dict[str, str]:
-        """Group's id → HNCSE's case of its anchor, with the group's hard negatives as negatives and the run's own band.
-
-        Args:
-            name: Of a run.
-            moment: Which snapshot, counted as in a list.
-        """
+        """Group's id → case of its anchor among its group's hard negatives, with the run's own band, at a snapshot."""
         sides = self._sides(name, moment)
         letters = cases([p for p, _ in sides], [n.max() for _, n in sides], self._of(name).options.band)
         return dict(zip((group.id for group in self.groups), letters.tolist(), strict=True))
 
     def typical(self, name: str, moment: int = -1) -> dict[str, str]:
-        """Case → id of the first group in that case; a case that no group is in is left out.
-
-        Args:
-            name: Of a run.
-            moment: Which snapshot, counted as in a list.
-        """
+        """Case → id of the first group in that case at a snapshot; a case that no group is in is left out."""
         groups = list(self.cases(name, moment).items())
         return dict(sorted({case: group for group, case in reversed(groups)}.items()))
 
@@ -209,11 +178,7 @@ class Study:
         return max(scores, key=scores.__getitem__)
 
     def film(self, name: str) -> Film:
-        """The anchor's surroundings at every snapshot of every run, in one map; computed once.
-
-        Args:
-            name: A group's id.
-        """
+        """The surroundings of a group's anchor at every snapshot of every run, in one map; computed once."""
         if name not in self._films:
             self._films[name] = self._film(self.group(name))
         return self._films[name]

@@ -120,11 +120,6 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwarg
 def looks(names: Sequence[str], what: str, most: int = len(SERIES)) -> Sequence[tuple[str, str, str]]:
     """Colour, line and marker for each of several series.
 
-    Args:
-        names: Of the series.
-        what: What they are called in the error.
-        most: How many can be told apart in this picture.
-
     Raises:
         HncseError: None, or more than can be told apart: nothing is left out of a picture without a word.
     """
@@ -134,15 +129,7 @@ def looks(names: Sequence[str], what: str, most: int = len(SERIES)) -> Sequence[
 
 
 def finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
-    """Values as a float64 array of the same shape.
-
-    Args:
-        values: What a picture draws.
-        what: What they are called in the error.
-
-    Raises:
-        HncseError: There are none, or some are no finite numbers.
-    """
+    """Values as a float64 array of the same shape; HncseError where there are none, or NaN or infinite ones."""
     array = np.asarray(values, dtype=np.float64)
     if not array.size:
         raise HncseError(f"there are no {what} to draw")
@@ -153,12 +140,7 @@ def finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
 
 
 def one_line(text: str, most: int | None = None) -> str:
-    """Text from outside as one line that can be drawn; see `hncse.data.text.picture`.
-
-    Args:
-        text: A sentence or a name.
-        most: Characters at most; the rest becomes "…". None cuts nothing.
-    """
+    """Text from outside as one line that can be drawn (`hncse.data.text.picture`), cut at ``most`` characters."""
     line = escape.picture(text)
     return line if most is None or len(line) <= most else line[: most - 1].rstrip() + "…"
 
@@ -166,11 +148,7 @@ def one_line(text: str, most: int | None = None) -> str:
 def spread(positions: list[float], gap: float, low: float, high: float) -> list[float]:
     """Move label positions apart until neighbours are ``gap`` from each other, order and rough place kept.
 
-    Args:
-        positions: Wished places, any order.
-        gap: Least distance.
-        low: Lowest place allowed.
-        high: Highest; given up before ``gap`` is where both cannot hold.
+    None lies below ``low``; ``high`` is given up before ``gap`` is where both cannot hold.
     """
     order = sorted(range(len(positions)), key=positions.__getitem__)
     places = [min(max(p, low), high) for p in positions]
@@ -184,13 +162,9 @@ def spread(positions: list[float], gap: float, low: float, high: float) -> list[
 
 
 def label_right(axes: Axes, ends: list[tuple[float, str, str]], size: float = 9, swatches: Sequence[str] = ()) -> None:
-    """Name lines at their right ends, in their colours, without overlap.
+    """Name lines at their right ends, (y, text, colour) each, without overlap; the axes' limits are set before.
 
-    Args:
-        axes: With its limits already set.
-        ends: (y at the end, text, colour) of every line.
-        size: Of the letters, points.
-        swatches: Colour of a small square before each text; none where empty.
+    ``swatches`` are colours of a small square before each text.
     """
     low, high = axes.get_ylim()
     fig = axes.get_figure(root=True)
@@ -227,13 +201,8 @@ def png(fig: Figure) -> bytes:
 def save(picture: Figure, path: Path) -> list[Path]:
     """Write ``<path>.png`` and ``<path>.svg``; the same figure gives the same bytes.
 
-    Args:
-        picture: A figure.
-        path: Folder and name. The whole name is kept, dots included (``tau_0.1`` gives ``tau_0.1.png``); only a
-            ``.png`` or ``.svg`` at its end is not written twice.
-
-    Raises:
-        HncseError: The folder cannot be written, or the path ends in no name.
+    The whole name is kept, dots included (``tau_0.1`` gives ``tau_0.1.png``); only a ``.png`` or ``.svg`` at its end is
+    not written twice.
     """
     name = path.name.removesuffix(".png").removesuffix(".svg")
     if name in ("", ".."):

@@ -23,17 +23,11 @@ TABLES: tuple[str, ...] = ("sts", "transfer", "seed_runs")
 
 
 def load(name: str) -> pd.DataFrame:
-    """Load a table of published figures.
-
-    Args:
-        name: One of :data:`TABLES`.
+    """Load one of `TABLES` of published figures; a figure its source does not give is NaN.
 
     Returns:
-        A row for each result: ``method`` (``run`` in seed_runs), ``backbone``, a column for each task, ``avg``, and
-        ``source``. A figure its source does not give is NaN.
-
-    Raises:
-        HncseError: There is no such table; the nearest is named.
+        A row for each result: ``method`` (``run`` in seed_runs), ``backbone``, a column for each task, ``avg``,
+        ``source``.
     """
     if name not in TABLES:
         raise unknown("table of published figures", name, TABLES)
