@@ -2,7 +2,8 @@
 
 Its signature and docstring are what the learner starts from, its body is the solution. An answer is right if it does
 what the solution does on inputs chosen by hand (`Exercise.case`) and on 60 drawn by `Exercise.samples`.
-`Exercise.mistake` says what to tell who gives a wrong answer that others gave before (`hncse.exercises.grading`).
+`Exercise.mistaken` says what to tell who gives a wrong answer that others gave before (`hncse.exercises.grading`): the
+solution, with a piece of it replaced.
 
     @hint("Compare p with n first.")
     @exercise("02.1", "Name the case", difficulty=1, importance=3, minutes=5, praise="Now read `hncse.miner.cases`.")
@@ -16,10 +17,8 @@ what the solution does on inputs chosen by hand (`Exercise.case`) and on 60 draw
     def _(rng: np.random.Generator) -> tuple[Any, ...]:
         return tuple(rng.uniform(0.05, 1, 3).round(2))
 
-    name_case.case("At p = n the anchor does not prefer its positive: C, not {seen}.", 0.5, 0.5)
-
-    @name_case.mistake("You take the lead as it is; the band is relative to p.")
-    def _(p, n, band=0.1): ...
+    name_case.by_hand({"At p = n the anchor does not prefer its positive: C, not {seen}.": (0.5, 0.5)})
+    name_case.mistaken({"You take the lead as it is; the band is relative to p.": ("(p - n) / p", "p - n")})
 
 What a function uses besides its arguments it imports at the top of its module; the notebook then gets the same import.
 Notebooks hold cells made from this by ``python -m tools.notebooks sync``; `make lint` fails when they differ.
@@ -29,6 +28,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import inspect
 import re
 import textwrap
@@ -71,7 +71,7 @@ class Exercise:
         builds: Whether later cells use the function, the kit's own where the learner's is not right yet.
         reference: The kit's own function, in place of the solution, that answers are compared with.
         hint: Markdown, folded in the notebook.
-        mistakes: What to say of a wrong answer that people give → that answer.
+        changes: What to say of a wrong answer that people give → pieces of the solution, each with its replacement.
         cases: Inputs chosen by hand, each with its words.
     """
 
@@ -88,7 +88,7 @@ class Exercise:
     builds: bool = False
     reference: Answer | None = None
     hint: str = ""
-    mistakes: dict[str, Answer] = field(default_factory=dict)
+    changes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     cases: list[Case] = field(default_factory=list)
     _sampler: Sampler | None = None
     _compared: Callable[[Any, tuple[Any, ...]], Any] | None = None
@@ -112,14 +112,32 @@ class Exercise:
         """Add an input chosen by hand; ``words`` tell the learner who is wrong there why, with {seen} and {right}."""
         self.cases.append(Case(arguments, words))
 
-    def mistake(self, words: str) -> Callable[[Answer], Answer]:
-        """Register a wrong answer that people give, and what to say of it."""
+    def by_hand(self, table: dict[str, tuple[Any, ...]]) -> None:
+        """Add several inputs by `case`: words → arguments."""
+        self.cases += [Case(arguments, words) for words, arguments in table.items()]
 
-        def keep(answer: Answer) -> Answer:
-            self.mistakes[words] = answer
-            return answer
+    def mistaken(self, table: dict[str, tuple[str, ...]]) -> None:
+        """Add wrong answers that people give: what to say → a piece of the solution, its replacement, and so on."""
+        self.changes |= table
 
-        return keep
+    @functools.cached_property
+    def mistakes(self) -> dict[str, Answer]:
+        """What to say of a wrong answer → that answer: the solution with its pieces replaced, one after the other.
+
+        Raises:
+            HncseError: The solution has no such piece.
+        """
+        answers: dict[str, Answer] = {}
+        for words, pieces in self.changes.items():
+            source = self.solution_source
+            for old, new in zip(pieces[::2], pieces[1::2], strict=True):
+                if old not in source:
+                    raise HncseError(f"exercise {self.name}: {old!r} does not stand in its solution")
+                source = source.replace(old, new)
+            scope: dict[str, Answer] = {}
+            exec(f"from __future__ import annotations\n{source}", self.solution.__globals__, scope)
+            answers[words] = scope[self.solution.__name__]
+        return answers
 
     def compared(self, result: Any, arguments: tuple[Any, ...]) -> Any:
         """What of a call is compared."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, sqrt
-from statistics import mean, pstdev, stdev
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -33,30 +33,20 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return (u * scale[0]).round(7).tolist(), (v * scale[1]).round(7).tolist()
 
 
-cosine.case("At a right angle the cosine is 0, not {seen:.3f}.", [1.0, 0.0], [0.0, 2.0])
-cosine.case(
-    "A vector and itself: 1, not {seen:.3f}. (25 is the inner product: divide by both lengths, 5 · 5.)",
-    [3.0, 4.0], [3.0, 4.0],
-)  # fmt: skip
-cosine.case(
-    "At 45 degrees the cosine is 0.707, however long the vectors are; you return {seen:.3f}.", [1.0, 1.0], [10.0, 0.0]
-)
-cosine.case("Opposite directions: -1, not {seen:.3f}. The sign belongs to it.", [1.0, 2.0, 2.0], [-2.0, -4.0, -4.0])
-
-
-@cosine.mistake("That is the inner product: divide it by both lengths.")
-def _(u: list[float], v: list[float]) -> float:
-    return sum(a * b for a, b in zip(u, v, strict=True))
-
-
-@cosine.mistake("You divide by one length only; the cosine is divided by both.")
-def _(u: list[float], v: list[float]) -> float:
-    return sum(a * b for a, b in zip(u, v, strict=True)) / sqrt(sum(a * a for a in u))
-
-
-@cosine.mistake("Your cosine has lost its sign: opposite directions have -1.")
-def _(u: list[float], v: list[float]) -> float:
-    return abs(cosine(u, v))
+cosine.by_hand({
+    "At a right angle the cosine is 0, not {seen:.3f}.": ([1.0, 0.0], [0.0, 2.0]),
+    "A vector and itself: 1, not {seen:.3f}. (25 is the inner product: divide by both lengths, 5 · 5.)":
+        ([3.0, 4.0], [3.0, 4.0]),
+    "At 45 degrees the cosine is 0.707, however long the vectors are; you return {seen:.3f}.":
+        ([1.0, 1.0], [10.0, 0.0]),
+    "Opposite directions: -1, not {seen:.3f}. The sign belongs to it.": ([1.0, 2.0, 2.0], [-2.0, -4.0, -4.0]),
+})  # fmt: skip
+cosine.mistaken({
+    "That is the inner product: divide it by both lengths.":
+        ("product / sqrt(sum(a * a for a in u) * sum(b * b for b in v))", "product"),
+    "You divide by one length only; the cosine is divided by both.": (" * sum(b * b for b in v)", ""),
+    "Your cosine has lost its sign: opposite directions have -1.": ("return product", "return abs(product)"),
+})  # fmt: skip
 
 
 @hint("First: how many whole batches does one pass give? Then: how many passes? A part of a step is a step.")
@@ -79,26 +69,19 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return int(rng.integers(1, 5000)), int(rng.choice([7, 16, 48, 64])), int(rng.integers(1, 13)) / 4
 
 
-steps.case("6,400 sentences, 64 a step, are 100 steps, not {seen}.", 6_400, 64, 1.0)
-steps.case(
-    "4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.",
-    4_000, 64, 1.0,
-)  # fmt: skip
-steps.case(
-    "Two passes of 62 steps are 124, not {seen}: the last batch is dropped in every pass, not once at the end.",
-    4_000, 64, 2.0,
-)  # fmt: skip
-steps.case("A quarter of 10 steps is 2.5, rounded up: 3, not {seen}.", 640, 64, 0.25)
-
-
-@steps.mistake("You count the short last batch; it is dropped in every pass.")
-def _(limit: int, batch_size: int, epochs: float) -> int:
-    return ceil(epochs * ceil(limit / batch_size))
-
-
-@steps.mistake("You divide the sentences of all passes at once; the last batch is dropped in every pass.")
-def _(limit: int, batch_size: int, epochs: float) -> int:
-    return int(epochs * limit) // batch_size
+steps.by_hand({
+    "6,400 sentences, 64 a step, are 100 steps, not {seen}.": (6_400, 64, 1.0),
+    "4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.":
+        (4_000, 64, 1.0),
+    "Two passes of 62 steps are 124, not {seen}: the last batch is dropped in every pass, not once at the end.":
+        (4_000, 64, 2.0),
+    "A quarter of 10 steps is 2.5, rounded up: 3, not {seen}.": (640, 64, 0.25),
+})  # fmt: skip
+steps.mistaken({
+    "You count the short last batch; it is dropped in every pass.": ("limit // batch_size", "ceil(limit / batch_size)"),
+    "You divide the sentences of all passes at once; the last batch is dropped in every pass.":
+        ("ceil(epochs * (limit // batch_size))", "int(epochs * limit) // batch_size"),
+})  # fmt: skip
 
 
 @hint("""
@@ -126,6 +109,7 @@ def fair_rows(rows: list[dict[str, Any]], ours: int) -> list[int]:
 
 
 fair_rows.compare_by(any_order)
+
 _COLUMNS: dict[str, list[Any]] = {
     "method": ["SimCSE", "HNM", "untrained"],
     "encoder": ["kit", "bert-base"],
@@ -162,34 +146,24 @@ _ROWS = [
     _row("SimCSE", "bert-base", "test", "mean", False, 76.0),
     _row("pairs", "kit", "test", "mean", True, 70.0),
 ]
-fair_rows.case(
+
+fair_rows.by_hand({
     "With row 3 of the kit's little table (untrained, SimCSE, HNM on test and dev, BERT, labelled pairs) compare rows "
     "{right}, not {seen}: 0 has another pooling, 4 is a dev score, 5 another encoder, 6 was trained with labels. That "
-    "a score is higher is a reason to show it, not to leave it out.",
-    _ROWS, 3,
-)  # fmt: skip
-fair_rows.case("With row 2 compare {right}, not {seen}: rows of its own method are no comparison.", _ROWS, 2)
-fair_rows.case("With row 5 there is nothing to compare: no other row here is that encoder. Not {seen}.", _ROWS, 5)
-
-
-@fair_rows.mistake("You take every other row of the same encoder; split, pooling and labels must be equal as well.")
-def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
-    return [i for i, row in enumerate(rows) if i != ours and row["encoder"] == rows[ours]["encoder"]]
-
-
-@fair_rows.mistake("You leave out rows that score higher. That is how a table is made to look good.")
-def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
-    return [i for i in fair_rows(rows, ours) if rows[i]["score"] < rows[ours]["score"]]
-
-
-@fair_rows.mistake("You do not look at the split: what was chosen on dev looks better there than on test.")
-def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
-    return fair_rows([row | {"split": "test"} for row in rows], ours)
-
-
-@fair_rows.mistake("You take test rows whatever ours is: if ours is a dev score, dev scores compare with it.")
-def _(rows: list[dict[str, Any]], ours: int) -> list[int]:
-    return [i for i in fair_rows([row | {"split": "-"} for row in rows], ours) if rows[i]["split"] == "test"]
+    "a score is higher is a reason to show it, not to leave it out.": (_ROWS, 3),
+    "With row 2 compare {right}, not {seen}: rows of its own method are no comparison.": (_ROWS, 2),
+    "With row 5 there is nothing to compare: no other row here is that encoder. Not {seen}.": (_ROWS, 5),
+})  # fmt: skip
+fair_rows.mistaken({
+    "You take every other row of the same encoder; split, pooling and labels must be equal as well.":
+        ('row["method"] != own["method"] and all(row[name] == own[name] for name in fixed)',
+         'i != ours and row["encoder"] == own["encoder"]'),
+    "You leave out rows that score higher. That is how a table is made to look good.":
+        ('if row["method"]', 'if row["score"] < own["score"] and row["method"]'),
+    "You do not look at the split: what was chosen on dev looks better there than on test.": ('"split", ', ""),
+    "You take test rows whatever ours is: if ours is a dev score, dev scores compare with it.":
+        ('"split", ', "", 'if row["method"]', 'if row["split"] == "test" and row["method"]'),
+})  # fmt: skip
 
 
 @hint("""
@@ -226,52 +200,25 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _THEIRS = [60.0, 64.0, 62.0, 66.0, 58.0]
-verdict.case(
+
+verdict.by_hand({
     "With every seed the lead is about 1.0: better. Seeds differ by points among themselves, but the same seed "
-    "moves both methods alike, so take the differences first and their spread after.",
-    [61.0, 65.1, 62.9, 67.0, 59.0], _THEIRS, 2.776,
-)  # fmt: skip
-verdict.case(
+    "moves both methods alike, so take the differences first and their spread after.":
+        ([61.0, 65.1, 62.9, 67.0, 59.0], _THEIRS, 2.776),
     "The mean lead is 1.0, but it is 3, -1, 3, -1, 1 with the five seeds: the interval holds 0, so it is not to "
-    "tell. A higher mean alone is no result.",
-    [63.0, 63.0, 65.0, 65.0, 59.0], _THEIRS, 2.776,
-)  # fmt: skip
-verdict.case(
-    "With every seed it is about 1.0 behind: worse. Look at both ends of the interval.",
-    [59.0, 63.1, 61.0, 65.2, 57.0], _THEIRS, 2.776,
-)  # fmt: skip
-verdict.case(
+    "tell. A higher mean alone is no result.": ([63.0, 63.0, 65.0, 65.0, 59.0], _THEIRS, 2.776),
+    "With every seed it is about 1.0 behind: worse. Look at both ends of the interval.":
+        ([59.0, 63.1, 61.0, 65.2, 57.0], _THEIRS, 2.776),
     "The leads are 1.2, 0.3, 1.4, 0.6, 1.5: mean 1.0, sd 0.52, so the mean is known to ± 0.65: better. Dividing "
-    "by √n makes the interval of a mean out of the spread of single values.",
-    [61.2, 64.3, 63.4, 66.6, 59.5], _THEIRS, 2.776,
-)  # fmt: skip
-verdict.case("Equal scores: nobody is ahead, not to tell.", [60.0, 64.0], [60.0, 64.0], 12.7)
-
-
-def _verdict_by(half: float, middle: float) -> str:
-    return "better" if middle > half else "worse" if middle < -half else "not to tell"
-
-
-def _lead(ours: list[float], theirs: list[float]) -> list[float]:
-    return [a - b for a, b in zip(ours, theirs, strict=True)]
-
-
-@verdict.mistake("The higher mean alone is no result: look at the interval.")
-def _(ours: list[float], theirs: list[float], t: float) -> str:
-    return _verdict_by(0.0, mean(_lead(ours, theirs)))
-
-
-@verdict.mistake("Your interval is that of single seeds: the mean of n is √n times as steady.")
-def _(ours: list[float], theirs: list[float], t: float) -> str:
-    return _verdict_by(t * stdev(_lead(ours, theirs)), mean(_lead(ours, theirs)))
-
-
-@verdict.mistake("Your sd divides by n. It is estimated from the same few seeds as the mean: divide by n - 1.")
-def _(ours: list[float], theirs: list[float], t: float) -> str:
-    return _verdict_by(t * pstdev(_lead(ours, theirs)) / sqrt(len(ours)), mean(_lead(ours, theirs)))
-
-
-@verdict.mistake("You take the spread of each method; take the differences seed by seed first, and their spread after.")
-def _(ours: list[float], theirs: list[float], t: float) -> str:
-    half = t * sqrt((stdev(ours) ** 2 + stdev(theirs) ** 2) / len(ours))
-    return _verdict_by(half, mean(_lead(ours, theirs)))
+    "by √n makes the interval of a mean out of the spread of single values.":
+        ([61.2, 64.3, 63.4, 66.6, 59.5], _THEIRS, 2.776),
+    "Equal scores: nobody is ahead, not to tell.": ([60.0, 64.0], [60.0, 64.0], 12.7),
+})  # fmt: skip
+verdict.mistaken({
+    "The higher mean alone is no result: look at the interval.": ("t * stdev(lead) / sqrt(len(lead))", "0"),
+    "Your interval is that of single seeds: the mean of n is √n times as steady.": (" / sqrt(len(lead))", ""),
+    "Your sd divides by n. It is estimated from the same few seeds as the mean: divide by n - 1.":
+        ("stdev(lead)", "np.std(lead)"),
+    "You take the spread of each method; take the differences seed by seed first, and their spread after.":
+        ("t * stdev(lead) / sqrt(len(lead))", "t * sqrt((stdev(ours) ** 2 + stdev(theirs) ** 2) / len(lead))"),
+})  # fmt: skip

@@ -55,47 +55,24 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return *_row(rng), float(rng.choice([0.001, 0.02, 0.05, 0.1, 0.5, 1.0]))
 
 
-loss_of_one.case(
+loss_of_one.by_hand({
     "Eight equal cosines: picking one of eight blindly costs log 8 = 2.079, not {seen:.3f}. The positive is one "
-    "of the columns of the denominator.",
-    [0.7] * 8, 3, 0.05,
-)  # fmt: skip
-loss_of_one.case(
+    "of the columns of the denominator.": ([0.7] * 8, 3, 0.05),
     f"The row {ROW} with τ = 1 and i = 0 gives {{right:.4f}}, not {{seen:.4f}}. Natural logarithm, column i on top, "
-    "minus in front.",
-    ROW, 0, 1.0,
-)  # fmt: skip
-loss_of_one.case("With i = 2 the positive is 0.6: use `i`, not column 0.", ROW, 2, 1.0)
-loss_of_one.case("With τ = 0.1 it is {right:.4f}, not {seen:.4f}: divide every cosine.", ROW, 0, 0.1)
-loss_of_one.case("With τ = 0.001 this positive wins by far: 0, not {seen}.", ROW, 0, 0.001)
-loss_of_one.case(
+    "minus in front.": (ROW, 0, 1.0),
+    "With i = 2 the positive is 0.6: use `i`, not column 0.": (ROW, 2, 1.0),
+    "With τ = 0.1 it is {right:.4f}, not {seen:.4f}: divide every cosine.": (ROW, 0, 0.1),
+    "With τ = 0.001 this positive wins by far: 0, not {seen}.": (ROW, 0, 0.001),
     "With τ = 0.001 column 0 wins by far, and the positive, 0.6, loses by 300: not {seen}. Subtract the largest logit "
-    "of the row, whosever it is.",
-    ROW, 2, 0.001,
-)  # fmt: skip
-
-
-@loss_of_one.mistake("You leave the positive out of the denominator.")
-def _(row: list[float], i: int, tau: float) -> float:
-    logits = [s / tau for s in row]
-    largest = max(logits)
-    rest = sum(exp(value - largest) for j, value in enumerate(logits) if j != i)
-    return largest + (log(rest) if rest else -1e9) - logits[i]
-
-
-@loss_of_one.mistake("The temperature is missing: divide every cosine by it.")
-def _(row: list[float], i: int, tau: float) -> float:
-    return log(sum(exp(s) for s in row)) - row[i]
-
-
-@loss_of_one.mistake("You multiply by the temperature; cosines are divided by it.")
-def _(row: list[float], i: int, tau: float) -> float:
-    return log(sum(exp(s * tau) for s in row)) - row[i] * tau
-
-
-@loss_of_one.mistake("You take column 0 for the positive; it is column `i`.")
-def _(row: list[float], i: int, tau: float) -> float:
-    return loss_of_one(row, 0, tau)
+    "of the row, whosever it is.": (ROW, 2, 0.001),
+})  # fmt: skip
+loss_of_one.mistaken({
+    "You leave the positive out of the denominator.":
+        ("    largest", "    positive = logits.pop(i)\n    largest", "- logits[i]", "- positive"),
+    "The temperature is missing: divide every cosine by it.": ("s / tau", "s"),
+    "You multiply by the temperature; cosines are divided by it.": ("s / tau", "s * tau"),
+    "You take column 0 for the positive; it is column `i`.": ("logits[i]", "logits[0]"),
+})  # fmt: skip
 
 
 @hint("""
@@ -123,42 +100,20 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return *_row(rng), float(rng.choice([0.05, 0.1, 0.3, 1.0, 2.0]))
 
 
-gradient.case(
+gradient.by_hand({
     "Of four equal cosines each has a quarter of the softmax: a negative's derivative is 0.25, the positive's its "
-    "share minus 1, -0.75: {right}, not {seen}. The positive has a term of its own, -p/τ.",
-    [0.5] * 4, 1, 1.0,
-)  # fmt: skip
-gradient.case(
-    "With τ = 0.1 the same forces are ten times as large, {right} and not {seen}: the factor 1/τ is inside.",
-    [0.5] * 4, 1, 0.1,
-)  # fmt: skip
-gradient.case(
+    "share minus 1, -0.75: {right}, not {seen}. The positive has a term of its own, -p/τ.": ([0.5] * 4, 1, 1.0),
+    "With τ = 0.1 the same forces are ten times as large, {right} and not {seen}: the factor 1/τ is inside.":
+        ([0.5] * 4, 1, 0.1),
     "Of two negatives the nearer is pushed more, by the factor e^(difference of cosines / τ), and all of a row adds up "
-    "to 0: {right}, not {seen}.",
-    [0.2, 0.9, 0.6], 1, 0.3,
-)  # fmt: skip
-
-
-def _shares(row: list[float], tau: float) -> list[float]:
-    parts = [exp((s - max(row)) / tau) for s in row]
-    return [part / sum(parts) for part in parts]
-
-
-@gradient.mistake("The factor 1/τ is missing: the temperature is inside the logits.")
-def _(row: list[float], i: int, tau: float) -> list[float]:
-    return [value * tau for value in gradient(row, i, tau)]
-
-
-@gradient.mistake("You treat the positive as one of the negatives; it has a term of its own, -p/τ.")
-def _(row: list[float], i: int, tau: float) -> list[float]:
-    return [share / tau for share in _shares(row, tau)]
-
-
-@gradient.mistake("You push all negatives alike; each is pushed by its own share of the softmax.")
-def _(row: list[float], i: int, tau: float) -> list[float]:
-    own = _shares(row, tau)[i]
-    rest = (1 - own) / (len(row) - 1)
-    return [((own - 1) if j == i else rest) / tau for j in range(len(row))]
+    "to 0: {right}, not {seen}.": ([0.2, 0.9, 0.6], 1, 0.3),
+})  # fmt: skip
+gradient.mistaken({
+    "The factor 1/τ is missing: the temperature is inside the logits.": ("(j == i)) / tau", "(j == i))"),
+    "You treat the positive as one of the negatives; it has a term of its own, -p/τ.": (" - (j == i)", ""),
+    "You push all negatives alike; each is pushed by its own share of the softmax.":
+        ("share / total - (j == i)", "shares[i] / total - 1 if j == i else (1 - shares[i] / total) / (len(row) - 1)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -183,37 +138,22 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return _row(rng)
 
 
-limits.case(
+limits.by_hand({
     "Where the positive is the nearest, a cold softmax is content: τ·ℓ tends to 0; hot, all three columns are alike, "
-    "the positive among them: log 3. {right}, not {seen}.",
-    [0.3, 0.9, 0.6], 1,
-)  # fmt: skip
-limits.case(
+    "the positive among them: log 3. {right}, not {seen}.": ([0.3, 0.9, 0.6], 1),
     "p = 0.5, the hardest negative n = 0.8: τ·ℓ tends to n - p = 0.3; hot, it is log 4 whatever the cosines are: "
-    "{right}, not {seen}. A cold loss sees one negative only, the hardest; the others could be anything.",
-    [0.1, 0.5, 0.8, 0.7], 1,
-)  # fmt: skip
-
-
-@limits.mistake("A loss is never below 0: cut the margin off there.")
-def _(row: list[float], i: int) -> tuple[float, float]:
-    return max(s for j, s in enumerate(row) if j != i) - row[i], log(len(row))
-
-
-@limits.mistake("Hot, the positive is one of the columns too: count all of them.")
-def _(row: list[float], i: int) -> tuple[float, float]:
-    return max(row) - row[i], log(len(row) - 1)
-
-
-@limits.mistake("You take the mean negative; a cold softmax sees the hardest alone.")
-def _(row: list[float], i: int) -> tuple[float, float]:
-    rest = [s for j, s in enumerate(row) if j != i]
-    return max(0.0, sum(rest) / len(rest) - row[i]), log(len(row))
-
-
-@limits.mistake("You take column 0 for the hardest negative; it is the largest of the row.")
-def _(row: list[float], i: int) -> tuple[float, float]:
-    return max(0.0, row[0] - row[i]), log(len(row))
+    "{right}, not {seen}. A cold loss sees one negative only, the hardest; the others could be anything.":
+        ([0.1, 0.5, 0.8, 0.7], 1),
+})  # fmt: skip
+limits.mistaken({
+    "A loss is never below 0: cut the margin off there.":
+        ("max(row) -", "max(s for j, s in enumerate(row) if j != i) -"),
+    "Hot, the positive is one of the columns too: count all of them.": ("log(len(row))", "log(len(row) - 1)"),
+    "You take the mean negative; a cold softmax sees the hardest alone.":
+        ("max(row) - row[i]", "max(0.0, (sum(row) - row[i]) / (len(row) - 1) - row[i])"),
+    "You take column 0 for the hardest negative; it is the largest of the row.":
+        ("max(row) - row[i]", "max(0.0, row[0] - row[i])"),
+})  # fmt: skip
 
 
 @hint("""
@@ -253,34 +193,20 @@ def on_circle(*degrees: float) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-alignment.case("Positives on their anchors: 0, not {seen:.3f}.", on_circle(0, 90), on_circle(0, 90))
-alignment.case(
+alignment.by_hand({
+    "Positives on their anchors: 0, not {seen:.3f}.": (on_circle(0, 90), on_circle(0, 90)),
     "At right angles the squared distance is 2 - 2·cos = 2, not {seen:.3f}. (Not squared it is 1.414; averaged "
-    "over both axes it is 1.)",
-    on_circle(10, 50), on_circle(100, 140),
-)  # fmt: skip
-alignment.case(
+    "over both axes it is 1.)": (on_circle(10, 50), on_circle(100, 140)),
     "One pair with distance² 0, one with 4: the mean is 2, not {seen:.3f}. The anchors here are three times as "
-    "long, which must not matter: normalise both.",
-    3 * on_circle(0, 0), on_circle(0, 180),
-)  # fmt: skip
-alignment.case("Here the positives are three times as long: 2, not {seen:.3f}.", on_circle(0, 0), 3 * on_circle(0, 180))
-
-
-@alignment.mistake("Lengths must not matter: bring both tables to length 1.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.mean(np.sum((x - y) ** 2, axis=1)))
-
-
-@alignment.mistake("You bring the anchors to length 1 and forget the positives.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.mean(np.sum((x / np.linalg.norm(x, axis=1, keepdims=True) - y) ** 2, axis=1)))
-
-
-@alignment.mistake("The distance is squared before the mean.")
-def _(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, y))
-    return float(np.mean(np.linalg.norm(x - y, axis=1)))
+    "long, which must not matter: normalise both.": (3 * on_circle(0, 0), on_circle(0, 180)),
+    "Here the positives are three times as long: 2, not {seen:.3f}.": (on_circle(0, 0), 3 * on_circle(0, 180)),
+})  # fmt: skip
+alignment.mistaken({
+    "Lengths must not matter: bring both tables to length 1.":
+        (" / np.linalg.norm(x, axis=1, keepdims=True)", "", " / np.linalg.norm(y, axis=1, keepdims=True)", ""),
+    "You bring the anchors to length 1 and forget the positives.": (" / np.linalg.norm(y, axis=1, keepdims=True)", ""),
+    "The distance is squared before the mean.": ("np.sum((x - y) ** 2, axis=1)", "np.linalg.norm(x - y, axis=1)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -307,44 +233,25 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return (_table(rng, int(rng.integers(2, 6)), int(rng.integers(2, 4))),)
 
 
-uniformity.case("All rows in one place: 0, not {seen:.3f}.", 5 * on_circle(20, 20, 20))
-uniformity.case(
+uniformity.by_hand({
+    "All rows in one place: 0, not {seen:.3f}.": (5 * on_circle(20, 20, 20),),
     "Two opposite rows: one pair, distance² 4, log exp(-8) = -8, not {seen:.3f}. A row and itself is no pair: "
-    "its distance 0 would hide everything else.",
-    on_circle(0, 180),
-)  # fmt: skip
-uniformity.case(
+    "its distance 0 would hide everything else.": (on_circle(0, 180),),
     "Angles 0, 90 and 180: two pairs with distance² 2, one with 4, so {right:.3f}, not {seen:.3f}. Lengths do "
-    "not count, and the logarithm comes after the mean: near pairs weigh most.",
-    on_circle(0, 90, 180) * np.array([[1.0], [7.0], [0.5]]),
-)  # fmt: skip
-
-
-def _squared(x: np.ndarray) -> np.ndarray:
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return np.asarray((2 - 2 * x @ x.T)[np.triu_indices(len(x), 1)])
-
-
-@uniformity.mistake("You count a row's distance to itself, which is always 0 and hides everything else.")
-def _(x: np.ndarray) -> float:
-    x = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return float(np.log(np.mean(np.exp(-2 * (2 - 2 * x @ x.T)))))
-
-
-@uniformity.mistake("You use exp(-d²); the measure has exp(-2·d²). The code released with HNCSE makes the same slip.")
-def _(x: np.ndarray) -> float:
-    return float(np.log(np.mean(np.exp(-_squared(x)))))
-
-
-@uniformity.mistake("You take the mean of logarithms; the logarithm comes last, and near pairs weigh most.")
-def _(x: np.ndarray) -> float:
-    return float(np.mean(-2 * _squared(x)))
-
-
-@uniformity.mistake("Lengths must not matter: bring the rows to length 1 first.")
-def _(x: np.ndarray) -> float:
-    squared = np.sum((x[:, None] - x[None]) ** 2, axis=2)
-    return float(np.log(np.mean(np.exp(-2 * squared[np.triu_indices(len(x), 1)]))))
+    "not count, and the logarithm comes after the mean: near pairs weigh most.":
+        (on_circle(0, 90, 180) * np.array([[1.0], [7.0], [0.5]]),),
+})  # fmt: skip
+uniformity.mistaken({
+    "You count a row's distance to itself, which is always 0 and hides everything else.":
+        ("[np.triu_indices(len(x), 1)]", ""),
+    "You use exp(-d²); the measure has exp(-2·d²). The code released with HNCSE makes the same slip.":
+        ("-2 * squared", "-squared"),
+    "You take the mean of logarithms; the logarithm comes last, and near pairs weigh most.":
+        ("np.log(np.mean(np.exp(", "np.mean((("),
+    "Lengths must not matter: bring the rows to length 1 first.":
+        (" / np.linalg.norm(x, axis=1, keepdims=True)", "", "2 - 2 * x @ x.T",
+         "np.sum((x[:, None] - x[None]) ** 2, axis=2)"),
+})  # fmt: skip
 
 
 class Toy(nn.Module):
@@ -413,27 +320,14 @@ def _(result: Any, arguments: tuple[Any, ...]) -> Any:
     }
 
 
-@two_views.mistake("The two views are one and the same: call the encoder twice.")
-def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    z, _ = two_views(encoder, batch)
-    return z, z
-
-
-@two_views.mistake("An encoder that does not train has its dropout off: switch to training mode first.")
-def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    return encoder(**batch), encoder(**batch)
-
-
-@two_views.mistake("You leave the encoder in training mode; whoever embeds with it next gets noise.")
-def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    encoder.train()
-    return encoder(**batch), encoder(**batch)
-
-
-@two_views.mistake("Without a gradient nothing can train: no `no_grad`, no `detach`.")
-def _(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    z1, z2 = two_views(encoder, batch)
-    return z1.detach(), z2.detach()
+two_views.mistaken({
+    "The two views are one and the same: call the encoder twice.": ("return z1, z2", "return z1, z1"),
+    "An encoder that does not train has its dropout off: switch to training mode first.": ("    encoder.train()\n", ""),
+    "You leave the encoder in training mode; whoever embeds with it next gets noise.":
+        ("    encoder.train(mode)\n", ""),
+    "Without a gradient nothing can train: no `no_grad`, no `detach`.":
+        ("return z1, z2", "return z1.detach(), z2.detach()"),
+})  # fmt: skip
 
 
 def batch_of_views(rng: np.random.Generator, most: int = 8) -> tuple[Tensor, Tensor]:
@@ -470,41 +364,22 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _SAME = torch.ones(8, 5, dtype=torch.float64)
-info_nce.case("Eight equal embeddings: a blind guess among eight costs log 8 = 2.079, not {seen:.3f}.", _SAME, _SAME)
-info_nce.case(
+
+info_nce.by_hand({
+    "Eight equal embeddings: a blind guess among eight costs log 8 = 2.079, not {seen:.3f}.": (_SAME, _SAME),
     "Four directions at right angles, four times as long: lengths do not matter. The default τ, 0.05, makes it "
-    "{right:.3g}, not {seen:.3g}.",
-    4 * torch.eye(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64),
-)  # fmt: skip
-
-
-@info_nce.mistake("Rows are not brought to length 1: a cosine does not know lengths.")
-def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
-    return F.cross_entropy(z1 @ z2.T / tau, torch.arange(len(z1)))
-
-
-@info_nce.mistake("The temperature is missing: divide the cosines by it.")
-def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
-    return info_nce(z1, z2, 1.0)
-
-
-@info_nce.mistake("You multiply by the temperature; cosines are divided by it.")
-def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
-    return info_nce(z1, z2, 1 / tau)
-
-
-@info_nce.mistake("Anchors are the rows, z1; you let the second views pick (the table is transposed).")
-def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
-    return info_nce(z2, z1, tau)
-
-
-@info_nce.mistake("You leave the positive out of the denominator.")
-def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
-    logits = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / tau
-    rest = logits.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf)
-    return (rest.logsumexp(1) - logits.diagonal()).mean()
-
-
-@info_nce.mistake("That is the sum over anchors; the loss is their mean.")
-def _(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
-    return len(z1) * info_nce(z1, z2, tau)
+    "{right:.3g}, not {seen:.3g}.": (4 * torch.eye(4, dtype=torch.float64), torch.eye(4, dtype=torch.float64)),
+})  # fmt: skip
+info_nce.mistaken({
+    "Rows are not brought to length 1: a cosine does not know lengths.":
+        ("F.normalize(z1, dim=1) @ F.normalize(z2, dim=1)", "z1 @ z2"),
+    "The temperature is missing: divide the cosines by it.": ("cosine / tau", "cosine"),
+    "You multiply by the temperature; cosines are divided by it.": ("cosine / tau", "cosine * tau"),
+    "Anchors are the rows, z1; you let the second views pick (the table is transposed).":
+        ("cosine / tau", "cosine.T / tau"),
+    "You leave the positive out of the denominator.":
+        ("return F.cross_entropy(cosine / tau, torch.arange(len(z1), device=z1.device))",
+         "rest = cosine.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf) / tau\n"
+         "    return (rest.logsumexp(1) - cosine.diagonal() / tau).mean()"),
+    "That is the sum over anchors; the loss is their mean.": ("return ", "return len(z1) * "),
+})  # fmt: skip

@@ -44,37 +44,24 @@ def name_case(p: float, n: float, band: float = 0.1) -> str:
 
 
 name_case.samples(pn_band)
-name_case.case("p = 0.9, n = 0.2: far ahead of the boundary, so this anchor is safe: B.", 0.9, 0.2)
-name_case.case("p = 0.3, n = 0.6: another sentence is nearer than the positive: C.", 0.3, 0.6)
-name_case.case("p = n = 0.5: on the boundary itself the positive does not win. The paper says p ≤ n: C.", 0.5, 0.5)
-name_case.case(
-    "p = 0.2, n = 0.15: the lead of 0.05 is a quarter of p. The band is relative: (p - n) / p, not p - n.", 0.2, 0.15
-)
-name_case.case("p = 0.8, n = 0.75: ahead by a sixteenth of p, within the tenth: A.", 0.8, 0.75)
-name_case.case("with band=0.3 a lead of a quarter of p is within the band: use `band`.", 0.8, 0.6, 0.3)
-name_case.case("p = 0.8, n = 0.68: ahead by 15 % of p; the default band is a tenth: B.", 0.8, 0.68)
-name_case.case("The lead of 0.25 is a quarter of p = 1, exactly the band: “at most” takes it in, A.", 1.0, 0.75, 0.25)
-name_case.case("p = 0.5, n = -0.3: a negative can point away; the positive is far ahead, B.", 0.5, -0.3)
 
-
-@name_case.mistake("The band is relative to p: (p - n) / p, not p - n.")
-def _(p: float, n: float, band: float = 0.1) -> str:
-    return "C" if p <= n else "A" if p - n <= band else "B"
-
-
-@name_case.mistake("The band is relative to p, not to n.")
-def _(p: float, n: float, band: float = 0.1) -> str:
-    return "C" if p <= n else "A" if n > 0 and (p - n) / n <= band else "B"
-
-
-@name_case.mistake("A tie is no win: p ≤ n is C.")
-def _(p: float, n: float, band: float = 0.1) -> str:
-    return "C" if p < n else "A" if (p - n) / p <= band else "B"
-
-
-@name_case.mistake("“At most the share” takes the share itself in: ≤, not <.")
-def _(p: float, n: float, band: float = 0.1) -> str:
-    return "C" if p <= n else "A" if (p - n) / p < band else "B"
+name_case.by_hand({
+    "p = 0.9, n = 0.2: far ahead of the boundary, so this anchor is safe: B.": (0.9, 0.2),
+    "p = 0.3, n = 0.6: another sentence is nearer than the positive: C.": (0.3, 0.6),
+    "p = n = 0.5: on the boundary itself the positive does not win. The paper says p ≤ n: C.": (0.5, 0.5),
+    "p = 0.2, n = 0.15: the lead of 0.05 is a quarter of p. The band is relative: (p - n) / p, not p - n.": (0.2, 0.15),
+    "p = 0.8, n = 0.75: ahead by a sixteenth of p, within the tenth: A.": (0.8, 0.75),
+    "with band=0.3 a lead of a quarter of p is within the band: use `band`.": (0.8, 0.6, 0.3),
+    "p = 0.8, n = 0.68: ahead by 15 % of p; the default band is a tenth: B.": (0.8, 0.68),
+    "The lead of 0.25 is a quarter of p = 1, exactly the band: “at most” takes it in, A.": (1.0, 0.75, 0.25),
+    "p = 0.5, n = -0.3: a negative can point away; the positive is far ahead, B.": (0.5, -0.3),
+})  # fmt: skip
+name_case.mistaken({
+    "The band is relative to p: (p - n) / p, not p - n.": ("(p - n) / p", "p - n"),
+    "The band is relative to p, not to n.": ("(p - n) / p", "n > 0 and (p - n) / n"),
+    "A tie is no win: p ≤ n is C.": ("p <= n", "p < n"),
+    "“At most the share” takes the share itself in: ≤, not <.": ("<= band", "< band"),
+})  # fmt: skip
 
 
 @hint("""
@@ -112,45 +99,27 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return table.tolist(), sentences
 
 
-hardest_negatives.case(
-    "Of three different sentences the hardest negatives are {right}, not {seen}. On the diagonal stand the positives.",
-    [[0.9, 0.1, 0.4], [0.2, 0.8, 0.3], [0.6, 0.5, 0.7]], _WORDS[:3],
-)  # fmt: skip
-hardest_negatives.case(
+hardest_negatives.by_hand({
+    "Of three different sentences the hardest negatives are {right}, not {seen}. On the diagonal stand the positives.":
+        ([[0.9, 0.1, 0.4], [0.2, 0.8, 0.3], [0.6, 0.5, 0.7]], _WORDS[:3]),
     "Rows 0 and 2 hold the same sentence: it is nobody's negative to itself, however large 0.85 is. "
-    "Meant is {right}, not {seen}. Training on such a pair pushes a sentence away from itself.",
-    [[0.9, 0.1, 0.85], [0.2, 0.8, 0.3], [0.86, 0.4, 0.9]], ["rain falls", "a dog barks", "rain falls"],
-)  # fmt: skip
-hardest_negatives.case(
-    "A batch of one sentence twice has no negatives: every anchor gets its own column, not {seen}.",
-    [[0.9, 0.9], [0.9, 0.9]], ["rain falls", "rain falls"],
-)  # fmt: skip
-hardest_negatives.case(
-    "Cosines can be negative: do not start looking from 0, and do not zero what you leave out. {right}, not {seen}.",
-    [[-0.1, -0.5, -0.2], [-0.4, 0.1, -0.3], [-0.2, -0.6, 0.2]], _WORDS[:3],
-)  # fmt: skip
-
-
-@hardest_negatives.mistake("A copy of the anchor's sentence is no negative of it, wherever it stands.")
-def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
-    n = len(sentences)
-    return [max((j for j in range(n) if j != i), key=similarity[i].__getitem__, default=i) for i in range(n)]
-
-
-@hardest_negatives.mistake("You take the largest of the row, which is the positive as a rule.")
-def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
-    return [max(range(len(row)), key=row.__getitem__) for row in similarity]
-
-
-@hardest_negatives.mistake("Anchors are the rows; you look for the hardest in each column.")
-def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
-    return hardest_negatives([list(column) for column in zip(*similarity, strict=True)], sentences)
-
-
-@hardest_negatives.mistake("Setting the diagonal to 0 makes it the largest where all negatives are below 0.")
-def _(similarity: list[list[float]], sentences: list[str]) -> list[int]:
-    rows = [[0.0 if sentences[j] == sentences[i] else s for j, s in enumerate(row)] for i, row in enumerate(similarity)]
-    return [max(range(len(row)), key=row.__getitem__) if len(set(sentences)) > 1 else i for i, row in enumerate(rows)]
+    "Meant is {right}, not {seen}. Training on such a pair pushes a sentence away from itself.":
+        ([[0.9, 0.1, 0.85], [0.2, 0.8, 0.3], [0.86, 0.4, 0.9]], ["rain falls", "a dog barks", "rain falls"]),
+    "A batch of one sentence twice has no negatives: every anchor gets its own column, not {seen}.":
+        ([[0.9, 0.9], [0.9, 0.9]], ["rain falls", "rain falls"]),
+    "Cosines can be negative: do not start looking from 0, and do not zero what you leave out. {right}, not {seen}.":
+        ([[-0.1, -0.5, -0.2], [-0.4, 0.1, -0.3], [-0.2, -0.6, 0.2]], _WORDS[:3]),
+})  # fmt: skip
+hardest_negatives.mistaken({
+    "A copy of the anchor's sentence is no negative of it, wherever it stands.": ("sentence != sentences[i]", "j != i"),
+    "You take the largest of the row, which is the positive as a rule.": (" if sentence != sentences[i]", ""),
+    "Anchors are the rows; you look for the hardest in each column.":
+        ("enumerate(similarity)", "enumerate(list(c) for c in zip(*similarity, strict=True))"),
+    "Setting the diagonal to 0 makes it the largest where all negatives are below 0.":
+        ("hardest.append(max(negatives, key=row.__getitem__, default=i))",
+         "row = [s if j in negatives else 0.0 for j, s in enumerate(row)]\n"
+         "        hardest.append(max(range(len(row)), key=row.__getitem__) if negatives else i)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -183,42 +152,24 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _KINDS = ["paraphrase", "hard negative", "hard negative", "hard negative", "other", "paraphrase"]
-safe_and_yield.case(
+
+safe_and_yield.by_hand({
     "With everything kept, 4 of the 6 are no paraphrase, and every hard negative is there: {right}, not {seen}. Safe "
-    "is a share of what is kept, yield a share of the hard negatives that were there.",
-    _KINDS, [True] * 6,
-)  # fmt: skip
-safe_and_yield.case(
+    "is a share of what is kept, yield a share of the hard negatives that were there.": (_KINDS, [True] * 6),
     "Of the 4 kept one is a paraphrase: safe is 0.75; of 3 hard negatives 2 are kept: the yield is 0.667. {right}, not "
-    "{seen}. A guard that throws away all but one good neighbour of a thousand has lost the other 999.",
-    _KINDS, [False, False, True, True, True, True],
-)  # fmt: skip
-safe_and_yield.case("A guard that keeps nothing is perfectly safe, 1, and yields nothing, 0.", _KINDS, [False] * 6)
-safe_and_yield.case("Where there is no hard negative, the yield is 0.", ["other"], [True])
-
-
-def _left(kinds: list[str], kept: list[bool]) -> list[str]:
-    return [kind for kind, stays in zip(kinds, kept, strict=True) if stays]
-
-
-@safe_and_yield.mistake("The yield's whole is the hard negatives that were there, not the neighbours that are kept.")
-def _(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
-    left = _left(kinds, kept)
-    return safe_and_yield(kinds, kept)[0], left.count("hard negative") / max(len(left), 1)
-
-
-@safe_and_yield.mistake(
-    "Safe asks what training would meet: its whole is what is kept, not the paraphrases there were."
-)
-def _(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
-    safe = 1 - _left(kinds, kept).count("paraphrase") / max(kinds.count("paraphrase"), 1)
-    return safe, safe_and_yield(kinds, kept)[1]
-
-
-@safe_and_yield.mistake("Safe is what is no paraphrase: what is neither counts too.")
-def _(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
-    left = _left(kinds, kept)
-    return left.count("hard negative") / len(left) if left else 1.0, safe_and_yield(kinds, kept)[1]
+    "{seen}. A guard that throws away all but one good neighbour of a thousand has lost the other 999.":
+        (_KINDS, [False, False, True, True, True, True]),
+    "A guard that keeps nothing is perfectly safe, 1, and yields nothing, 0.": (_KINDS, [False] * 6),
+    "Where there is no hard negative, the yield is 0.": (["other"], [True]),
+})  # fmt: skip
+safe_and_yield.mistaken({
+    "The yield's whole is the hard negatives that were there, not the neighbours that are kept.":
+        ('hard = kinds.count("hard negative")', "hard = len(left)"),
+    "Safe asks what training would meet: its whole is what is kept, not the paraphrases there were.":
+        ("/ len(left) if left else 1.0", '/ max(kinds.count("paraphrase"), 1)'),
+    "Safe is what is no paraphrase: what is neither counts too.":
+        ('1 - left.count("paraphrase") / len(left)', 'left.count("hard negative") / len(left)'),
+})  # fmt: skip
 
 
 @hint("""
@@ -249,37 +200,22 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _FIVE = [0.9, 0.2, 0.6, 0.4, 0.8]
-calibrated_ceiling.case(
+
+calibrated_ceiling.by_hand({
     "A fifth of five is one: 0.2 may lie below, and the threshold rises to the next, 0.4, itself no longer below. "
-    "You return {seen}.",
-    _FIVE, 0.2,
-)  # fmt: skip
-calibrated_ceiling.case(
-    "With no paraphrase allowed below, the lowest of them, 0.2, is the threshold, not {seen}.", _FIVE, 0.0
-)
-calibrated_ceiling.case(
-    "Half of five is 2.5: two may lie below, not three. The threshold is 0.6, not {seen}.", _FIVE, 0.5
-)
-calibrated_ceiling.case("Where all may lie below, nothing limits the threshold: float('inf').", _FIVE, 1.0)
-
-
-@calibrated_ceiling.mistake("The allowed share is counted from the lowest similarity up; you count from the top.")
-def _(paraphrases: list[float], share: float) -> float:
-    ordered = sorted(paraphrases, reverse=True)
-    allowed = int(share * len(ordered) + 1e-9)
-    return ordered[allowed] if allowed < len(ordered) else float("inf")
-
-
-@calibrated_ceiling.mistake("You let one paraphrase too few through: the threshold itself is not below itself.")
-def _(paraphrases: list[float], share: float) -> float:
-    allowed = int(share * len(paraphrases) + 1e-9)
-    return sorted(paraphrases)[max(allowed - 1, 0)] if allowed < len(paraphrases) else float("inf")
-
-
-@calibrated_ceiling.mistake("You round the number that may lie below up; “at most” rounds down.")
-def _(paraphrases: list[float], share: float) -> float:
-    allowed = round(share * len(paraphrases) + 0.4999)
-    return sorted(paraphrases)[allowed] if allowed < len(paraphrases) else float("inf")
+    "You return {seen}.": (_FIVE, 0.2),
+    "With no paraphrase allowed below, the lowest of them, 0.2, is the threshold, not {seen}.": (_FIVE, 0.0),
+    "Half of five is 2.5: two may lie below, not three. The threshold is 0.6, not {seen}.": (_FIVE, 0.5),
+    "Where all may lie below, nothing limits the threshold: float('inf').": (_FIVE, 1.0),
+})  # fmt: skip
+calibrated_ceiling.mistaken({
+    "The allowed share is counted from the lowest similarity up; you count from the top.":
+        ("sorted(paraphrases)", "sorted(paraphrases, reverse=True)"),
+    "You let one paraphrase too few through: the threshold itself is not below itself.":
+        ("return ordered[allowed]", "return ordered[max(allowed - 1, 0)]"),
+    "You round the number that may lie below up; “at most” rounds down.":
+        ("int(share * len(ordered) + 1e-9)", "round(share * len(ordered) + 0.4999)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -310,36 +246,19 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _Z = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 2.0]])
-mine_batch.case("Three directions, at 0°, 37° and 90°, both views the same: {right}, not {seen}.", _Z, _Z, 2)
-mine_batch.case("Three sentences have two negatives each, so k = 10 gives two: {right}, not {seen}.", _Z, _Z, 10)
-mine_batch.case(
-    "Here every negative's cosine is 0 or below, and still one is the hardest: {right}, not {seen}.", _Z, -_Z.flip(0), 1
-)
 
-
-def _topk(cosine: Tensor, hidden: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    n, columns = hidden.topk(min(k, len(cosine) - 1), dim=1)
-    return cosine.diagonal(), n, columns
-
-
-@mine_batch.mistake("The positive is among your negatives: take the diagonal out first.")
-def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
-    return _topk(cosine, cosine, k)
-
-
-@mine_batch.mistake("A diagonal set to 0 is still among the hardest where negatives are below 0: use -∞.")
-def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
-    return _topk(cosine, cosine * (1 - torch.eye(len(z1), dtype=z1.dtype)), k)
-
-
-@mine_batch.mistake("Those are inner products: bring the rows to length 1, or a long vector looks hard.")
-def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    product = z1 @ z2.T
-    return _topk(product, product.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf), k)
-
-
-@mine_batch.mistake("Anchors are the rows, z1; your table is transposed.")
-def _(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    return mine_batch(z2, z1, k)
+mine_batch.by_hand({
+    "Three directions, at 0°, 37° and 90°, both views the same: {right}, not {seen}.": (_Z, _Z, 2),
+    "Three sentences have two negatives each, so k = 10 gives two: {right}, not {seen}.": (_Z, _Z, 10),
+    "Here every negative's cosine is 0 or below, and still one is the hardest: {right}, not {seen}.":
+        (_Z, -_Z.flip(0), 1),
+})  # fmt: skip
+mine_batch.mistaken({
+    "The positive is among your negatives: take the diagonal out first.":
+        ("cosine.masked_fill(own, -torch.inf)", "cosine"),
+    "A diagonal set to 0 is still among the hardest where negatives are below 0: use -∞.": ("-torch.inf", "0.0"),
+    "Those are inner products: bring the rows to length 1, or a long vector looks hard.":
+        ("F.normalize(z1, dim=1) @ F.normalize(z2, dim=1)", "z1 @ z2"),
+    "Anchors are the rows, z1; your table is transposed.":
+        ("F.normalize(z1, dim=1) @ F.normalize(z2, dim=1)", "F.normalize(z2, dim=1) @ F.normalize(z1, dim=1)"),
+})  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,29 +43,19 @@ _HISTORY = [
     {"step": 150, "loss": 0.15, "dev": 73.0, "test": 69.0},
     {"step": 200, "loss": 0.12, "dev": 71.0, "test": 65.0},
 ]
-kept_step.case("Step 100 has the best dev score, 74; you return {seen!r}.", _HISTORY)
-kept_step.case(
-    "Of steps with equal dev scores the first is kept.",
-    [{"step": s, "loss": 0.1, "dev": 70.0, "test": 60.0} for s in (10, 20)],
-)
 
-
-@kept_step.mistake(
+kept_step.by_hand({
+    "Step 100 has the best dev score, 74; you return {seen!r}.": (_HISTORY,),
+    "Of steps with equal dev scores the first is kept.":
+        ([{"step": s, "loss": 0.1, "dev": 70.0, "test": 60.0} for s in (10, 20)],),
+})  # fmt: skip
+kept_step.mistaken({
     "You choose by the test score. A score that chose the weights is no test any more: it is high because it was "
-    "picked for being high."
-)
-def _(history: list[dict[str, float]]) -> float:
-    return max(history, key=lambda line: line["test"])["step"]
-
-
-@kept_step.mistake("You choose by the loss. The loss is an easier game than the one you care about.")
-def _(history: list[dict[str, float]]) -> float:
-    return min(history, key=lambda line: line["loss"])["step"]
-
-
-@kept_step.mistake("You keep the last step, whatever dev says.")
-def _(history: list[dict[str, float]]) -> float:
-    return history[-1]["step"]
+    "picked for being high.": ('"dev"', '"test"'),
+    "You choose by the loss. The loss is an easier game than the one you care about.":
+        ('max(history, key=lambda line: line["dev"])', 'min(history, key=lambda line: line["loss"])'),
+    "You keep the last step, whatever dev says.": ('max(history, key=lambda line: line["dev"])', "history[-1]"),
+})  # fmt: skip
 
 
 @hint("""
@@ -94,20 +83,17 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return int(rng.integers(2, 13)), int(rng.integers(0, 60))
 
 
-expected_distinct.case("Two negatives make one pair (a < b, and none with itself): always 1, not {seen:.3f}.", 2, 7)
-expected_distinct.case("One draw is one pair: 1, not {seen:.3f}.", 10, 1)
-expected_distinct.case("Of 3 pairs, 2 draws: 1 + 2/3 = 1.667 different ones on average, not {seen:.3f}.", 3, 2)
-expected_distinct.case("k = 10 has 45 pairs; your {seen:.2f} does not follow from them.", 10, 40)
-
-
-@expected_distinct.mistake("Draws are not always different: the second is the first again once in so many times.")
-def _(k: int, draws: int) -> float:
-    return min(draws, k * (k - 1) / 2)
-
-
-@expected_distinct.mistake("You count every pair in both orders; a < b counts it once.")
-def _(k: int, draws: int) -> float:
-    return k * (k - 1) * (1 - (1 - 1 / (k * (k - 1))) ** draws)
+expected_distinct.by_hand({
+    "Two negatives make one pair (a < b, and none with itself): always 1, not {seen:.3f}.": (2, 7),
+    "One draw is one pair: 1, not {seen:.3f}.": (10, 1),
+    "Of 3 pairs, 2 draws: 1 + 2/3 = 1.667 different ones on average, not {seen:.3f}.": (3, 2),
+    "k = 10 has 45 pairs; your {seen:.2f} does not follow from them.": (10, 40),
+})  # fmt: skip
+expected_distinct.mistaken({
+    "Draws are not always different: the second is the first again once in so many times.":
+        ("pairs * (1 - missed)", "min(draws, pairs)"),
+    "You count every pair in both orders; a < b counts it once.": ("k * (k - 1) / 2", "k * (k - 1)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -140,45 +126,25 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return (*products, float(rng.choice([0.0, 0.2, 0.25, 0.5, 0.7, 1.0])))
 
 
-cosine_with_mix.case(
+cosine_with_mix.by_hand({
     "A vector mixed with itself is itself: the cosine stays 0.6, not {seen:.4f}. "
-    "‖u‖² has three terms, the two squares and twice the product 2·α·(1-α)·<z2_a, z2_b>.",
-    0.6, 0.6, 1.0, 1.0, 1.0, 1.0,
-)  # fmt: skip
-cosine_with_mix.case(
+    "‖u‖² has three terms, the two squares and twice the product 2·α·(1-α)·<z2_a, z2_b>.":
+        (0.6, 0.6, 1.0, 1.0, 1.0, 1.0),
     "Unit vectors 0.6 and 0.8 near, with <z2_a, z2_b> = 0.96: not {seen:.4f}. The mix is shorter than its parts where "
-    "they point apart, and a cosine divides by its length.",
-    0.6, 0.8, 1.0, 1.0, 0.96, 1.0,
-)  # fmt: skip
-cosine_with_mix.case(
-    "The cosine divides by ‖z1‖ too; here it is 2. You return {seen:.4f}.", 0.6, 0.8, 1.0, 1.0, 0.96, 2.0
-)
-cosine_with_mix.case("z2_a twice as long weighs more in the mix; you return {seen:.4f}.", 1.2, 0.8, 4.0, 1.0, 1.92, 1.0)
-cosine_with_mix.case(
-    "alpha = 1 leaves z2_a alone: 0.6, not {seen:.4f}. Use `alpha`, not a half.", 0.6, 0.8, 1.0, 1.0, 0.96, 1.0, 1.0
-)
-cosine_with_mix.case(
-    "alpha = 0.25: ‖u‖² = 0.0625 + 0.5625 + 2·0.25·0.75·0.5, so {right:.4f}, not {seen:.4f}.",
-    0.8, 0.4, 1.0, 1.0, 0.5, 1.0, 0.25,
-)  # fmt: skip
-
-
-@cosine_with_mix.mistake(
-    "That is the mean of both cosines; the mix is shorter than its parts, so its cosine is larger."
-)
-def _(z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5) -> float:
-    return (alpha * z1_a / aa**0.5 + (1 - alpha) * z1_b / bb**0.5) / norm1
-
-
-@cosine_with_mix.mistake("‖u‖² has three terms; the product of the two parts is missing.")
-def _(z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5) -> float:
-    return (alpha * z1_a + (1 - alpha) * z1_b) / (norm1 * (alpha**2 * aa + (1 - alpha) ** 2 * bb) ** 0.5)
-
-
-@cosine_with_mix.mistake("The product of the parts counts twice in ‖u‖²: 2·α·(1-α)·<z2_a, z2_b>.")
-def _(z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5) -> float:
-    square = alpha**2 * aa + (1 - alpha) ** 2 * bb + (1 - alpha) * ab
-    return (alpha * z1_a + (1 - alpha) * z1_b) / (norm1 * square**0.5)
+    "they point apart, and a cosine divides by its length.": (0.6, 0.8, 1.0, 1.0, 0.96, 1.0),
+    "The cosine divides by ‖z1‖ too; here it is 2. You return {seen:.4f}.": (0.6, 0.8, 1.0, 1.0, 0.96, 2.0),
+    "z2_a twice as long weighs more in the mix; you return {seen:.4f}.": (1.2, 0.8, 4.0, 1.0, 1.92, 1.0),
+    "alpha = 1 leaves z2_a alone: 0.6, not {seen:.4f}. Use `alpha`, not a half.": (0.6, 0.8, 1.0, 1.0, 0.96, 1.0, 1.0),
+    "alpha = 0.25: ‖u‖² = 0.0625 + 0.5625 + 2·0.25·0.75·0.5, so {right:.4f}, not {seen:.4f}.":
+        (0.8, 0.4, 1.0, 1.0, 0.5, 1.0, 0.25),
+})  # fmt: skip
+cosine_with_mix.mistaken({
+    "That is the mean of both cosines; the mix is shorter than its parts, so its cosine is larger.":
+        ("top / (norm1 * square**0.5)", "(alpha * z1_a / aa**0.5 + (1 - alpha) * z1_b / bb**0.5) / norm1"),
+    "‖u‖² has three terms; the product of the two parts is missing.": (" + 2 * alpha * (1 - alpha) * ab", ""),
+    "The product of the parts counts twice in ‖u‖²: 2·α·(1-α)·<z2_a, z2_b>.":
+        ("2 * alpha * (1 - alpha) * ab", "(1 - alpha) * ab"),
+})  # fmt: skip
 
 
 @hint("""
@@ -220,40 +186,24 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return p, n, *rng.uniform(0.1, 2, 2).round(2).tolist(), band
 
 
-mixing_coefficients.case(
-    "p = 0.9, n = 0.3 is safe, case B: z3 is the positive itself, (1, 0), whatever w1 and w2 are.", 0.9, 0.3, 1.0, 0.4
-)
-mixing_coefficients.case("p = 0.8, n = 0.76 is case A: z3 = w1·z2_i + w2·z2_j*.", 0.8, 0.76, 1.0, 0.4)
-mixing_coefficients.case(
-    "p = 0.4, n = 0.6 is case C: b/a = n/p = 1.5, and w1 and w2 belong to case A alone.", 0.4, 0.6, 1.0, 0.2
-)
-mixing_coefficients.case("p = n is case C (p ≤ n): half and half.", 0.5, 0.5, 1.0, 0.2)
-mixing_coefficients.case("With band = 0.3 a lead of a quarter of p is case A: use `band`.", 0.8, 0.6, 1.0, 0.4, 0.3)
-mixing_coefficients.case("A lead of exactly the band is still case A: “at most”.", 1.0, 0.75, 1.0, 0.4, 0.25)
-
-
-@mixing_coefficients.mistake(
+mixing_coefficients.by_hand({
+    "p = 0.9, n = 0.3 is safe, case B: z3 is the positive itself, (1, 0), whatever w1 and w2 are.":
+        (0.9, 0.3, 1.0, 0.4),
+    "p = 0.8, n = 0.76 is case A: z3 = w1·z2_i + w2·z2_j*.": (0.8, 0.76, 1.0, 0.4),
+    "p = 0.4, n = 0.6 is case C: b/a = n/p = 1.5, and w1 and w2 belong to case A alone.": (0.4, 0.6, 1.0, 0.2),
+    "p = n is case C (p ≤ n): half and half.": (0.5, 0.5, 1.0, 0.2),
+    "With band = 0.3 a lead of a quarter of p is case A: use `band`.": (0.8, 0.6, 1.0, 0.4, 0.3),
+    "A lead of exactly the band is still case A: “at most”.": (1.0, 0.75, 1.0, 0.4, 0.25),
+})  # fmt: skip
+mixing_coefficients.mistaken({
     "Case C's weights are swapped: the positive gets p/(p+n), the negative n/(p+n). So the farther the anchor is on "
-    "the wrong side, the more of the negative its new positive holds."
-)
-def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
-    a, b = mixing_coefficients(p, n, w1, w2, band)
-    return (b, a) if p <= n else (a, b)
-
-
-@mixing_coefficients.mistake("w1 and w2 belong to case A alone; name the case first.")
-def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
-    return w1, w2
-
-
-@mixing_coefficients.mistake("Case C has weights of its own, p/(p+n) and n/(p+n).")
-def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
-    return (w1, w2) if (p - n) / p <= band else (1.0, 0.0)
-
-
-@mixing_coefficients.mistake("“At most the share” takes the share itself in: ≤, not <.")
-def _(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
-    return (1.0, 0.0) if p > n and (p - n) / p == band else mixing_coefficients(p, n, w1, w2, band)
+    "the wrong side, the more of the negative its new positive holds.":
+        ("p / (p + n), n / (p + n)", "n / (p + n), p / (p + n)"),
+    "w1 and w2 belong to case A alone; name the case first.":
+        ("if p <= n", "if False", " if (p - n) / p <= band else (1.0, 0.0)", ""),
+    "Case C has weights of its own, p/(p+n) and n/(p+n).": ("if p <= n", "if False"),
+    "“At most the share” takes the share itself in: ≤, not <.": ("<= band", "< band"),
+})  # fmt: skip
 
 
 def _all_pairs(k: int) -> int:
@@ -299,47 +249,28 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _Z1 = torch.tensor([[1.0, 0.2], [0.6, 0.8], [0.1, 1.0], [-0.5, 0.5]], dtype=torch.float64)
-hnm.case(
-    "Two sentences have one negative each and no pair: plain InfoNCE, {right:.4f}, not {seen:.4f}.",
-    _Z1[:2],
-    _Z1[:2],
-    10,
-    0.5,
-)
-hnm.case("Three sentences: two negatives, one mix each: {right:.4f}, not {seen:.4f}.", _Z1[:3], _Z1[:3], 10, 0.5)
-hnm.case("k = 2 of three negatives: one mix each, of the two hardest: {right:.4f}, not {seen:.4f}.", _Z1, _Z1, 2, 0.5)
-hnm.case("Four sentences, three negatives each, three mixes: {right:.4f}, not {seen:.4f}.", _Z1, _Z1)
+
+hnm.by_hand({
+    "Two sentences have one negative each and no pair: plain InfoNCE, {right:.4f}, not {seen:.4f}.":
+        (_Z1[:2], _Z1[:2], 10, 0.5),
+    "Three sentences: two negatives, one mix each: {right:.4f}, not {seen:.4f}.": (_Z1[:3], _Z1[:3], 10, 0.5),
+    "k = 2 of three negatives: one mix each, of the two hardest: {right:.4f}, not {seen:.4f}.": (_Z1, _Z1, 2, 0.5),
+    "Four sentences, three negatives each, three mixes: {right:.4f}, not {seen:.4f}.": (_Z1, _Z1),
+})  # fmt: skip
+
+
 _WIDE = torch.from_numpy(np.random.default_rng(0).normal(size=(13, 2)).round(1))
-hnm.case("k = 10 of twelve negatives, as the default is: {right:.4f}, not {seen:.4f}.", _WIDE, _WIDE)
 
-
-def _mixing(z1: Tensor, z2: Tensor, k: int, tau: float, hide: bool = True, unit: bool = False) -> Tensor:
-    """HNM with one thing done otherwise."""
-    cosine = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
-    table = cosine.masked_fill(torch.eye(len(z1), dtype=torch.bool), -torch.inf) if hide else cosine
-    columns = table.topk(min(k, len(z1) - 1), dim=1).indices
-    first, second = torch.combinations(torch.arange(columns.shape[1])).T
-    z = F.normalize(z2, dim=1) if unit else z2
-    mixes = (z[columns[:, first]] + z[columns[:, second]]) / 2
-    logits = torch.cat([cosine, F.cosine_similarity(z1[:, None], mixes, dim=2)], dim=1) / tau
-    return F.cross_entropy(logits, torch.arange(len(z1)))
-
-
-@hnm.mistake("That is InfoNCE alone: where are the mixes?")
-def _(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
-    return info_nce(z1, z2, tau)
-
-
-@hnm.mistake("The positive is among your hardest negatives: take the diagonal out before `topk`.")
-def _(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
-    return _mixing(z1, z2, k, tau, hide=False)
-
-
-@hnm.mistake(
-    "You bring the embeddings to length 1 before mixing; they are mixed as they are, so a longer one weighs more."
-)
-def _(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
-    return _mixing(z1, z2, k, tau, unit=True)
+hnm.by_hand({
+    "k = 10 of twelve negatives, as the default is: {right:.4f}, not {seen:.4f}.": (_WIDE, _WIDE),
+})  # fmt: skip
+hnm.mistaken({
+    "That is InfoNCE alone: where are the mixes?": ("torch.cat([cosine, harder], dim=1)", "cosine"),
+    "The positive is among your hardest negatives: take the diagonal out before `topk`.":
+        ("cosine.masked_fill(own, -torch.inf)", "cosine"),
+    "You bring the embeddings to length 1 before mixing; they are mixed as they are, so a longer one weighs more.":
+        ("mixes = ", "z2 = F.normalize(z2, dim=1)\n    mixes = "),
+})  # fmt: skip
 
 
 @hint("""
@@ -385,30 +316,26 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _SPREAD = torch.eye(4, dtype=torch.float64)
-pm.case(
-    "Directions at right angles are all safe, case B: plain InfoNCE, {right:.4f}, not {seen:.4f}.", _SPREAD, _SPREAD
-)
+
+pm.by_hand({
+    "Directions at right angles are all safe, case B: plain InfoNCE, {right:.4f}, not {seen:.4f}.": (_SPREAD, _SPREAD),
+})  # fmt: skip
+
+
 _TURN = torch.tensor([[1.0, 0.0], [0.97, 0.24], [0.9, 0.45], [0.0, 1.0]], dtype=torch.float64)  # leads of 3 to 14 %
-pm.case("Some lead by less than a tenth, some by more: {right:.4f}, not {seen:.4f}.", _TURN, _TURN)
-pm.case("Every positive here loses, case C: {right:.4f}, not {seen:.4f}.", _Z1[:3], _Z1[:3].flip(0) + 0.3)
-pm.case("With a band of 0.9 nearly every anchor is in case A: {right:.4f}, not {seen:.4f}.", _Z1, _Z1, 0.5, 0.9, 0.2)
 
-
-@pm.mistake("That is InfoNCE alone: where are the mixed positives?")
-def _(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
-    return info_nce(z1, z2, tau)
-
-
-@pm.mistake("You put z3 on the diagonal alone; it replaces z2 in every column.")
-def _(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
-    options = {"ratio": ratio, "band": band, "temperature": tau, "columns": "diagonal"}
-    return losses.build("pm-fixed", **options)(z1, z2).loss
-
-
-@pm.mistake("No gradient flows through your p and n; it does through HNCSE's.")
-def _(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
-    options = {"ratio": ratio, "band": band, "temperature": tau, "detach_coefficients": True}
-    return losses.build("pm-fixed", **options)(z1, z2).loss
+pm.by_hand({
+    "Some lead by less than a tenth, some by more: {right:.4f}, not {seen:.4f}.": (_TURN, _TURN),
+    "Every positive here loses, case C: {right:.4f}, not {seen:.4f}.": (_Z1[:3], _Z1[:3].flip(0) + 0.3),
+    "With a band of 0.9 nearly every anchor is in case A: {right:.4f}, not {seen:.4f}.": (_Z1, _Z1, 0.5, 0.9, 0.2),
+})  # fmt: skip
+pm.mistaken({
+    "That is InfoNCE alone: where are the mixed positives?": ("F.normalize(z3, dim=1)", "F.normalize(z2, dim=1)"),
+    "You put z3 on the diagonal alone; it replaces z2 in every column.":
+        ("return F.cross", "logits = torch.where(own, logits, cosine / tau)\n    return F.cross"),
+    "No gradient flows through your p and n; it does through HNCSE's.":
+        ("cosine.diagonal()", "cosine.diagonal().detach()", ".max(dim=1)", ".detach().max(dim=1)"),
+})  # fmt: skip
 
 
 class ToyEncoder(nn.Module):
@@ -480,28 +407,11 @@ def _(result: Any, arguments: tuple[Any, ...]) -> Any:
     return {"losses": result, "weights afterwards": weights, "still in training mode": arguments[0].training}
 
 
-def _loop(forget: str, encoder: Any, batches: Any, loss: Any, learning_rate: float) -> list[float]:
-    """The loop with one thing forgotten."""
-    optimizer = torch.optim.AdamW(encoder.parameters(), learning_rate)
-    encoder.train(forget != "training mode")
-    history = []
-    for step, batch in enumerate(batches):
-        if forget != "schedule":
-            optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / len(batches))
-        value = loss(*encoder.views(**batch))
-        if forget != "zero_grad":
-            optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        history.append(value.item())
-    encoder.train(forget == "eval")
-    return history
-
-
-_FORGOTTEN = {
-    "zero_grad": "Gradients add up: `zero_grad` before every `backward`, or each step repeats all before it.",
-    "schedule": "The learning rate stays where it was; it falls in a straight line.",
-    "training mode": "Two views are equal where the encoder does not train: switch to training mode first.",
-    "eval": "You leave the encoder in training mode; whoever embeds with it next gets noise.",
-}
-fit.mistakes |= {words: functools.partial(_loop, what) for what, words in _FORGOTTEN.items()}
+fit.mistaken({
+    "Gradients add up: `zero_grad` before every `backward`, or each step repeats all before it.":
+        ("        optimizer.zero_grad()\n", ""),
+    "The learning rate stays where it was; it falls in a straight line.": (" * (1 - step / len(batches))", ""),
+    "Two views are equal where the encoder does not train: switch to training mode first.":
+        ("encoder.train()", "encoder.eval()"),
+    "You leave the encoder in training mode; whoever embeds with it next gets noise.": ("    encoder.eval()\n", ""),
+})  # fmt: skip

@@ -38,48 +38,25 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return anchor, positive, others[(lead == 0) | (np.abs(lead) > 1e-9)].tolist()  # no tie but for rounding
 
 
-nearer_than_positive.case(
-    "Anchor 0°, positive 40°: of 30°, 50° and 90° only the first is nearer. Meant is [0], not {seen}.",
-    0, 40, [30, 50, 90],
-)  # fmt: skip
-nearer_than_positive.case(
-    "-30° is as near as 30°: the boundary is a circle round the anchor, with two sides here. Not {seen}.",
-    0, 40, [-30, -50],
-)  # fmt: skip
-nearer_than_positive.case(
+nearer_than_positive.by_hand({
+    "Anchor 0°, positive 40°: of 30°, 50° and 90° only the first is nearer. Meant is [0], not {seen}.":
+        (0, 40, [30, 50, 90]),
+    "-30° is as near as 30°: the boundary is a circle round the anchor, with two sides here. Not {seen}.":
+        (0, 40, [-30, -50]),
     "From 10° to 350° it is 20°, not 340°: take the cosine of the difference, which wraps round. Meant is [0], "
-    "not {seen}.",
-    10, 60, [350, 100],
-)  # fmt: skip
-nearer_than_positive.case(
-    "-40° and 40° tie with the positive at 40°: on the boundary, not beyond it. Meant is [], not {seen}.",
-    0, 40, [-40, 40],
-)  # fmt: skip
-nearer_than_positive.case(
-    "A positive can lie farther than 90°, with p below 0; the rule stays the same. Not {seen}.", 0, 120, [90, 150]
-)
-
-
-@nearer_than_positive.mistake("You subtract degrees without going round: from 10° to 350° it is 20°.")
-def _(anchor: float, positive: float, others: list[float]) -> list[int]:
-    return [i for i, other in enumerate(others) if abs(other - anchor) < abs(positive - anchor)]
-
-
-@nearer_than_positive.mistake("You look on one side of the anchor only; the boundary is a circle round it.")
-def _(anchor: float, positive: float, others: list[float]) -> list[int]:
-    return [i for i, other in enumerate(others) if 0 <= other - anchor < positive - anchor]
-
-
-@nearer_than_positive.mistake("A tie stands on the boundary, not beyond it.")
-def _(anchor: float, positive: float, others: list[float]) -> list[int]:
-    p = cos(radians(positive - anchor))
-    return [i for i, other in enumerate(others) if cos(radians(other - anchor)) >= p - 1e-9]
-
-
-@nearer_than_positive.mistake("Those are farther than the positive; asked are the nearer ones.")
-def _(anchor: float, positive: float, others: list[float]) -> list[int]:
-    p = cos(radians(positive - anchor))
-    return [i for i, other in enumerate(others) if cos(radians(other - anchor)) < p - 1e-9]
+    "not {seen}.": (10, 60, [350, 100]),
+    "-40° and 40° tie with the positive at 40°: on the boundary, not beyond it. Meant is [], not {seen}.":
+        (0, 40, [-40, 40]),
+    "A positive can lie farther than 90°, with p below 0; the rule stays the same. Not {seen}.": (0, 120, [90, 150]),
+})  # fmt: skip
+nearer_than_positive.mistaken({
+    "You subtract degrees without going round: from 10° to 350° it is 20°.":
+        ("cos(radians(other - anchor)) > p + 1e-9", "abs(other - anchor) < abs(positive - anchor)"),
+    "You look on one side of the anchor only; the boundary is a circle round it.":
+        ("cos(radians(other - anchor)) > p + 1e-9", "0 <= other - anchor < positive - anchor"),
+    "A tie stands on the boundary, not beyond it.": ("> p + 1e-9", ">= p - 1e-9"),
+    "Those are farther than the positive; asked are the nearer ones.": ("> p + 1e-9", "< p - 1e-9"),
+})  # fmt: skip
 
 
 @hint("""
@@ -108,29 +85,18 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return a.tolist(), b.tolist(), float(rng.integers(-180, 180))
 
 
-polar_place.case("At a right angle, to the right: (90, 0), not {seen}.", [1.0, 0.0], [0.0, 1.0], 0.0)
-polar_place.case("Opposite, upwards: (0, 180), not {seen}.", [1.0, 0.0], [-1.0, 0.0], 90.0)
-polar_place.case(
-    "The anchor itself is the middle, whatever the direction, and though its product with itself is a little over 1.",
-    [0.6, 0.8 + 1e-15], [0.6, 0.8], 45.0,
-)  # fmt: skip
-
-
-@polar_place.mistake("The distance is the angle, in degrees, not in radians.")
-def _(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
-    x, y = polar_place(anchor, other, direction)
-    return radians(x), radians(y)
-
-
-@polar_place.mistake("Your distance is 1 - cosine. It keeps the order and bends the scale: asked is the angle.")
-def _(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
-    radius = 1 - sum(a * b for a, b in zip(anchor, other, strict=True))
-    return radius * cos(radians(direction)), radius * sin(radians(direction))
-
-
-@polar_place.mistake("The direction is in degrees; `cos` and `sin` take radians.")
-def _(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
-    return polar_place(anchor, other, degrees(direction))
+polar_place.by_hand({
+    "At a right angle, to the right: (90, 0), not {seen}.": ([1.0, 0.0], [0.0, 1.0], 0.0),
+    "Opposite, upwards: (0, 180), not {seen}.": ([1.0, 0.0], [-1.0, 0.0], 90.0),
+    "The anchor itself is the middle, whatever the direction, and though its product with itself is a little over 1.":
+        ([0.6, 0.8 + 1e-15], [0.6, 0.8], 45.0),
+})  # fmt: skip
+polar_place.mistaken({
+    "The distance is the angle, in degrees, not in radians.": ("degrees(acos", "(acos"),
+    "Your distance is 1 - cosine. It keeps the order and bends the scale: asked is the angle.":
+        ("degrees(acos(min(1.0, max(-1.0, product))))", "1 - product"),
+    "The direction is in degrees; `cos` and `sin` take radians.": ("radians(direction)", "direction"),
+})  # fmt: skip
 
 
 @hint("""
@@ -159,30 +125,19 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return rng.uniform(-0.5, 1, n).round(1).tolist(), grades.tolist(), int(rng.integers(1, 6))
 
 
-judge_catch.case(
+judge_catch.by_hand({
     "k = 3 of four, nearest first; sentence 1, at 0.9, is graded 2: it looks the same and means something else, which "
-    "is what a hard negative is; sentence 2, graded 4.5, means the same. {right}, not {seen}.",
-    [0.2, 0.9, 0.7, 0.6], [0, 2, 4.5, 1], 3,
-)  # fmt: skip
-judge_catch.case(
-    "Two sentences and k = 10: both are caught; grade 4 is the same meaning. Not {seen}.", [0.3, 0.5], [4.0, 3.5], 10
-)
-
-
-@judge_catch.mistake("You take what is very similar for the same meaning; only the grade says that.")
-def _(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
-    return [(i, "false" if similarity[i] >= 0.8 else "hard") for i, _ in judge_catch(similarity, grade, k)]
-
-
-@judge_catch.mistake("A miner without labels cannot leave false negatives out before it counts its k.")
-def _(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
-    negatives = [i for i in range(len(similarity)) if grade[i] < 4]
-    return [(i, "hard") for i in sorted(negatives, key=lambda i: -similarity[i])[:k]]
-
-
-@judge_catch.mistake("Grade 4 itself is the same meaning: 4 or more.")
-def _(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
-    return [(i, "false" if grade[i] > 4 else "hard") for i, _ in judge_catch(similarity, grade, k)]
+    "is what a hard negative is; sentence 2, graded 4.5, means the same. {right}, not {seen}.":
+        ([0.2, 0.9, 0.7, 0.6], [0, 2, 4.5, 1], 3),
+    "Two sentences and k = 10: both are caught; grade 4 is the same meaning. Not {seen}.": ([0.3, 0.5], [4.0, 3.5], 10),
+})  # fmt: skip
+judge_catch.mistaken({
+    "You take what is very similar for the same meaning; only the grade says that.":
+        ("grade[i] >= 4", "similarity[i] >= 0.8"),
+    "A miner without labels cannot leave false negatives out before it counts its k.":
+        ("range(len(similarity))", "(i for i in range(len(similarity)) if grade[i] < 4)"),
+    "Grade 4 itself is the same meaning: 4 or more.": (">= 4", "> 4"),
+})  # fmt: skip
 
 
 @hint("""
@@ -213,34 +168,22 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return (rng.integers(1, 19, n) * 10.0).tolist(), rng.integers(1, 9, n).astype(float).tolist()
 
 
-made_up.case("The map keeps the order: nothing is made up, 0, not {seen}.", [10, 20, 30], [1, 2, 3])
-made_up.case(
+made_up.by_hand({
+    "The map keeps the order: nothing is made up, 0, not {seen}.": ([10, 20, 30], [1, 2, 3]),
     "Only order counts. A map may stretch as it likes (UMAP does), and 10°, 20°, 30° at 100, 2000, 2001 are in "
-    "order: 0, not {seen}.",
-    [10, 20, 30], [100, 2000, 2001],
-)  # fmt: skip
-made_up.case(
-    "Here all three pairs are turned round: 1, not {seen}. Sentences come in any order: compare every pair.",
-    [30, 10, 20], [1, 3, 2],
-)  # fmt: skip
-made_up.case("One of three pairs is turned round: 1/3, not {seen}. Count each pair once.", [10, 20, 30], [2, 1, 3])
-made_up.case("10° and 10° have no order that a map could get wrong: 0, not {seen}.", [10, 10, 30], [2, 1, 3])
-made_up.case("One sentence makes no pair: 0.", [10], [5])
-
-
-@made_up.mistake("You compare places with sizes, an angle against a distance; compare the order of two sentences.")
-def _(angle: list[float], distance: list[float]) -> float:
-    return sum(a < d for a, d in zip(angle, distance, strict=True)) / max(len(angle), 1)
-
-
-@made_up.mistake("You compare neighbours in the list only; every pair counts.")
-def _(angle: list[float], distance: list[float]) -> float:
-    n = len(angle) - 1
-    wrong = sum((angle[i] - angle[i + 1]) * (distance[i] - distance[i + 1]) < 0 for i in range(n))
-    return wrong / n if n > 0 else 0.0
-
-
-@made_up.mistake("A tie on either side is no wrong order.")
-def _(angle: list[float], distance: list[float]) -> float:
-    pairs = [(i, j) for i in range(len(angle)) for j in range(i)]
-    return sum((angle[i] < angle[j]) != (distance[i] < distance[j]) for i, j in pairs) / len(pairs) if pairs else 0.0
+    "order: 0, not {seen}.": ([10, 20, 30], [100, 2000, 2001]),
+    "Here all three pairs are turned round: 1, not {seen}. Sentences come in any order: compare every pair.":
+        ([30, 10, 20], [1, 3, 2]),
+    "One of three pairs is turned round: 1/3, not {seen}. Count each pair once.": ([10, 20, 30], [2, 1, 3]),
+    "10° and 10° have no order that a map could get wrong: 0, not {seen}.": ([10, 10, 30], [2, 1, 3]),
+    "One sentence makes no pair: 0.": ([10], [5]),
+})  # fmt: skip
+made_up.mistaken({
+    "You compare places with sizes, an angle against a distance; compare the order of two sentences.":
+        ("wrong / len(pairs) if pairs else 0.0",
+         "sum(a < d for a, d in zip(angle, distance, strict=True)) / max(n, 1)"),
+    "You compare neighbours in the list only; every pair counts.": ("range(i + 1, n)", "range(i + 1, min(i + 2, n))"),
+    "A tie on either side is no wrong order.":
+        ("(angle[i] - angle[j]) * (distance[i] - distance[j]) < 0",
+         "(angle[i] < angle[j]) != (distance[i] < distance[j])"),
+})  # fmt: skip

@@ -29,21 +29,16 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return (scores.round(4).tolist(),)
 
 
-printed_average.case("The average of 70 and 80 is 75, not {seen}.", [70.0, 80.0])
-printed_average.case(
-    "Of 4 × 60.01 and 3 × 60.00 the average is {right:.4f}, not {seen}.",
-    [60.0051, 60.0051, 60.0051, 60.0051, 60.001, 60.001, 60.001],
-)  # fmt: skip
-
-
-@printed_average.mistake("Rounding is missing: a reader of the table averages the scores as they are printed.")
-def _(scores: list[float]) -> float:
-    return sum(scores) / len(scores)
-
-
-@printed_average.mistake("Your rounding comes once, at the end; each score is rounded first, as it is printed.")
-def _(scores: list[float]) -> float:
-    return round(sum(scores) / len(scores), 2)
+printed_average.by_hand({
+    "The average of 70 and 80 is 75, not {seen}.": ([70.0, 80.0],),
+    "Of 4 × 60.01 and 3 × 60.00 the average is {right:.4f}, not {seen}.":
+        ([60.0051, 60.0051, 60.0051, 60.0051, 60.001, 60.001, 60.001],),
+})  # fmt: skip
+printed_average.mistaken({
+    "Rounding is missing: a reader of the table averages the scores as they are printed.": ("round(score, 2)", "score"),
+    "Your rounding comes once, at the end; each score is rounded first, as it is printed.":
+        ("sum(round(score, 2) for score in scores) / len(scores)", "round(sum(scores) / len(scores), 2)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -74,35 +69,17 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return (rng.normal(rng.choice([-20, 0, 60]), 2, n).round(2).tolist(), round(float(rng.uniform(0.5, 5)), 3))
 
 
-interval_over_seeds.case("Three equal runs have no spread: both ends are 60, not {seen}.", [60.0, 60.0, 60.0], 4.303)
-interval_over_seeds.case(
-    "59 and 61 have s = √2, so s/√2 = 1: the interval is 60 ± 1 for t = 1, {right}, not {seen}.", [59.0, 61.0], 1.0
-)
-interval_over_seeds.case(
-    "59, 60, 61: s = 1, so half the width is 4.303/√3 = 2.484: {right}, not {seen}.", [59.0, 60.0, 61.0], 4.303
-)
-
-
-def _around(scores: list[float], half: float) -> tuple[float, float]:
-    return float(np.mean(scores)) - half, float(np.mean(scores)) + half
-
-
-@interval_over_seeds.mistake("That is the spread of single runs. The mean of n is steadier: divide by √n.")
-def _(scores: list[float], t: float) -> tuple[float, float]:
-    return _around(scores, t * float(np.std(scores, ddof=1)))
-
-
-@interval_over_seeds.mistake(
+interval_over_seeds.by_hand({
+    "Three equal runs have no spread: both ends are 60, not {seen}.": ([60.0, 60.0, 60.0], 4.303),
+    "59 and 61 have s = √2, so s/√2 = 1: the interval is 60 ± 1 for t = 1, {right}, not {seen}.": ([59.0, 61.0], 1.0),
+    "59, 60, 61: s = 1, so half the width is 4.303/√3 = 2.484: {right}, not {seen}.": ([59.0, 60.0, 61.0], 4.303),
+})  # fmt: skip
+interval_over_seeds.mistaken({
+    "That is the spread of single runs. The mean of n is steadier: divide by √n.": (" / n**0.5", ""),
     "You divide the squared deviations by n. The mean was taken from the same few runs, which makes them look closer "
-    "to it than they are: divide by n - 1 (numpy: ddof=1)."
-)
-def _(scores: list[float], t: float) -> tuple[float, float]:
-    return _around(scores, t * float(np.std(scores)) / len(scores) ** 0.5)
-
-
-@interval_over_seeds.mistake("You divide by n where √n belongs.")
-def _(scores: list[float], t: float) -> tuple[float, float]:
-    return _around(scores, t * float(np.std(scores, ddof=1)) / len(scores))
+    "to it than they are: divide by n - 1 (numpy: ddof=1).": ("(n - 1)", "n"),
+    "You divide by n where √n belongs.": ("n**0.5", "n"),
+})  # fmt: skip
 
 
 @hint("""
@@ -136,47 +113,30 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return ((values[0] / 10 - 0.2).round(2).tolist(), values[1].tolist())
 
 
-spearman.case(
+spearman.by_hand({
     "0.1 < 0.2 < 0.9 and 0 < 4 < 5: the order is the same, so the correlation is 1, not {seen:.3f}. Only ranks "
-    "count, not distances: an encoder whose cosines all lie between 0.9 and 1 may score as high as any other.",
-    [0.1, 0.2, 0.9], [0.0, 4.0, 5.0],
-)  # fmt: skip
-spearman.case("The opposite order is -1, not {seen:.3f}.", [0.9, 0.2, 0.1], [0.0, 4.0, 5.0])
-spearman.case(
+    "count, not distances: an encoder whose cosines all lie between 0.9 and 1 may score as high as any other.":
+        ([0.1, 0.2, 0.9], [0.0, 4.0, 5.0]),
+    "The opposite order is -1, not {seen:.3f}.": ([0.9, 0.2, 0.1], [0.0, 4.0, 5.0]),
     "The ranks of 0.5, 0.1, 0.4, 0.2 are 4, 1, 3, 2, so the correlation with 2, 4, 1, 3 is -0.8, not {seen:.3f}. "
-    "(One argsort gives the order of the places, two give the ranks.)",
-    [0.5, 0.1, 0.4, 0.2], [2.0, 4.0, 1.0, 3.0],
-)  # fmt: skip
-spearman.case(
+    "(One argsort gives the order of the places, two give the ranks.)": ([0.5, 0.1, 0.4, 0.2], [2.0, 4.0, 1.0, 3.0]),
     "Gold scores repeat: 3, 3, 5, 5 have the ranks 1.5, 1.5, 3.5, 3.5; the correlation is 0.894, not {seen:.3f}. "
-    "Ranks handed out by position would let the order of the file decide the score.",
-    [0.1, 0.2, 0.3, 0.4], [3.0, 3.0, 5.0, 5.0],
-)  # fmt: skip
-
-
-def _pearson(x: Any, y: Any) -> float:
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-@spearman.mistake("That is Pearson's correlation of the values; take their ranks first.")
-def _(cosines: list[float], gold: list[float]) -> float:
-    return _pearson(cosines, gold)
-
-
-@spearman.mistake("One argsort gives the order of the places; two give the ranks, and ties still have to share.")
-def _(cosines: list[float], gold: list[float]) -> float:
-    return _pearson(np.argsort(cosines), np.argsort(gold))
-
-
-@spearman.mistake("Equal values share a rank; yours are ranked by position, so the order of the file decides.")
-def _(cosines: list[float], gold: list[float]) -> float:
-    x, y = (np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (cosines, gold))
-    return _pearson(x, y)
-
-
-@spearman.mistake("Equal values share the mean of their ranks, not the lowest of them.")
-def _(cosines: list[float], gold: list[float]) -> float:
-    return _pearson(*([sum(b < a for b in values) for a in values] for values in (cosines, gold)))
+    "Ranks handed out by position would let the order of the file decide the score.":
+        ([0.1, 0.2, 0.3, 0.4], [3.0, 3.0, 5.0, 5.0]),
+})  # fmt: skip
+spearman.mistaken({
+    "That is Pearson's correlation of the values; take their ranks first.":
+        ("x, y = ranks(cosines), ranks(gold)", "return float(np.corrcoef(cosines, gold)[0, 1])"),
+    "One argsort gives the order of the places; two give the ranks, and ties still have to share.":
+        ("ranks(cosines), ranks(gold)", "np.argsort(cosines), np.argsort(gold)", "(len(x) + 1) / 2",
+         "(len(x) - 1) / 2"),
+    "Equal values share a rank; yours are ranked by position, so the order of the file decides.":
+        ("[sum(b < a for b in values) + (sum(b == a for b in values) + 1) / 2 for a in values]",
+         "list(np.argsort(np.argsort(values, kind='stable'), kind='stable') + 1.0)"),
+    "Equal values share the mean of their ranks, not the lowest of them.":
+        ("x, y = ranks(cosines), ranks(gold)", "return float(np.corrcoef(ranks(cosines), ranks(gold))[0, 1])",
+         "(sum(b == a for b in values) + 1) / 2", "1"),
+})  # fmt: skip
 
 
 @hint("""
@@ -210,42 +170,23 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return ([subset() for _ in range(rng.integers(1, 4))],)
 
 
-all_and_mean.case(
-    "Of one subset both scores are its own correlation × 100, here 50; you return {seen}.",
-    [([0.1, 0.3, 0.2], [1.0, 2.0, 3.0])],
-)  # fmt: skip
-all_and_mean.case(
+all_and_mean.by_hand({
+    "Of one subset both scores are its own correlation × 100, here 50; you return {seen}.":
+        ([([0.1, 0.3, 0.2], [1.0, 2.0, 3.0])],),
     "Captions and headlines, each in perfect order, so their mean is 100; in one list a headline scored 1 stands above "
-    "a caption scored 3, and “all” is 47.81: {right}, not {seen}. An encoder that finds one kind of text nearer pays.",
-    [([0.1, 0.2, 0.3], [1.0, 2.0, 3.0]), ([0.7, 0.8, 0.9], [1.0, 2.0, 3.0])],
-)  # fmt: skip
-all_and_mean.case(
+    "a caption scored 3, and “all” is 47.81: {right}, not {seen}. An encoder that finds one kind of text nearer pays.":
+        ([([0.1, 0.2, 0.3], [1.0, 2.0, 3.0]), ([0.7, 0.8, 0.9], [1.0, 2.0, 3.0])],),
     "Correlations 1 (of 4 pairs) and -1 (of 2): the plain mean is 0, {right}, not {seen}. Weighted by pairs it would "
-    "be 33.33, and that is the third number called STS: “wmean”.",
-    [([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]), ([0.9, 0.1], [1.0, 2.0])],
-)  # fmt: skip
-
-
-@all_and_mean.mistake("You average for “all” as well; it puts the pairs of all subsets into one list first.")
-def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
-    _, mean = all_and_mean(subsets)
-    return mean, mean
-
-
-@all_and_mean.mistake("The mean is a plain one: every subset counts once, however many pairs it has.")
-def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
-    own = [all_and_mean([subset])[0] for subset in subsets]
-    sizes = [len(gold) for _, gold in subsets]
-    return all_and_mean(subsets)[0], sum(n * value for n, value in zip(sizes, own, strict=True)) / sum(sizes)
-
-
-@all_and_mean.mistake("“all” comes first, then “mean”.")
-def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
-    together, mean = all_and_mean(subsets)
-    return mean, together
-
-
-@all_and_mean.mistake("Tables print both times 100.")
-def _(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
-    together, mean = all_and_mean(subsets)
-    return together / 100, mean / 100
+    "be 33.33, and that is the third number called STS: “wmean”.":
+        ([([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0]), ([0.9, 0.1], [1.0, 2.0])],),
+})  # fmt: skip
+all_and_mean.mistaken({
+    "You average for “all” as well; it puts the pairs of all subsets into one list first.":
+        ("100 * float(spearmanr(cosines, gold).statistic), ", "100 * sum(own) / len(own), "),
+    "The mean is a plain one: every subset counts once, however many pairs it has.":
+        ("sum(own) / len(own)", "sum(r * len(g) for r, (_, g) in zip(own, subsets, strict=True)) / len(gold)"),
+    "“all” comes first, then “mean”.":
+        ("float(spearmanr(cosines, gold).statistic), 100 * sum(own) / len(own)",
+         "sum(own) / len(own), 100 * float(spearmanr(cosines, gold).statistic)"),
+    "Tables print both times 100.": ("100 * ", ""),
+})  # fmt: skip

@@ -25,31 +25,19 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return ([str(name) for name in rng.choice(names, rng.integers(1, 12))],)
 
 
-majority_accuracy.case("Three of four labels are the same: 75, not {seen}.", ["objective"] * 3 + ["subjective"])
-majority_accuracy.case(
-    "The commonest of these labels covers 2 of 5: 40, not {seen}.", ["who", "when", "where", "who", "how"]
-)
-majority_accuracy.case(
-    "5 of 7, and not the first: 71.43, not {seen:.2f}. Do not rely on which label is first.",
-    ["subjective"] * 2 + ["objective"] * 5,
-)  # fmt: skip
-
-
-@majority_accuracy.mistake(
-    "One over the number of classes is a coin, and the best one can do only where all are equally common."
-)
-def _(labels: list[str]) -> float:
-    return 100 / len(set(labels))
-
-
-@majority_accuracy.mistake("You answer with the first label always; the commonest is the best.")
-def _(labels: list[str]) -> float:
-    return 100 * labels.count(labels[0]) / len(labels)
-
-
-@majority_accuracy.mistake("Accuracies are printed × 100.")
-def _(labels: list[str]) -> float:
-    return majority_accuracy(labels) / 100
+majority_accuracy.by_hand({
+    "Three of four labels are the same: 75, not {seen}.": (["objective"] * 3 + ["subjective"],),
+    "The commonest of these labels covers 2 of 5: 40, not {seen}.": (["who", "when", "where", "who", "how"],),
+    "5 of 7, and not the first: 71.43, not {seen:.2f}. Do not rely on which label is first.":
+        (["subjective"] * 2 + ["objective"] * 5,),
+})  # fmt: skip
+majority_accuracy.mistaken({
+    "One over the number of classes is a coin, and the best one can do only where all are equally common.":
+        ("max(labels.count(label) for label in labels) / len(labels)", "1 / len(set(labels))"),
+    "You answer with the first label always; the commonest is the best.":
+        ("max(labels.count(label) for label in labels)", "labels.count(labels[0])"),
+    "Accuracies are printed × 100.": ("100 * ", ""),
+})  # fmt: skip
 
 
 @hint("""
@@ -75,29 +63,18 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return tuple((rng.normal(size=d) * rng.choice([0.1, 1, 30])).round(3).tolist() for _ in range(2))
 
 
-pair_features.case(
-    "The differences come first, without their sign, then the products: {right}, not {seen}.",
-    [1.0, 2.0, -1.0], [3.0, 0.5, -2.0],
-)  # fmt: skip
-
-
-@pair_features.mistake(
+pair_features.by_hand({
+    "The differences come first, without their sign, then the products: {right}, not {seen}.":
+        ([1.0, 2.0, -1.0], [3.0, 0.5, -2.0]),
+})  # fmt: skip
+pair_features.mistaken({
     "Whether two sentences say the same does not depend on which is named first; the features must not either, or the "
-    "classifier has to learn that from data."
-)
-def _(u: list[float], v: list[float]) -> list[float]:
-    return [*u, *v]
-
-
-@pair_features.mistake("The differences lose their sign: |u - v|, or the order of the pair shows.")
-def _(u: list[float], v: list[float]) -> list[float]:
-    return [a - b for a, b in zip(u, v, strict=True)] + pair_features(u, v)[len(u) :]
-
-
-@pair_features.mistake("Right numbers, other order: the differences come first, then the products.")
-def _(u: list[float], v: list[float]) -> list[float]:
-    both = pair_features(u, v)
-    return both[len(u) :] + both[: len(u)]
+    "classifier has to learn that from data.":
+        ("[abs(a - b) for a, b in zip(u, v, strict=True)] + [a * b for a, b in zip(u, v, strict=True)]", "[*u, *v]"),
+    "The differences lose their sign: |u - v|, or the order of the pair shows.": ("abs(a - b)", "a - b"),
+    "Right numbers, other order: the differences come first, then the products.":
+        ("abs(a - b)", "?", "a * b", "abs(a - b)", "?", "a * b"),
+})  # fmt: skip
 
 
 @hint("One of the two numbers chooses the strength. Only the other one may be printed.")
@@ -122,35 +99,19 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return ({float(s): tuple(map(float, rng.integers(70, 76, 2))) for s in strengths},)
 
 
-table_entry.case(
-    "Dev chooses strength 0.1; its test accuracy, 79.0, is the entry, not {seen!r}.",
-    {0.01: (80.0, 78.0), 0.1: (84.0, 79.0), 1.0: (82.0, 81.0)},
-)
-table_entry.case(
-    "With one strength nothing is chosen: 74.0, which may well be above dev; not {seen!r}.", {0.1: (70.0, 74.0)}
-)
-
-
-@table_entry.mistake(
+table_entry.by_hand({
+    "Dev chooses strength 0.1; its test accuracy, 79.0, is the entry, not {seen!r}.":
+        ({0.01: (80.0, 78.0), 0.1: (84.0, 79.0), 1.0: (82.0, 81.0)},),
+    "With one strength nothing is chosen: 74.0, which may well be above dev; not {seen!r}.": ({0.1: (70.0, 74.0)},),
+})  # fmt: skip
+table_entry.mistaken({
     "That is a dev accuracy. It is the highest because it was picked for being the highest: released code that prints "
-    "it claims too much."
-)
-def _(results: dict[float, tuple[float, float]]) -> float:
-    return max(dev for dev, _ in results.values())
-
-
-@table_entry.mistake(
+    "it claims too much.": ("[strength][1]", "[strength][0]"),
     "You choose by the test rows. Whoever does has no test rows left; dev chooses the strength, and the test accuracy "
-    "of that strength is the result, though a better one stands beside it."
-)
-def _(results: dict[float, tuple[float, float]]) -> float:
-    return max(test for _, test in results.values())
-
-
-@table_entry.mistake("You choose a strength by its place, not by dev.")
-def _(results: dict[float, tuple[float, float]]) -> float:
-    ordered = sorted(results)
-    return results[ordered[min(1, len(ordered) - 1)]][1]
+    "of that strength is the result, though a better one stands beside it.": ("[tried][0]", "[tried][1]"),
+    "You choose a strength by its place, not by dev.":
+        ("max(results, key=lambda tried: results[tried][0])", "sorted(results)[:2][-1]"),
+})  # fmt: skip
 
 
 @hint("""
@@ -194,27 +155,15 @@ def _(result: Any, _: tuple[Any, ...]) -> Any:
         return result
 
 
-nested_folds.case(
+nested_folds.by_hand({
     "3 outer folds with 3 inner ones each are 9 splits of train, dev and test. The first test rows are 0, 3, 6; the "
-    "rest is 1, 2, 4, 5, 7, 8, whose places 0 and 3 hold the rows 1 and 5: these are dev. In all {right}, not {seen}.",
-    9, 3,
-)  # fmt: skip
-
-
-@nested_folds.mistake(
-    "Your test rows choose as well. What chose the strength was seen: its accuracy is a dev accuracy by another name."
-)
-def _(n: int, k: int) -> list[tuple[list[int], list[int], list[int]]]:
-    folds = [list(range(f, n, k)) for f in range(k)]
-    return [([r for r in range(n) if r not in test], test, test) for test in folds for _ in range(k)]
-
-
-@nested_folds.mistake("Your inner folds run over all rows, test rows among them; split the rest alone.")
-def _(n: int, k: int) -> list[tuple[list[int], list[int], list[int]]]:
-    folds = [list(range(f, n, k)) for f in range(k)]
-    return [([r for r in range(n) if r not in dev], dev, test) for test in folds for dev in folds]
-
-
-@nested_folds.mistake("A dev row trains in your splits: then the weakest regularisation always looks best.")
-def _(n: int, k: int) -> list[tuple[list[int], list[int], list[int]]]:
-    return [(sorted(train + dev), dev, test) for train, dev, test in nested_folds(n, k)]
+    "rest is 1, 2, 4, 5, 7, 8, whose places 0 and 3 hold the rows 1 and 5: these are dev. In all {right}, not {seen}.":
+        (9, 3),
+})  # fmt: skip
+nested_folds.mistaken({
+    "Your test rows choose as well. What chose the strength was seen: its accuracy is a dev accuracy by another name.":
+        ("dev = rest[g::k]", "dev = test"),
+    "Your inner folds run over all rows, test rows among them; split the rest alone.":
+        ("dev = rest[g::k]", "dev = list(range(g, n, k))", "for row in rest", "for row in range(n)"),
+    "A dev row trains in your splits: then the weakest regularisation always looks best.": (" if row not in dev", ""),
+})  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations
 from math import ceil, inf, sqrt
-from statistics import mean, pstdev, stdev
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -37,25 +37,17 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return (rng.choice([60, -20]) + 2 * rng.normal(size=n)).round(1).tolist(), int(rng.integers(1, n + 1))
 
 
-gain_of_best.case("With k = 1 there is nothing to choose: the gain is 0, not {seen:.3f}.", [70.0, 72.0, 77.0], 1)
-gain_of_best.case(
-    "All three tried: the best is always 77, the mean 73, the gain 4; not {seen:.3f}.", [70.0, 72.0, 77.0], 3
-)
-gain_of_best.case(
+gain_of_best.by_hand({
+    "With k = 1 there is nothing to choose: the gain is 0, not {seen:.3f}.": ([70.0, 72.0, 77.0], 1),
+    "All three tried: the best is always 77, the mean 73, the gain 4; not {seen:.3f}.": ([70.0, 72.0, 77.0], 3),
     "Two of three were run: the sets are (70, 72), (70, 77) and (72, 77), their bests 72, 77, 77: 2.333, not "
-    "{seen:.3f}.",
-    [70.0, 72.0, 77.0], 2,
-)  # fmt: skip
-
-
-@gain_of_best.mistake("You take the best of all runs, but only k were made.")
-def _(scores: list[float], k: int) -> float:
-    return (max(scores) - mean(scores)) if k > 1 else 0.0
-
-
-@gain_of_best.mistake("Two seeds are two different runs: `combinations`, not `product`.")
-def _(scores: list[float], k: int) -> float:
-    return mean(max(chosen) for chosen in product(scores, repeat=k)) - mean(scores)
+    "{seen:.3f}.": ([70.0, 72.0, 77.0], 2),
+})  # fmt: skip
+gain_of_best.mistaken({
+    "You take the best of all runs, but only k were made.": ("mean(best)", "(max(scores) if k > 1 else mean(scores))"),
+    "Two seeds are two different runs: `combinations`, not `product`.":
+        ("combinations(scores, k)", "np.array(np.meshgrid(*[scores] * k)).reshape(k, -1).T"),
+})  # fmt: skip
 
 
 @hint("Two questions, in this order: does the interval exclude 0? On which side does it lie?")
@@ -88,44 +80,30 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return float(low), float(high), matters
 
 
-verdict.case("[+0.2, +1.8] excludes 0 and lies above it: better, by how much is open.", 0.2, 1.8, 1.0)
-verdict.case("[-1.8, -0.2] lies below 0: worse.", -1.8, -0.2, 1.0)
-verdict.case(
+verdict.by_hand({
+    "[+0.2, +1.8] excludes 0 and lies above it: better, by how much is open.": (0.2, 1.8, 1.0),
+    "[-1.8, -0.2] lies below 0: worse.": (-1.8, -0.2, 1.0),
     "[-2.0, +2.4] holds 0, but it holds +2 and -2 as well. That nothing was seen is no proof that nothing is "
-    "there: unknown, not {seen!r}.",
-    -2.0, 2.4, 1.0,
-)  # fmt: skip
-verdict.case("[-0.3, +2.4] still holds +2: unknown.", -0.3, 2.4, 1.0)
-verdict.case("[-2.4, +0.3] holds -2: unknown. Look at both ends.", -2.4, 0.3, 1.0)
-verdict.case("[-0.3, +0.4] excludes every difference of 1 point: alike, and that is a result.", -0.3, 0.4, 1.0)
-verdict.case("[-0.7, +0.8] is 1.5 wide, and excludes every difference of 1 point either way: alike.", -0.7, 0.8, 1.0)
-verdict.case("However wide: what excludes 0 has a sign.", 0.1, inf, 1.0)
-verdict.case("[0, +0.4] holds 0, its own end: alike, not {seen!r}.", 0.0, 0.4, 1.0)
-verdict.case("[-0.2, +1] holds a difference of exactly 1: unknown, not {seen!r}.", -0.2, 1.0, 1.0)
-
-
-@verdict.mistake("That nothing was seen is no proof that nothing is there: does the interval hold what would matter?")
-def _(low: float, high: float, matters: float) -> str:
-    return "better" if low > 0 else "worse" if high < 0 else "alike"
-
-
-@verdict.mistake("The middle of the interval decides nothing; its ends do.")
-def _(low: float, high: float, matters: float) -> str:
-    middle = (low + high) / 2
-    return "better" if middle > matters else "worse" if middle < -matters else "alike"
-
-
-@verdict.mistake(
+    "there: unknown, not {seen!r}.": (-2.0, 2.4, 1.0),
+    "[-0.3, +2.4] still holds +2: unknown.": (-0.3, 2.4, 1.0),
+    "[-2.4, +0.3] holds -2: unknown. Look at both ends.": (-2.4, 0.3, 1.0),
+    "[-0.3, +0.4] excludes every difference of 1 point: alike, and that is a result.": (-0.3, 0.4, 1.0),
+    "[-0.7, +0.8] is 1.5 wide, and excludes every difference of 1 point either way: alike.": (-0.7, 0.8, 1.0),
+    "However wide: what excludes 0 has a sign.": (0.1, inf, 1.0),
+    "[0, +0.4] holds 0, its own end: alike, not {seen!r}.": (0.0, 0.4, 1.0),
+    "[-0.2, +1] holds a difference of exactly 1: unknown, not {seen!r}.": (-0.2, 1.0, 1.0),
+})  # fmt: skip
+verdict.mistaken({
+    "That nothing was seen is no proof that nothing is there: does the interval hold what would matter?":
+        ('"alike" if max(-low, high) < matters else "unknown"', '"alike"'),
+    "The middle of the interval decides nothing; its ends do.":
+        ("if low > 0", "if (low + high) / 2 > matters", "if high < 0", "if (low + high) / 2 < -matters",
+         '"alike" if max(-low, high) < matters else "unknown"', '"alike"'),
     "You ask how wide the interval is; ask what it holds. A narrow one can hold a difference that matters, and one "
-    "wider than `matters` may exclude it on both sides."
-)
-def _(low: float, high: float, matters: float) -> str:
-    return "better" if low > 0 else "worse" if high < 0 else "alike" if high - low < matters else "unknown"
-
-
-@verdict.mistake("Half the width says what it holds only where it is centred on 0: look at both ends.")
-def _(low: float, high: float, matters: float) -> str:
-    return "better" if low > 0 else "worse" if high < 0 else "alike" if high - low < 2 * matters else "unknown"
+    "wider than `matters` may exclude it on both sides.": ("max(-low, high)", "high - low"),
+    "Half the width says what it holds only where it is centred on 0: look at both ends.":
+        ("max(-low, high) < matters", "high - low < 2 * matters"),
+})  # fmt: skip
 
 
 @hint("""
@@ -159,51 +137,26 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _METHOD, _BASELINE = {0: 71.0, 1: 75.0, 2: 73.0}, {0: 70.0, 1: 73.0, 2: 73.0}  # gains 1, 2, 0
-paired_interval.case(
+
+paired_interval.by_hand({
     "The gains are 1, 2 and 0: their mean, 1, is the middle, half the width is 4.303 · 1 / √3 = 2.484: {right}, not "
-    "{seen}. The low end comes first.",
-    _METHOD, _BASELINE, 4.303,
-)  # fmt: skip
-paired_interval.case(
+    "{seen}. The low end comes first.": (_METHOD, _BASELINE, 4.303),
     "Seeds 9 and 5 have no partner and are left out, and seed 0 is compared with seed 0 whatever the order of the "
-    "dictionary: look scores up by seed. {right}, not {seen}.",
-    _METHOD | {9: 50.0}, {2: 73.0, 1: 73.0, 0: 70.0, 5: 90.0}, 4.303,
-)  # fmt: skip
-
-
-def _gains(method: dict[int, float], baseline: dict[int, float]) -> list[float]:
-    return [method[seed] - baseline[seed] for seed in method if seed in baseline]
-
-
-def _around(middle: float, half: float) -> tuple[float, float]:
-    return middle - half, middle + half
-
-
-@paired_interval.mistake(
+    "dictionary: look scores up by seed. {right}, not {seen}.":
+        (_METHOD | {9: 50.0}, {2: 73.0, 1: 73.0, 0: 70.0, 5: 90.0}, 4.303),
+})  # fmt: skip
+paired_interval.mistaken({
     "You add the variances of both methods, as if their seeds had nothing to do with each other. A good seed is good "
-    "for both here; the difference of each seed is steadier than either score."
-)
-def _(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[float, float]:
-    a, b = ([arm[seed] for seed in method if seed in baseline] for arm in (method, baseline))
-    return _around(mean(a) - mean(b), t * sqrt(stdev(a) ** 2 / len(a) + stdev(b) ** 2 / len(b)))
-
-
-@paired_interval.mistake("sd is how far single seeds scatter; the mean of n is √n times steadier.")
-def _(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[float, float]:
-    gains = _gains(method, baseline)
-    return _around(mean(gains), t * stdev(gains))
-
-
-@paired_interval.mistake("Divide by n - 1 in the sd: three gains tell two deviations.")
-def _(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[float, float]:
-    gains = _gains(method, baseline)
-    return _around(mean(gains), t * pstdev(gains) / sqrt(len(gains)))
-
-
-@paired_interval.mistake("You pair by the order of the dictionaries; look scores up by seed.")
-def _(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[float, float]:
-    gains = [a - b for a, b in zip(method.values(), baseline.values(), strict=False)]
-    return _around(mean(gains), t * stdev(gains) / sqrt(len(gains)))
+    "for both here; the difference of each seed is steadier than either score.":
+        ("half = t * stdev(gains) / sqrt(len(gains))",
+         "a, b = ([arm[seed] for seed in method if seed in baseline] for arm in (method, baseline))\n"
+         "    half = t * sqrt((stdev(a) ** 2 + stdev(b) ** 2) / len(gains))"),
+    "sd is how far single seeds scatter; the mean of n is √n times steadier.": (" / sqrt(len(gains))", ""),
+    "Divide by n - 1 in the sd: three gains tell two deviations.": ("stdev(gains)", "np.std(gains)"),
+    "You pair by the order of the dictionaries; look scores up by seed.":
+        ("[method[seed] - baseline[seed] for seed in method if seed in baseline]",
+         "[a - b for a, b in zip(method.values(), baseline.values(), strict=False)]"),
+})  # fmt: skip
 
 
 @hint("""
@@ -230,29 +183,18 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return round(float(rng.uniform(0.2, 3)), 2), round(float(rng.uniform(0.2, 3)), 2), *z
 
 
-seeds_for.case("Effect 1, sd 1: 2 · (1.96 + 0.8416)² = 15.7, so 16 seeds each; not {seen!r}.", 1.0, 1.0)
-seeds_for.case("Half the effect takes four times the seeds: 62.8, so 63; not {seen!r}. Is there a square?", 0.5, 1.0)
-seeds_for.case("Half the sd takes a quarter of the seeds: 3.9, so 4; not {seen!r}.", 1.0, 0.5)
-seeds_for.case("A test at 1 % (z_alpha = 2.5758) takes more: 24, not {seen!r}.", 0.5, 0.5, 2.5758)
-
-
-def _seeds(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> float:
-    return 2 * ((z_alpha + z_power) * sd / effect) ** 2
-
-
-@seeds_for.mistake("Both means are uncertain, not only the method's: the variance of their difference is 2 · sd² / n.")
-def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
-    return ceil(_seeds(effect, sd, z_alpha, z_power) / 2)
-
-
-@seeds_for.mistake("15.7 seeds are not 15: with 15 the power is below what was promised. Round up.")
-def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
-    return int(_seeds(effect, sd, z_alpha, z_power))
-
-
-@seeds_for.mistake("The ratio of sd and effect is squared: half the effect takes four times the seeds.")
-def _(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
-    return ceil(2 * (z_alpha + z_power) ** 2 * sd / effect)
+seeds_for.by_hand({
+    "Effect 1, sd 1: 2 · (1.96 + 0.8416)² = 15.7, so 16 seeds each; not {seen!r}.": (1.0, 1.0),
+    "Half the effect takes four times the seeds: 62.8, so 63; not {seen!r}. Is there a square?": (0.5, 1.0),
+    "Half the sd takes a quarter of the seeds: 3.9, so 4; not {seen!r}.": (1.0, 0.5),
+    "A test at 1 % (z_alpha = 2.5758) takes more: 24, not {seen!r}.": (0.5, 0.5, 2.5758),
+})  # fmt: skip
+seeds_for.mistaken({
+    "Both means are uncertain, not only the method's: the variance of their difference is 2 · sd² / n.": ("2 * (", "("),
+    "15.7 seeds are not 15: with 15 the power is below what was promised. Round up.": ("ceil", "int"),
+    "The ratio of sd and effect is squared: half the effect takes four times the seeds.":
+        ("((z_alpha + z_power) * sd / effect) ** 2", "(z_alpha + z_power) ** 2 * sd / effect"),
+})  # fmt: skip
 
 
 @hint("""
@@ -290,39 +232,25 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return *arm(), *arm()
 
 
-gain_at_best.case("One setting each: 66 - 65 = 1, not {seen:g}.", {0.1: 72.0}, {0.1: 66.0}, {0.1: 70.0}, {0.1: 65.0})
-gain_at_best.case(
-    "Method at 0.2, baseline at 0.1, for dev prefers these: 65.5 - 66.0 = -0.5, not {seen:g}.",
-    {0.1: 76.5, 0.2: 77.5}, {0.1: 66.5, 0.2: 65.5}, {0.1: 76.0, 0.2: 75.0}, {0.1: 66.0, 0.2: 64.5},
-)  # fmt: skip
-gain_at_best.case(
+gain_at_best.by_hand({
+    "One setting each: 66 - 65 = 1, not {seen:g}.": ({0.1: 72.0}, {0.1: 66.0}, {0.1: 70.0}, {0.1: 65.0}),
+    "Method at 0.2, baseline at 0.1, for dev prefers these: 65.5 - 66.0 = -0.5, not {seen:g}.":
+        ({0.1: 76.5, 0.2: 77.5}, {0.1: 66.5, 0.2: 65.5}, {0.1: 76.0, 0.2: 75.0}, {0.1: 66.0, 0.2: 64.5}),
     "The baseline's best setting is the one that dev prefers, 0.1, though test would rather have 0.2: 65 - 63 = 2, "
-    "not {seen:g}.",
-    {0.1: 77.0, 0.2: 76.0}, {0.1: 65.0, 0.2: 64.0}, {0.1: 76.0, 0.2: 75.0}, {0.1: 63.0, 0.2: 66.0},
-)  # fmt: skip
-
-
-def _best(scores: dict[float, float]) -> float:
-    return max(scores, key=scores.__getitem__)
-
-
-# of (method_dev, method_test, baseline_dev, baseline_test)
-gain_at_best.mistake("That is the difference on dev. Dev has chosen both settings, so it flatters both: report test.")(
-    lambda md, mt, bd, bt: max(md.values()) - max(bd.values())
-)
-gain_at_best.mistake("Both settings were chosen on test; test is read where dev has chosen, nowhere else.")(
-    lambda md, mt, bd, bt: max(mt.values()) - max(bt.values())
-)
-gain_at_best.mistake("Your baseline's setting was chosen on test, the method's on dev: dev chooses for both.")(
-    lambda md, mt, bd, bt: mt[_best(md)] - max(bt.values())
-)
-gain_at_best.mistake("The method's setting was chosen on test, the baseline's on dev: dev chooses for both.")(
-    lambda md, mt, bd, bt: max(mt.values()) - bt[_best(bd)]
-)
-gain_at_best.mistake(
+    "not {seen:g}.": ({0.1: 77.0, 0.2: 76.0}, {0.1: 65.0, 0.2: 64.0}, {0.1: 76.0, 0.2: 75.0}, {0.1: 63.0, 0.2: 66.0}),
+})  # fmt: skip
+gain_at_best.mistaken({
+    "That is the difference on dev. Dev has chosen both settings, so it flatters both: report test.":
+        ("method_test[method] - baseline_test[baseline]", "method_dev[method] - baseline_dev[baseline]"),
+    "Both settings were chosen on test; test is read where dev has chosen, nowhere else.":
+        ("method_test[method]", "max(method_test.values())", "baseline_test[baseline]", "max(baseline_test.values())"),
+    "Your baseline's setting was chosen on test, the method's on dev: dev chooses for both.":
+        ("baseline_test[baseline]", "max(baseline_test.values())"),
+    "The method's setting was chosen on test, the baseline's on dev: dev chooses for both.":
+        ("method_test[method]", "max(method_test.values())"),
     "You hold the baseline to the method's setting, where it is not at its best. Most gains of published tables would "
-    "shrink if their baselines were tuned as their methods were."
-)(lambda md, mt, bd, bt: mt[_best(md)] - bt[_best(md)])
+    "shrink if their baselines were tuned as their methods were.": ("baseline_test[baseline]", "baseline_test[method]"),
+})  # fmt: skip
 
 
 @hint("""
@@ -350,35 +278,17 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return ((rng.uniform(0, 1, rng.integers(1, 8)) ** rng.choice([1, 2, 3])).round(2).tolist(),)
 
 
-holm.case("A single test needs no correction: [0.04], not {seen!r}.", [0.04])
-holm.case("[0.01, 0.02, 0.03] becomes [0.03, 0.04, 0.04], not {seen!r}.", [0.01, 0.02, 0.03])
-holm.case("Give them back in the order they came in; you return {seen!r}.", [0.03, 0.01, 0.02])
-holm.case("A probability is at most 1; you return {seen!r}.", [0.6, 0.7])
-
-
-@holm.mistake(
+holm.by_hand({
+    "A single test needs no correction: [0.04], not {seen!r}.": ([0.04],),
+    "[0.01, 0.02, 0.03] becomes [0.03, 0.04, 0.04], not {seen!r}.": ([0.01, 0.02, 0.03],),
+    "Give them back in the order they came in; you return {seen!r}.": ([0.03, 0.01, 0.02],),
+    "A probability is at most 1; you return {seen!r}.": ([0.6, 0.7],),
+})  # fmt: skip
+holm.mistaken({
     "That is Bonferroni: all times m. It is right, but it gives away power: once the smallest is rejected, only m - 1 "
-    "hypotheses can still be true."
-)
-def _(p: list[float]) -> list[float]:
-    return [min(1.0, len(p) * value) for value in p]
-
-
-@holm.mistake("Whoever is not rejected stops the walk: no value may fall below that of a smaller p.")
-def _(p: list[float]) -> list[float]:
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    return [min(1.0, (len(p) - order.index(i)) * p[i]) for i in range(len(p))]
-
-
-@holm.mistake("You give them back sorted; keep the order in which they came.")
-def _(p: list[float]) -> list[float]:
-    return sorted(holm(p))
-
-
-@holm.mistake("A probability is at most 1: cut it off there.")
-def _(p: list[float]) -> list[float]:
-    corrected, largest = [0.0] * len(p), 0.0
-    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        largest = max(largest, (len(p) - rank) * p[i])
-        corrected[i] = largest
-    return corrected
+    "hypotheses can still be true.": ("(len(p) - rank)", "len(p)"),
+    "Whoever is not rejected stops the walk: no value may fall below that of a smaller p.":
+        ("max(largest, min(1.0, (len(p) - rank) * p[i]))", "min(1.0, (len(p) - rank) * p[i])"),
+    "You give them back sorted; keep the order in which they came.": ("return corrected", "return sorted(corrected)"),
+    "A probability is at most 1: cut it off there.": ("min(1.0, (len(p) - rank) * p[i])", "(len(p) - rank) * p[i]"),
+})  # fmt: skip

@@ -50,47 +50,23 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return ([spelled(str(rng.choice(_SENTENCES))) for _ in range(rng.integers(0, 8))],)
 
 
-distinct.case(
+distinct.by_hand({
     "Of four sentences with one repeated three stay, in their order: {right}, not {seen}. With a shuffled corpus the "
-    "same seed would give another run.",
-    ["Rain falls.", "a dog barks", "Rain falls.", "Snow falls."],
-)  # fmt: skip
-distinct.case(
-    "Case, punctuation and spaces make no other sentence: {right} stays, as it stands, not {seen}.",
-    ["Rain falls.", "RAIN  falls!", "rain, falls"],
-)  # fmt: skip
-distinct.case(
-    "Numbers are no punctuation: 5 euros and 6 euros are two sentences, and hard negatives. Not {seen}.",
-    ["It costs 5 euros.", "It costs 6 euros.", "It rains."],
-)  # fmt: skip
-
-
-def _key(sentence: str, out: str = r"[^\w\s]") -> str:
-    return " ".join(re.sub(out, "", sentence).casefold().split())
-
-
-@distinct.mistake("The order is lost: the same seed would give another run.")
-def _(sentences: list[str]) -> list[str]:
-    keys = {_key(s): s for s in reversed(sentences)}
-    return [keys[key] for key in sorted(keys)]
-
-
-@distinct.mistake("You keep the last of equals; the first stays, where it stands.")
-def _(sentences: list[str]) -> list[str]:
-    return distinct(sentences[::-1])[::-1]
-
-
-@distinct.mistake("You find only letter-for-letter copies; case, punctuation and spaces make no other sentence.")
-def _(sentences: list[str]) -> list[str]:
-    return list(dict.fromkeys(sentences))
-
-
-@distinct.mistake("Numbers are no punctuation: 5 euros and 6 euros are two sentences, and hard negatives.")
-def _(sentences: list[str]) -> list[str]:
-    keys: dict[str, str] = {}
-    for s in sentences:
-        keys.setdefault(_key(s, r"[^A-Za-z\s]"), s)
-    return list(keys.values())
+    "same seed would give another run.": (["Rain falls.", "a dog barks", "Rain falls.", "Snow falls."],),
+    "Case, punctuation and spaces make no other sentence: {right} stays, as it stands, not {seen}.":
+        (["Rain falls.", "RAIN  falls!", "rain, falls"],),
+    "Numbers are no punctuation: 5 euros and 6 euros are two sentences, and hard negatives. Not {seen}.":
+        (["It costs 5 euros.", "It costs 6 euros.", "It rains."],),
+})  # fmt: skip
+distinct.mistaken({
+    "The order is lost: the same seed would give another run.": ("return kept", "return sorted(kept)"),
+    "You keep the last of equals; the first stays, where it stands.":
+        ("for sentence in sentences", "for sentence in sentences[::-1]", "return kept", "return kept[::-1]"),
+    "You find only letter-for-letter copies; case, punctuation and spaces make no other sentence.":
+        ('" ".join(re.sub(r"[^\\w\\s]", "", sentence).casefold().split())', "sentence"),
+    "Numbers are no punctuation: 5 euros and 6 euros are two sentences, and hard negatives.":
+        ("[^\\w\\s]", "[^A-Za-z\\s]"),
+})  # fmt: skip
 
 
 def cosines(rng: np.random.Generator) -> Tensor:
@@ -131,48 +107,23 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _COSINES = torch.tensor([[0.80, 0.10, 0.78], [0.30, 0.40, 0.39], [0.20, -0.50, 1.00]])
-trusted.case(
+
+trusted.by_hand({
     "With share 1 every column that is not nearer than the positive is trusted, and the diagonal never: {right}, not "
-    "{seen}.",
-    _COSINES, 1.0,
-)  # fmt: skip
-trusted.case(
+    "{seen}.": (_COSINES, 1.0),
     "Row 0: 0.78 is above 0.9 · 0.80 = 0.72: not trusted. Row 1: its own ceiling is 0.36: 0.39 is above, 0.30 below. "
-    "Row 2: 0.20 and -0.50 are far below 0.90. {right}, not {seen}.",
-    _COSINES, 0.9,
-)  # fmt: skip
-trusted.case(
-    "Share 1.5 lets everything through but the positives, which are never negatives: {right}, not {seen}.",
-    _COSINES,
-    1.5,
-)
-
-
-@trusted.mistake("Every anchor has a ceiling of its own; one number for all rows lets too much or too little through.")
-def _(similarity: Tensor, share: float) -> Tensor:
-    own = torch.eye(len(similarity), dtype=torch.bool)
-    return (similarity <= share * similarity.diagonal().mean()) & ~own
-
-
-@trusted.mistake("You keep the near ones and throw the far ones away.")
-def _(similarity: Tensor, share: float) -> Tensor:
-    own = torch.eye(len(similarity), dtype=torch.bool)
-    return (similarity >= share * similarity.diagonal()[:, None]) & ~own
-
-
-@trusted.mistake("You take the positives of the columns; an anchor is a row.")
-def _(similarity: Tensor, share: float) -> Tensor:
-    return trusted(similarity.T, share).T
-
-
-@trusted.mistake("The diagonal holds positives. They are never negatives, whatever the share: take it out.")
-def _(similarity: Tensor, share: float) -> Tensor:
-    return similarity <= share * similarity.diagonal()[:, None]
-
-
-@trusted.mistake("A cosine below 0 is far away, however large it is without its sign.")
-def _(similarity: Tensor, share: float) -> Tensor:
-    return trusted(similarity.abs(), share)
+    "Row 2: 0.20 and -0.50 are far below 0.90. {right}, not {seen}.": (_COSINES, 0.9),
+    "Share 1.5 lets everything through but the positives, which are never negatives: {right}, not {seen}.":
+        (_COSINES, 1.5),
+})  # fmt: skip
+trusted.mistaken({
+    "Every anchor has a ceiling of its own; one number for all rows lets too much or too little through.":
+        ("similarity.diagonal()[:, None]", "similarity.diagonal().mean()"),
+    "You keep the near ones and throw the far ones away.": ("<=", ">="),
+    "You take the positives of the columns; an anchor is a row.": ("[:, None]", "[None]"),
+    "The diagonal holds positives. They are never negatives, whatever the share: take it out.": (" & ~own", ""),
+    "A cosine below 0 is far away, however large it is without its sign.": ("similarity <=", "similarity.abs() <="),
+})  # fmt: skip
 
 
 @hint("""
@@ -202,40 +153,23 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _BATCH = torch.tensor([[0.9, 0.1, 0.2], [0.5, 0.6, 0.3], [0.4, 0.7, 0.5]], dtype=torch.float64)
-margin_loss.case(
+
+margin_loss.by_hand({
     "p - n is 0.7, 0.1 and -0.2, so with margin 0.3 the anchors cost 0, 0.2 and 0.5: mean 0.233, not {seen:.3f}. "
-    "An anchor far ahead costs 0, not less; of a row's negatives only the hardest counts.",
-    _BATCH, 0.3,
-)  # fmt: skip
-margin_loss.case(
+    "An anchor far ahead costs 0, not less; of a row's negatives only the hardest counts.": (_BATCH, 0.3),
     "All negatives are below 0 here, and the hardest of them is still the hardest: {right:.3f}, not {seen:.3f}. Do not "
-    "zero what you leave out.",
-    torch.tensor([[0.4, -0.2], [-0.6, 0.3]], dtype=torch.float64), 1.0,
-)  # fmt: skip
-
-
-@margin_loss.mistake("Your hardest negative is the positive itself: mask the diagonal before the maximum.")
-def _(similarity: Tensor, margin: float) -> Tensor:
-    return torch.relu(margin - similarity.diagonal() + similarity.max(dim=1).values).mean()
-
-
-@margin_loss.mistake("A diagonal set to 0 is the largest where all negatives are below 0: use -∞.")
-def _(similarity: Tensor, margin: float) -> Tensor:
-    own = torch.eye(len(similarity), dtype=similarity.dtype)
-    return torch.relu(margin - similarity.diagonal() + (similarity * (1 - own)).max(dim=1).values).mean()
-
-
-@margin_loss.mistake("You take all negatives; of a row's negatives only the hardest counts.")
-def _(similarity: Tensor, margin: float) -> Tensor:
-    own = torch.eye(len(similarity), dtype=torch.bool)
-    each = torch.relu(margin - similarity.diagonal()[:, None] + similarity).masked_fill(own, 0.0)
-    return each.sum() / (len(similarity) * (len(similarity) - 1))
-
-
-@margin_loss.mistake("An anchor far ahead costs 0, not less: cut off at 0, anchor by anchor.")
-def _(similarity: Tensor, margin: float) -> Tensor:
-    own = torch.eye(len(similarity), dtype=torch.bool)
-    return (margin - similarity.diagonal() + similarity.masked_fill(own, -torch.inf).max(dim=1).values).mean()
+    "zero what you leave out.": (torch.tensor([[0.4, -0.2], [-0.6, 0.3]], dtype=torch.float64), 1.0),
+})  # fmt: skip
+margin_loss.mistaken({
+    "Your hardest negative is the positive itself: mask the diagonal before the maximum.":
+        (".masked_fill(own, -torch.inf)", ""),
+    "A diagonal set to 0 is the largest where all negatives are below 0: use -∞.": ("-torch.inf", "0.0"),
+    "You take all negatives; of a row's negatives only the hardest counts.":
+        ("return torch.relu(margin - similarity.diagonal() + hardest).mean()",
+         "each = torch.relu(margin - similarity.diagonal()[:, None] + similarity).masked_fill(own, 0.0)\n"
+         "    return each.sum() / (len(own) * (len(own) - 1))"),
+    "An anchor far ahead costs 0, not less: cut off at 0, anchor by anchor.": ("torch.relu", ""),
+})  # fmt: skip
 
 
 @hint("""
@@ -268,48 +202,20 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return cosines(rng), float(rng.choice([0.3, 0.5, 1.0])), float(rng.choice([0.0, 0.1, 0.3, 0.5]))
 
 
-debiased.case(
+debiased.by_hand({
     "Without false negatives, prior = 0, it is InfoNCE: {right:.4f}, not {seen:.4f}. The (N - 1) negatives stand in "
-    "the denominator by their sum, that is (N - 1) · m, and m is a mean over negatives alone.",
-    _BATCH, 0.5, 0.0,
-)  # fmt: skip
-debiased.case(
+    "the denominator by their sum, that is (N - 1) · m, and m is a mean over negatives alone.": (_BATCH, 0.5, 0.0),
     "All cosines equal: m = e⁺, so g = e⁺ for every prior, and the loss is log 4 = 1.386, not {seen:.4f}. Divide "
-    "by 1 - prior.",
-    torch.full((4, 4), 0.3, dtype=torch.float64), 0.5, 0.2,
-)  # fmt: skip
-debiased.case("With prior 0.1 this batch gives {right:.4f}, not {seen:.4f}.", _BATCH, 0.5, 0.1)
-debiased.case(
+    "by 1 - prior.": (torch.full((4, 4), 0.3, dtype=torch.float64), 0.5, 0.2),
+    "With prior 0.1 this batch gives {right:.4f}, not {seen:.4f}.": (_BATCH, 0.5, 0.1),
     "Here the estimate of g is below zero, which no sum of exponentials can be: the floor exp(-1/τ) holds it, and "
-    "the loss is {right:.4f}, not {seen:.4f}.",
-    torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64), 1.0, 0.5,
-)  # fmt: skip
-
-
-def _debiased(similarity: Tensor, tau: float, prior: float, floor: float | None, share: float, times: int) -> Tensor:
-    """The loss with one thing done otherwise."""
-    e = torch.exp(similarity / tau)
-    own = e.diagonal()
-    g = ((e.sum(dim=1) - own) / (len(e) - 1) - prior * own) / share
-    g = g if floor is None else g.clamp(min=floor)
-    return -torch.log(own / (own + times * g)).mean()
-
-
-@debiased.mistake("The floor is missing: g is never below exp(-1/τ).")
-def _(similarity: Tensor, tau: float, prior: float) -> Tensor:
-    return _debiased(similarity, tau, prior, None, 1 - prior, len(similarity) - 1)
-
-
-@debiased.mistake("The mean negative stands in the denominator N - 1 times, not once.")
-def _(similarity: Tensor, tau: float, prior: float) -> Tensor:
-    return _debiased(similarity, tau, prior, exp(-1 / tau), 1 - prior, 1)
-
-
-@debiased.mistake("The estimate is divided by 1 - prior.")
-def _(similarity: Tensor, tau: float, prior: float) -> Tensor:
-    return _debiased(similarity, tau, prior, exp(-1 / tau), 1.0, len(similarity) - 1)
-
-
-@debiased.mistake("The floor is exp(-1/τ), the least a cosine allows, not 0.")
-def _(similarity: Tensor, tau: float, prior: float) -> Tensor:
-    return _debiased(similarity, tau, prior, 0.0, 1 - prior, len(similarity) - 1)
+    "the loss is {right:.4f}, not {seen:.4f}.":
+        (torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64), 1.0, 0.5),
+})  # fmt: skip
+debiased.mistaken({
+    "The floor is missing: g is never below exp(-1/τ).":
+        ("torch.clamp((mean - prior * own) / (1 - prior), min=exp(-1 / tau))", "(mean - prior * own) / (1 - prior)"),
+    "The mean negative stands in the denominator N - 1 times, not once.": ("own + (n - 1) * g", "own + g"),
+    "The estimate is divided by 1 - prior.": ("(1 - prior)", "1.0"),
+    "The floor is exp(-1/τ), the least a cosine allows, not 0.": ("exp(-1 / tau)", "0.0"),
+})  # fmt: skip

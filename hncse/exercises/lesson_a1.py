@@ -38,27 +38,20 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _PIECES = ["the", "hip", "##pop", "##ota", "##mus", "embed", "##s", "text"]
-hidden_places.case("Word 0 is “the”, one piece at place 0; you return {seen}.", _PIECES, {0})
-hidden_places.case("Word 1 is “hip ##pop ##ota ##mus”, places 1 to 4; you return {seen}.", _PIECES, {1})
-hidden_places.case(
-    "Words 2 and 3 are “embed ##s” and “text”: places 5, 6, 7, not {seen}. `words` counts words, not pieces.",
-    _PIECES, {2, 3},
-)  # fmt: skip
-hidden_places.case("Nothing to hide, nothing hidden.", _PIECES, set())
 
-
-@hidden_places.mistake(
+hidden_places.by_hand({
+    "Word 0 is “the”, one piece at place 0; you return {seen}.": (_PIECES, {0}),
+    "Word 1 is “hip ##pop ##ota ##mus”, places 1 to 4; you return {seen}.": (_PIECES, {1}),
+    "Words 2 and 3 are “embed ##s” and “text”: places 5, 6, 7, not {seen}. `words` counts words, not pieces.":
+        (_PIECES, {2, 3}),
+    "Nothing to hide, nothing hidden.": (_PIECES, set()),
+})  # fmt: skip
+hidden_places.mistaken({
     "You hide the first piece of a word only. What stays is the answer beside the question, and the network learns to "
-    "spell where it should learn what such sentences are about."
-)
-def _(pieces: list[str], words: set[int]) -> list[int]:
-    starts = [place for place, piece in enumerate(pieces) if not piece.startswith("##")]
-    return [starts[word] for word in sorted(words)]
-
-
-@hidden_places.mistake("You count pieces; `words` counts words.")
-def _(pieces: list[str], words: set[int]) -> list[int]:
-    return sorted(words)
+    "spell where it should learn what such sentences are about.":
+        ("if word in words", 'if word in words and not piece.startswith("##")'),
+    "You count pieces; `words` counts words.": ("return places", "return sorted(words)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -88,35 +81,19 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return rng.normal(size=(n, d)).round(2).tolist(), probabilities.tolist(), float(rng.choice([1e-4, 1e-3, 0.1]))
 
 
-weighted_mean.case(
-    "Two words, equally frequent, weigh alike: the mean is [0.5, 0.5], not {seen}. Divide by the weights' sum.",
-    [[1.0, 0.0], [0.0, 1.0]], [1e-3, 1e-3],
-)  # fmt: skip
-weighted_mean.case(
+weighted_mean.by_hand({
+    "Two words, equally frequent, weigh alike: the mean is [0.5, 0.5], not {seen}. Divide by the weights' sum.":
+        ([[1.0, 0.0], [0.0, 1.0]], [1e-3, 1e-3]),
     "The first word is a twentieth of all text, the second one in a million, and your sentence is {seen}, not {right}. "
-    "The rare one says what the sentence is about.",
-    [[1.0, 0.0], [0.0, 1.0]], [0.05, 1e-6],
-)  # fmt: skip
-weighted_mean.case(
-    "With a = 0.5, p = 0.5 weighs a half and p = 0 weighs 1: 4.5/1.5 = 3, not {seen}.", [[1.0], [4.0]], [0.5, 0.0], 0.5
-)
-
-
-@weighted_mean.mistake("That is the plain mean, where “the” has its full say.")
-def _(vectors: list[list[float]], probabilities: list[float], a: float = 1e-4) -> list[float]:
-    return [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
-
-
-@weighted_mean.mistake("Frequent words weigh more in yours; the rare one says what the sentence is about.")
-def _(vectors: list[list[float]], probabilities: list[float], a: float = 1e-4) -> list[float]:
-    weights = np.array([p / (a + p) for p in probabilities])
-    return list(weights @ np.array(vectors) / weights.sum())
-
-
-@weighted_mean.mistake("Divide by the sum of the weights, not by the number of words.")
-def _(vectors: list[list[float]], probabilities: list[float], a: float = 1e-4) -> list[float]:
-    weights = np.array([a / (a + p) for p in probabilities])
-    return list(weights @ np.array(vectors) / len(vectors))
+    "The rare one says what the sentence is about.": ([[1.0, 0.0], [0.0, 1.0]], [0.05, 1e-6]),
+    "With a = 0.5, p = 0.5 weighs a half and p = 0 weighs 1: 4.5/1.5 = 3, not {seen}.":
+        ([[1.0], [4.0]], [0.5, 0.0], 0.5),
+})  # fmt: skip
+weighted_mean.mistaken({
+    "That is the plain mean, where “the” has its full say.": ("a / (a + p)", "1.0"),
+    "Frequent words weigh more in yours; the rare one says what the sentence is about.": ("a / (a + p)", "p / (a + p)"),
+    "Divide by the sum of the weights, not by the number of words.": ("sum(weights)", "len(weights)"),
+})  # fmt: skip
 
 
 @hint("""
@@ -153,42 +130,21 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
     return counts.astype(float).tolist(), float(rng.choice([0.5, 0.75, 1.0, 2.0]))
 
 
-ppmi.case(
+ppmi.by_hand({
     "Each word is half of the table, so chance gives each pair a quarter; the pair that met has a half: log(0.5/0.25) "
-    "= log 2 = 0.693. Words that never met: 0. {right}, not {seen}.",
-    [[0.0, 4.0], [4.0, 0.0]],
-)  # fmt: skip
-ppmi.case(
+    "= log 2 = 0.693. Words that never met: 0. {right}, not {seen}.": ([[0.0, 4.0], [4.0, 0.0]],),
     "The first word is near everything. “Seldom together” needs far more text to be trusted than “often together”, so "
-    "negative entries are 0; words 1 and 2: log((1/16)/((3/16)·(3/16))) = 0.575. {right}, not {seen}.",
-    [[6.0, 2.0, 2.0], [2.0, 0.0, 1.0], [2.0, 1.0, 0.0]],
-)  # fmt: skip
-ppmi.case(
+    "negative entries are 0; words 1 and 2: log((1/16)/((3/16)·(3/16))) = 0.575. {right}, not {seen}.":
+        ([[6.0, 2.0, 2.0], [2.0, 0.0, 1.0], [2.0, 1.0, 0.0]],),
     "With alpha = 2 the columns 10, 3, 3 count as 100, 9, 9 of 118; the smoothed shares must add up to 1 again: "
-    "{right}, not {seen}.",
-    [[6.0, 2.0, 2.0], [2.0, 0.0, 1.0], [2.0, 1.0, 0.0]], 2.0,
-)  # fmt: skip
-
-
-def _pmi(counts: list[list[float]], alpha: float, again: bool = True) -> np.ndarray:
-    """Without the P: (n, n), 0 where a count is 0."""
-    table = np.array(counts) / np.sum(counts)
-    context = table.sum(0) ** alpha
-    context = context / context.sum() if again else context
-    ratio = table / np.outer(table.sum(1), context)
-    return np.log(np.where(table > 0, ratio, 1.0))
-
-
-@ppmi.mistake("The first P is for positive: negative entries are 0.")
-def _(counts: list[list[float]], alpha: float = 1.0) -> list[list[float]]:
-    return _pmi(counts, alpha).tolist()
-
-
-@ppmi.mistake("The smoothed shares must add up to 1 again.")
-def _(counts: list[list[float]], alpha: float = 1.0) -> list[list[float]]:
-    return np.maximum(_pmi(counts, alpha, again=False), 0).tolist()
-
-
-@ppmi.mistake("You smooth the words of the rows; `alpha` belongs to the columns, the contexts.")
-def _(counts: list[list[float]], alpha: float = 1.0) -> list[list[float]]:
-    return [list(row) for row in zip(*ppmi([list(c) for c in zip(*counts, strict=True)], alpha), strict=True)]
+    "{right}, not {seen}.": ([[6.0, 2.0, 2.0], [2.0, 0.0, 1.0], [2.0, 1.0, 0.0]], 2.0),
+})  # fmt: skip
+ppmi.mistaken({
+    "The first P is for positive: negative entries are 0.":
+        ("max(0.0, log(counts[i][j] / total / (row[i] * context[j])))",
+         "log(counts[i][j] / total / (row[i] * context[j]))"),
+    "The smoothed shares must add up to 1 again.": ("share / sum(smoothed)", "share"),
+    "You smooth the words of the rows; `alpha` belongs to the columns, the contexts.":
+        ("    row = [", "    counts = [list(c) for c in zip(*counts, strict=True)]\n    row = [", "[[entry(i, j)",
+         "[[entry(j, i)"),
+})  # fmt: skip
