@@ -14,9 +14,9 @@ its two files are read by hand, since its own loader looks for the tokenizer els
 
 from __future__ import annotations
 
+import argparse
 import csv
 import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 
 from hncse import HncseError, SentenceEncoder
 from hncse.data.senteval import STS_TASKS
-from hncse.errors import unknown
+from hncse.errors import command, unknown
 from hncse.evaluation import probe, results, sts
 from hncse.evaluation.statistics import t_interval
 from hncse.files import whole_file
@@ -153,12 +153,14 @@ def _with_interval(name: str, value: float, interval: Any) -> dict[str, float]:
     return {name: value, f"{name}_low": interval[0], f"{name}_high": interval[1]}
 
 
-def main(names: list[str]) -> None:
-    """Measure what is named, else what is not in the file yet.
-
-    Raises:
-        HncseError: No such encoder.
-    """
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what is named, else what is not in the file yet; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.references", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"default: what is not recorded yet of {', '.join(ROWS)}"
+    )
+    names = parser.parse_args(arguments).names
     for name in names:
         if name not in ROWS:
             raise unknown("reference", name, ROWS)
@@ -171,7 +173,8 @@ def main(names: list[str]) -> None:
             writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(known[name] for name in ROWS if name in known)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(main())

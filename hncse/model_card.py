@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "of_run", "scores"]
 
-#: The kit's own names → name on the hub, licence, what to say of it.
-_BASES = {
-    "kit": ("kit", "cc-by-sa-3.0", "the encoder embedded in the study kit, counted from English Wikipedia"),
+#: The kit's own names → name on the hub if it is there, licence, what to say of it.
+_BASES: dict[str, tuple[str | None, str, str]] = {
+    "kit": (None, "cc-by-sa-3.0", "the encoder embedded in the study kit, counted from English Wikipedia"),
     "minilm": ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0", "supervised: trained on sentence pairs"),
     "smollm2": ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0", "a causal language model"),
 }
@@ -56,7 +56,7 @@ def of_run(run: Run, encoder: SentenceEncoder, name: str) -> str | None:
     text = f"""# {markdown(run.name)}
 
 A sentence encoder trained by the HNCSE study kit {markdown(config["versions"]["hncse"])}, from
-`{_code(base)}` ({markdown(about)}).
+`{_code(base or _short(p["encoder"]))}` ({markdown(about)}).
 
 | | |
 |---|---|
@@ -133,11 +133,12 @@ def command(parameters: Mapping[str, Any], source: str = "") -> str:
     return shlex.join(words) + "".join(f"  # {remark}" for remark in remarks)
 
 
-def _base(encoder: str) -> tuple[str, str, str]:
-    """Name, licence and description of what a run began with."""
-    if encoder in _BASES:
-        return _BASES[encoder]
-    return _short(encoder), "unknown", "its licence, and your corpus's, hold for this encoder"
+def _base(encoder: str) -> tuple[str | None, str, str]:
+    """Name on the hub (None: it is not there), licence and description of what a run began with."""
+    local = _short(encoder) != encoder or Path(encoder).exists()
+    return _BASES.get(
+        encoder, (None if local else encoder, "unknown", "its licence, and your corpus's, hold for this encoder")
+    )
 
 
 def _short(text: str) -> str:

@@ -46,10 +46,19 @@ def test_columns_by_name_or_in_their_order(ending, tmp_path):
     ordered = corpora.load(path, pairs=True)
     assert read(named) == read(ordered) == ROWS and named.fingerprint == ordered.fingerprint
     assert named.notes == [] and "anchor 'anchor', positive 'positive', negative 'negative_1'" in ordered.notes[0]
-    assert "column 'label' is not used" in ordered.notes
+    assert "column 'label' is not used: it holds no text" in ordered.notes
     swapped = corpora.load(path, column="positive", positives="anchor")
     assert read(swapped) == [(row[1], row[0]) for row in ROWS]
     assert swapped.notes == [f"column {name!r} is not used" for name in NAMES[2:]] or ending != ".csv"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_numbers_are_no_anchors_whatever_the_file(ending, tmp_path):
+    rows = [(i, *row[:3], i / 3, None) for i, row in enumerate([("1984", "A year.", "no year"), *ROWS])]
+    path = write(tmp_path / f"rows{ending}", rows, ("", *NAMES[:3], "rank", "nothing"))
+    corpus = corpora.load(path, pairs=True)
+    assert read(corpus)[:2] == [("1984", "A year.", "no year"), ROWS[0][:3]]
+    assert "column '' is not used: it holds no text" in corpus.notes
 
 
 def test_rows_are_left_out_whole_counted_and_said(tmp_path, caplog):

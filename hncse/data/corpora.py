@@ -237,8 +237,8 @@ def _rows(name: str, columns: Columns, limit: int | None, seed: int, notes: Tall
         "docstrings": lambda: _numbered(docstrings.harvest(seed)),
         "minimal-pairs": lambda: _numbered(sentence for _, sentence in minimal_pairs.sentences(limit, seed)),
         "wikipedia": _wikipedia,
-        "wiki1m": lambda: _published("wikipedia", _WIKI1M, [None], _WIKI1M_LINES, "1,000,000 lines"),
-        "nli": lambda: _published("nli", _NLI, _NLI_COLUMNS, _NLI_LINES, "275,601 triplets"),
+        "wiki1m": lambda: _published("wikipedia", _WIKI1M, [None], _WIKI1M_LINES, 1_000_000, "lines"),
+        "nli": lambda: _published("nli", _NLI, _NLI_COLUMNS, _NLI_LINES, 275_601, "triplets"),
         "cad-nli": _counterfactual,
     }
     return sources[name]()
@@ -344,32 +344,30 @@ def _wikipedia() -> Rows:
         yield from readers.read_columns(path, [None])
 
 
-def _published(folder: str, filename: str, columns: Sequence[str | None], lines: range, right: str) -> Rows:
+def _published(folder: str, filename: str, columns: Sequence[str | None], lines: range, right: int, what: str) -> Rows:
     """Read a file that SimCSE's authors published; fetch it first where it is not there yet."""
     path = data.home() / folder / filename
     if not path.is_file():
-        _fetch(path, columns, lines, right)
+        _fetch(path, columns, lines, right, what)
     count = 0
     for row in readers.read_columns(path, columns):
         count += 1
         yield row
     if count not in lines:
         raise HncseError(
-            f"{path} has {count:,} {right.split()[1]}, SimCSE's file has {right.split()[0]}: it is cut off or another "
+            f"{path} has {count:,} {what}, SimCSE's file has {right:,}: it is cut off or another "
             "one. Remove it to fetch it again, or load it by its path"
         )
 
 
-def _fetch(path: Path, columns: Sequence[str | None], lines: range, right: str) -> None:
+def _fetch(path: Path, columns: Sequence[str | None], lines: range, right: int, what: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with remote.work_folder(path.parent) as work:
             fresh = remote.download(path.name, work)
             count = sum(1 for _ in readers.read_columns(fresh, columns))
             if count not in lines:
-                raise remote.Unavailable(
-                    f"the file at {files.hub()} has {count:,} {right.split()[1]} instead of {right.split()[0]}"
-                )
+                raise remote.Unavailable(f"the file at {files.hub()} has {count:,} {what} instead of {right:,}")
             fresh.replace(path)
     except remote.Unavailable as error:
         raise HncseError(

@@ -184,12 +184,15 @@ def read(
         yield row.line, (cells,) * len(places) if isinstance(cells, Bad) else cells
 
 
-def header(path: Path, lines: Lines) -> list[str]:
-    """Names of a table's columns; an `HncseError` where it has no line of names for two columns or more."""
+def header(path: Path, lines: Lines) -> tuple[list[str], dict[str, str]]:
+    """Names of a table's columns, and a row with those that hold text, not numbers alone; two columns at least."""
     layout = _layout(path, lines, [])
     if layout is None or len(layout.header) < 2 or not _has_header(path, layout, [], lines, Tally()):
         raise HncseError(f"{path} has no line of names for two columns or more on top, such as 'anchor,positive'")
-    return layout.header
+    rows = (row.cells for row in layout.rows(lines()) if row.cells and any(map(str.strip, row.cells)))
+    next(rows)  # the names
+    cells = (pair for row in rows for pair in zip(layout.header, row, strict=False))
+    return layout.header, {name: "" for name, cell in cells if cell.strip() and not _number(cell.strip())}
 
 
 def pick_column(columns: Sequence[str], asked: str | None, source: str) -> str:

@@ -70,8 +70,8 @@ def read_columns(path: Path, columns: Sequence[str | None], notes: Tally | None 
         yield from reader(path, columns, Tally() if notes is None else notes)
 
 
-def head(path: Path) -> tuple[list[str], dict[str, Any] | None]:
-    """Names of a file's columns, and a row that tells which hold text (None: all of them, as in a .csv)."""
+def head(path: Path) -> tuple[list[str], dict[str, Any]]:
+    """Names of a file's columns, and a row that tells which hold text."""
     kind = _kind(path)
     with _troubles(path):
         if kind == ".jsonl":
@@ -86,7 +86,7 @@ def head(path: Path) -> tuple[list[str], dict[str, Any] | None]:
             raise HncseError(
                 f"{path} is a text file, one sentence a line; pairs need columns: .csv, .jsonl or .parquet"
             )
-        return delimited.header(path, lambda: _decoded(path)), None
+        return delimited.header(path, lambda: _decoded(path))
 
 
 def _kind(path: Path) -> str:
@@ -260,14 +260,14 @@ class Columns:
             raise HncseError(f"a column is named twice for one row: {', '.join(map(str, names))}")
         return cls(names, positives is not None)
 
-    def named(self, columns: Sequence[str], first: Mapping[str, Any] | None, source: str, notes: Tally) -> list[str]:
+    def named(self, columns: Sequence[str], first: Mapping[str, Any], source: str, notes: Tally) -> list[str]:
         """The columns to read, out of those that are there; ``first`` is a row of values, to tell which are text."""
         if not self.in_order:
             keys = [pick_column(columns, name, source) for name in self.names]
             notes.unused(columns, keys)
             return keys
-        keys = [name for name in columns if first is None or isinstance(first.get(name), str)]
-        keys = [name for name in keys if name.lower() not in _LABELS and not name.lower().endswith(_FIGURES)]
+        text = [name for name in columns if isinstance(first.get(name), str)]
+        keys = [name for name in text if name.lower() not in _LABELS and not name.lower().endswith(_FIGURES)]
         if len(keys) < 2:
             raise HncseError(
                 f"{source} has {len(keys) or 'no'} column(s) of text ({', '.join(columns)}); a pair has two at least, "
@@ -276,7 +276,11 @@ class Columns:
         roles = ["anchor", "positive", *["negative"] * (len(keys) - 2)]
         listed = ", ".join(f"{role} {key!r}" for role, key in zip(roles, keys, strict=True))
         notes.remarks.append(f"columns taken in their order: {listed}")
-        notes.remarks += [f"column {name!r} is not used" for name in columns if name not in keys]
+        notes.remarks += [
+            f"column {name!r} is not used" + ("" if name in text else ": it holds no text")
+            for name in columns
+            if name not in keys
+        ]
         return keys
 
     def has_positive(self) -> bool:

@@ -66,13 +66,13 @@ class SentenceTransformersLoss(nn.Module):
         (guide,) = self._guide
         if guide is None:
             return []
-        vectors, tokenizer = [], cast("Any", self.model).tokenizer
+        texts, tokenizer = [], cast("Any", self.model).tokenizer
         for column in columns:
             ids = column["input_ids"]
             rows = ids.tensor_split(column["offsets"][1:].cpu()) if "offsets" in column else ids
-            texts = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
-            vectors.append(torch.as_tensor(guide.encode(texts, show_progress_bar=False)).to(ids.device))
-        return vectors
+            texts += [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+        vectors = torch.as_tensor(guide.encode(texts, show_progress_bar=False)).to(ids.device)
+        return list(vectors.chunk(len(columns)))
 
     def _embed(self, column: dict[str, Any]) -> Tensor:
         """(B, d): one column, in parts that the backward pass computes again where that was asked for."""

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,11 @@ _MOST = 2**31 - 1
 _LONGEST_NAME = 200  # bytes; systems allow 255, and files beside it add to theirs
 
 Rule = tuple[Callable[[Any], bool], str]  # whether a value is right, and what would be
+
+
+def listed(names: str | Sequence[str] | None) -> list[str]:
+    """A name, or names, as a list; None gives none."""
+    return [names] if isinstance(names, str) else list(names or ())
 
 
 class DefaultLimit(int):
@@ -339,8 +344,7 @@ def _check(f: dataclasses.Field[Any], value: Any) -> None:
 
 def _check_options(config: TrainingConfig) -> None:
     """Refuse options that ask for nothing, and reports nobody knows or that need a package."""
-    reports = [config.report_to] if isinstance(config.report_to, str) else config.report_to or []
-    for name in reports:
+    for name in listed(config.report_to):
         if name not in REPORTS:
             raise unknown("report_to", name, REPORTS)
         if not any(importlib.util.find_spec(package) for package in REPORTS[name]):

@@ -15,6 +15,7 @@ from torch import nn
 
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError, unknown
+from hncse.training.config import listed
 
 __all__ = ["add", "check", "load", "merge"]
 
@@ -35,8 +36,7 @@ def add(
     """
     peft = _peft()
     alpha = 2 * rank if alpha is None else alpha
-    names = [targets] if isinstance(targets, str) else list(targets or [])
-    settings = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=names or "all-linear")
+    settings = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=listed(targets) or "all-linear")
     return peft.get_peft_model(encoder.backbone, settings)
 
 
@@ -48,7 +48,7 @@ def check(encoder: SentenceEncoder, targets: str | Sequence[str] | None) -> None
     """
     _peft()
     linear = {name.rpartition(".")[2] for name, part in encoder.backbone.named_modules() if isinstance(part, nn.Linear)}
-    for target in [targets] if isinstance(targets, str) else targets or ():
+    for target in listed(targets):
         if target.rpartition(".")[2] not in linear:
             raise unknown("layer for lora_targets", target, linear)
 

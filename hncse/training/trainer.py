@@ -31,6 +31,7 @@ from hncse.files import somebody_watches, whole_file
 from hncse.runs import Run
 from hncse.training import checkpoints, lora
 from hncse.training.batches import Families, Neighbours
+from hncse.training.config import listed
 
 if TYPE_CHECKING:
     from hncse.data.corpora import Corpus
@@ -493,7 +494,7 @@ def _arguments(config: TrainingConfig, run: Run, device: str) -> TrainingArgumen
         dataloader_drop_last=True,  # a short last batch has fewer negatives, and one row has none
         dataloader_pin_memory=device == "cuda",
         remove_unused_columns=False,
-        report_to=[name for name in _listed(config.report_to) if name != "tensorboard"],
+        report_to=[name for name in listed(config.report_to) if name != "tensorboard"],
         run_name=run.name,
         dataloader_num_workers=config.num_workers,
         disable_tqdm=not somebody_watches(),
@@ -517,13 +518,9 @@ def _checkpointing(backbone: Any, what: str, *arguments: Any) -> None:
     getattr(backbone, new if hasattr(backbone, new) else old)(*arguments)
 
 
-def _listed(names: str | list[str] | None) -> list[str]:
-    return [names] if isinstance(names, str) else names or []
-
-
 def _report(trainer: ContrastiveTrainer, watch: Watch) -> None:
     """Let TensorBoard's files lie in the run's folder; whoever reads the logs is told the evaluations as well."""
-    if "tensorboard" in _listed(watch.config.report_to):
+    if "tensorboard" in listed(watch.config.report_to):
         board = TensorBoardCallback()
         board.logging_dir = board.logging_dir or str(watch.run.path / "tensorboard")
         trainer.add_callback(board)
