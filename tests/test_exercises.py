@@ -131,7 +131,7 @@ def toy(name: str = "77.1") -> Exercise:
     def _(rng):
         return (round(float(rng.normal()), 2),)
 
-    twice.case("twice 2 is 4, not {seen:.1f}", 2.0)
+    twice.by_hand({"twice 2 is 4, not {seen:.1f}": (2.0,)})
     return twice
 
 

@@ -10,11 +10,12 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+from hncse.errors import unknown
 from hncse.exercises import core
 from hncse.exercises.core import Exercise
 from hncse.exercises.grading import Verdict
 
-__all__ = ["Exercise", "Verdict", "check", "find", "lesson", "modules", "solution", "use"]
+__all__ = ["Exercise", "Verdict", "check", "find", "lesson", "modules", "use"]
 
 _SIGNS = {"right": "✓", "wrong": "✗", "open": "○"}
 
@@ -47,15 +48,6 @@ def use(name: str, answer: Any) -> Callable[..., Any]:
     return answer if verdict.state == "right" else find(name).solution
 
 
-def solution(name: str) -> Callable[..., Any]:
-    """The function that solves an exercise, for cells that build on it in another notebook.
-
-    Raises:
-        HncseError: No such exercise.
-    """
-    return find(name).solution
-
-
 def _say(name: str, verdict: Verdict, more: str = "") -> None:
     print(f"{_SIGNS[verdict.state]} {name}  {verdict.message}{more}")  # noqa: T201 - it speaks to a notebook's reader
 
@@ -69,7 +61,9 @@ def find(name: str) -> Exercise:
     if name not in lesson(name.partition(".")[0]):
         for number in modules():  # the nearest may be another notebook's
             lesson(number)
-    return core.lookup(name)
+        if name not in core.registered():
+            raise unknown("exercise", name, core.registered())
+    return core.registered()[name]
 
 
 def lesson(number: str) -> dict[str, Exercise]:

@@ -1,7 +1,7 @@
 """What an exercise is: one function is its source, beside it what can be wrong with an answer.
 
 Its signature and docstring are what the learner starts from, its body is the solution. An answer is right if it does
-what the solution does on inputs chosen by hand (`Exercise.case`) and on 60 drawn by `Exercise.samples`.
+what the solution does on inputs chosen by hand (`Exercise.by_hand`) and on 60 drawn by `Exercise.samples`.
 `Exercise.mistaken` says what to tell who gives a wrong answer that others gave before (`hncse.exercises.grading`): the
 solution, with a piece of it replaced.
 
@@ -13,10 +13,7 @@ solution, with a piece of it replaced.
             return "C"
         return "A" if (p - n) / p <= band else "B"
 
-    @name_case.samples
-    def _(rng: np.random.Generator) -> tuple[Any, ...]:
-        return tuple(rng.uniform(0.05, 1, 3).round(2))
-
+    name_case.samples(lambda rng: tuple(rng.uniform(0.05, 1, 3).round(2)))
     name_case.by_hand({"At p = n the anchor does not prefer its positive: C, not {seen}.": (0.5, 0.5)})
     name_case.mistaken({"You take the lead as it is; the band is relative to p.": ("(p - n) / p", "p - n")})
 
@@ -40,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from hncse.errors import HncseError, unknown
+from hncse.errors import HncseError
 from hncse.exercises.compare import TOLERANCE
 from hncse.exercises.grading import Case, Outcome, Verdict, judge, outcome
 
@@ -108,12 +105,8 @@ class Exercise:
         self._compared = view
         return view
 
-    def case(self, words: str, *arguments: Any) -> None:
-        """Add an input chosen by hand; ``words`` tell the learner who is wrong there why, with {seen} and {right}."""
-        self.cases.append(Case(arguments, words))
-
     def by_hand(self, table: dict[str, tuple[Any, ...]]) -> None:
-        """Add several inputs by `case`: words → arguments."""
+        """Add inputs: words that tell the learner who is wrong there why, with {seen} and {right} → arguments."""
         self.cases += [Case(arguments, words) for words, arguments in table.items()]
 
     def mistaken(self, table: dict[str, tuple[str, ...]]) -> None:
@@ -260,17 +253,6 @@ def any_order(result: Any, _: tuple[Any, ...]) -> Any:
 def registered() -> dict[str, Exercise]:
     """All exercises whose modules were imported, by name, in order."""
     return {name: _REGISTRY[name] for name in sorted(_REGISTRY, key=_order)}
-
-
-def lookup(name: str) -> Exercise:
-    """One exercise by name.
-
-    Raises:
-        HncseError: There is none; the nearest is given.
-    """
-    if name not in _REGISTRY:
-        raise unknown("exercise", name, _REGISTRY)
-    return _REGISTRY[name]
 
 
 def _order(name: str) -> tuple[str, int]:

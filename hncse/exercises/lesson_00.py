@@ -12,9 +12,8 @@ from hncse.exercises.core import any_order, exercise, hint
 
 
 @hint("Three sums: of the products, of the squares of `u`, of the squares of `v`. Which two need a square root?")
-@exercise(
-    "00.1", "Cosine by hand", difficulty=1, importance=3, minutes=5,
-    praise="Only directions count. `SentenceEncoder.encode(…, normalize=True)` makes all lengths 1 beforehand.",
+@exercise("00.1", "Cosine by hand", difficulty=1, importance=3, minutes=5,
+    praise="Only directions count. `SentenceEncoder.encode(…, normalize=True)` makes all lengths 1 beforehand."
 )  # fmt: skip
 def cosine(u: list[float], v: list[float]) -> float:
     """Return the cosine similarity of two vectors.
@@ -50,9 +49,8 @@ cosine.mistaken({
 
 
 @hint("First: how many whole batches does one pass give? Then: how many passes? A part of a step is a step.")
-@exercise(
-    "00.2", "How many steps is that?", difficulty=1, importance=2, minutes=5,
-    praise="Steps, not sentences, decide how often weights move. `result.json` of a run says how many there were.",
+@exercise("00.2", "How many steps is that?", difficulty=1, importance=2, minutes=5,
+    praise="Steps, not sentences, decide how often weights move. `result.json` of a run says how many there were."
 )  # fmt: skip
 def steps(limit: int, batch_size: int, epochs: float) -> int:
     """Return how many optimiser steps a run takes.
@@ -64,11 +62,7 @@ def steps(limit: int, batch_size: int, epochs: float) -> int:
     return ceil(epochs * (limit // batch_size))
 
 
-@steps.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return int(rng.integers(1, 5000)), int(rng.choice([7, 16, 48, 64])), int(rng.integers(1, 13)) / 4
-
-
+steps.samples(lambda rng: (int(rng.integers(1, 5000)), int(rng.choice([7, 16, 48, 64])), int(rng.integers(1, 13)) / 4))
 steps.by_hand({
     "6,400 sentences, 64 a step, are 100 steps, not {seen}.": (6_400, 64, 1.0),
     "4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.":
@@ -86,11 +80,9 @@ steps.mistaken({
 
 @hint("""
     What may differ between two rows if their difference is to say something about the method? Only the method, and
-    what comes out of it. Go through the other columns.
-    """)
-@exercise(
-    "00.3", "A fair comparison", difficulty=2, importance=3, minutes=10,
-    praise="Tables of the kit print split, pooling, seeds and interval beside every score so that you can do this.",
+    what comes out of it. Go through the other columns.""")
+@exercise("00.3", "A fair comparison", difficulty=2, importance=3, minutes=10,
+    praise="Tables of the kit print split, pooling, seeds and interval beside every score so that you can do this."
 )  # fmt: skip
 def fair_rows(rows: list[dict[str, Any]], ours: int) -> list[int]:
     """Return the places of the rows that compare fairly with the row `rows[ours]`.
@@ -109,7 +101,6 @@ def fair_rows(rows: list[dict[str, Any]], ours: int) -> list[int]:
 
 
 fair_rows.compare_by(any_order)
-
 _COLUMNS: dict[str, list[Any]] = {
     "method": ["SimCSE", "HNM", "untrained"],
     "encoder": ["kit", "bert-base"],
@@ -146,7 +137,6 @@ _ROWS = [
     _row("SimCSE", "bert-base", "test", "mean", False, 76.0),
     _row("pairs", "kit", "test", "mean", True, 70.0),
 ]
-
 fair_rows.by_hand({
     "With row 3 of the kit's little table (untrained, SimCSE, HNM on test and dev, BERT, labelled pairs) compare rows "
     "{right}, not {seen}: 0 has another pooling, 4 is a dev score, 5 another encoder, 6 was trained with labels. That "
@@ -168,11 +158,9 @@ fair_rows.mistaken({
 
 @hint("""
     Seed by seed, how much is the one ahead? Of these differences you need the mean and the standard deviation
-    (`statistics.stdev`, which divides by n - 1). A mean of n values is √n times as steady as one value.
-    """)
-@exercise(
-    "00.4", "Better, worse, or not to tell", difficulty=3, importance=3, minutes=15,
-    praise="`hncse.evaluation.statistics` does it for whole tables, and corrects for looking many times. See 07a.",
+    (`statistics.stdev`, which divides by n - 1). A mean of n values is √n times as steady as one value.""")
+@exercise("00.4", "Better, worse, or not to tell", difficulty=3, importance=3, minutes=15,
+    praise="`hncse.evaluation.statistics` does it for whole tables, and corrects for looking many times. See 07a."
 )  # fmt: skip
 def verdict(ours: list[float], theirs: list[float], t: float) -> str:
     """Return "better", "worse" or "not to tell".
@@ -200,7 +188,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _THEIRS = [60.0, 64.0, 62.0, 66.0, 58.0]
-
 verdict.by_hand({
     "With every seed the lead is about 1.0: better. Seeds differ by points among themselves, but the same seed "
     "moves both methods alike, so take the differences first and their spread after.":

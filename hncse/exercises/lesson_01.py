@@ -30,12 +30,9 @@ def _row(rng: np.random.Generator) -> tuple[list[float], int]:
 @hint("""
     The loss is -log of a share: e^(p/τ) over the sum of e^(s/τ) over the whole row, the positive included. Taken
     apart it is log Σ e^(s/τ) - p/τ. At τ = 0.001, e^(0.9/τ) is more than a float can hold: subtract the largest
-    logit from all of them first; the share stays what it was.
-    """)
-@exercise(
-    "01.1", "InfoNCE for one anchor", difficulty=2, importance=3, minutes=15,
-    praise="The mean of it over anchors is `losses.build('simcse')`, to ten decimals.",
-)  # fmt: skip
+    logit from all of them first; the share stays what it was.""")
+@exercise("01.1", "InfoNCE for one anchor", difficulty=2, importance=3, minutes=15,
+    praise="The mean of it over anchors is `losses.build('simcse')`, to ten decimals.")  # fmt: skip
 def loss_of_one(row: list[float], i: int, tau: float) -> float:
     """Return the loss of one anchor, at any temperature.
 
@@ -50,11 +47,7 @@ def loss_of_one(row: list[float], i: int, tau: float) -> float:
     return largest + log(sum(exp(value - largest) for value in logits)) - logits[i]
 
 
-@loss_of_one.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return *_row(rng), float(rng.choice([0.001, 0.02, 0.05, 0.1, 0.5, 1.0]))
-
-
+loss_of_one.samples(lambda rng: (*_row(rng), float(rng.choice([0.001, 0.02, 0.05, 0.1, 0.5, 1.0]))))
 loss_of_one.by_hand({
     "Eight equal cosines: picking one of eight blindly costs log 8 = 2.079, not {seen:.3f}. The positive is one "
     "of the columns of the denominator.": ([0.7] * 8, 3, 0.05),
@@ -77,12 +70,9 @@ loss_of_one.mistaken({
 
 @hint("""
     Write the loss as log Σ e^(s/τ) - p/τ and differentiate. The first term gives every column its share of the
-    softmax; the second touches only one column. Both have a factor 1/τ.
-    """)
-@exercise(
-    "01.2", "What pulls, what pushes", difficulty=2, importance=3, minutes=15,
-    praise="A hard negative is hard because of this exponential: nothing in the code looks for it.",
-)  # fmt: skip
+    softmax; the second touches only one column. Both have a factor 1/τ.""")
+@exercise("01.2", "What pulls, what pushes", difficulty=2, importance=3, minutes=15,
+    praise="A hard negative is hard because of this exponential: nothing in the code looks for it.")  # fmt: skip
 def gradient(row: list[float], i: int, tau: float) -> list[float]:
     """Return the derivative of the anchor's loss by every cosine of its row.
 
@@ -95,11 +85,7 @@ def gradient(row: list[float], i: int, tau: float) -> list[float]:
     return [(share / total - (j == i)) / tau for j, share in enumerate(shares)]
 
 
-@gradient.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return *_row(rng), float(rng.choice([0.05, 0.1, 0.3, 1.0, 2.0]))
-
-
+gradient.samples(lambda rng: (*_row(rng), float(rng.choice([0.05, 0.1, 0.3, 1.0, 2.0]))))
 gradient.by_hand({
     "Of four equal cosines each has a quarter of the softmax: a negative's derivative is 0.25, the positive's its "
     "share minus 1, -0.75: {right}, not {seen}. The positive has a term of its own, -p/τ.": ([0.5] * 4, 1, 1.0),
@@ -118,13 +104,10 @@ gradient.mistaken({
 
 @hint("""
     Cold: τ · log Σ e^(s/τ) tends to the largest cosine of the row, the positive's included. Hot: all logits tend to
-    0; how many columns are there?
-    """)
-@exercise(
-    "01.3", "Very cold and very hot", difficulty=2, importance=2, minutes=15,
+    0; how many columns are there?""")
+@exercise("01.3", "Very cold and very hot", difficulty=2, importance=2, minutes=15,
     praise="Between the two lies the choice of τ: low (cold), it is a margin loss on the hardest negative; high (hot), "
-    "it pushes all negatives alike.",
-)  # fmt: skip
+    "it pushes all negatives alike.")  # fmt: skip
 def limits(row: list[float], i: int) -> tuple[float, float]:
     """Return two limits of the anchor's loss ℓ: of τ·ℓ for τ → 0, and of ℓ for τ → ∞.
 
@@ -133,11 +116,7 @@ def limits(row: list[float], i: int) -> tuple[float, float]:
     return max(row) - row[i], log(len(row))
 
 
-@limits.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return _row(rng)
-
-
+limits.samples(lambda rng: _row(rng))
 limits.by_hand({
     "Where the positive is the nearest, a cold softmax is content: τ·ℓ tends to 0; hot, all three columns are alike, "
     "the positive among them: log 3. {right}, not {seen}.": ([0.3, 0.9, 0.6], 1),
@@ -158,12 +137,9 @@ limits.mistaken({
 
 @hint("""
     Three steps: every row of both tables to length 1; squared distance of row k and row k; the mean of these.
-    `np.linalg.norm(x, axis=1, keepdims=True)` gives the lengths as a column.
-    """)
-@exercise(
-    "01.4", "Alignment", difficulty=2, importance=2, minutes=10,
-    praise="On the sphere it is 2 - 2·mean(p): alignment *is* the positives' mean cosine, in other words.",
-)  # fmt: skip
+    `np.linalg.norm(x, axis=1, keepdims=True)` gives the lengths as a column.""")
+@exercise("01.4", "Alignment", difficulty=2, importance=2, minutes=10,
+    praise="On the sphere it is 2 - 2·mean(p): alignment *is* the positives' mean cosine, in other words.")  # fmt: skip
 def alignment(x: np.ndarray, y: np.ndarray) -> float:
     """Return the mean squared distance of anchors and their positives on the unit sphere.
 
@@ -213,9 +189,8 @@ alignment.mistaken({
     After normalising, all squared distances at once are `2 - 2 * x @ x.T`. A row's distance to itself is always 0 and
     says nothing: leave the diagonal out (`~np.eye(n, dtype=bool)`, or `np.triu_indices(n, 1)`). Mean first, then log.
     """)
-@exercise(
-    "01.5", "Uniformity", difficulty=3, importance=2, minutes=20,
-    praise="`hncse.evaluation.geometry.uniformity` is the same, in pieces, so that n rows never need an n × n table.",
+@exercise("01.5", "Uniformity", difficulty=3, importance=2, minutes=20,
+    praise="`hncse.evaluation.geometry.uniformity` is the same, in pieces, so that n rows never need an n × n table."
 )  # fmt: skip
 def uniformity(x: np.ndarray) -> float:
     """Return the logarithm of the mean, over all pairs of different rows, of exp(-2·squared distance).
@@ -228,11 +203,7 @@ def uniformity(x: np.ndarray) -> float:
     return float(np.log(np.mean(np.exp(-2 * squared[np.triu_indices(len(x), 1)]))))
 
 
-@uniformity.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return (_table(rng, int(rng.integers(2, 6)), int(rng.integers(2, 4))),)
-
-
+uniformity.samples(lambda rng: (_table(rng, int(rng.integers(2, 6)), int(rng.integers(2, 4))),))
 uniformity.by_hand({
     "All rows in one place: 0, not {seen:.3f}.": (5 * on_circle(20, 20, 20),),
     "Two opposite rows: one pair, distance² 4, log exp(-8) = -8, not {seen:.3f}. A row and itself is no pair: "
@@ -275,11 +246,9 @@ class Toy(nn.Module):
 
 @hint("""
     `encoder.train()` switches dropout on; then call it twice with the same batch: every call draws masks of its own.
-    `encoder.training` says how it was before.
-    """)
-@exercise(
-    "01.6", "Build: two views", difficulty=1, importance=3, minutes=10, builds=True, pure=False,
-    praise="That is all the supervision there is. `SentenceEncoder.views` does it in one pass over both copies.",
+    `encoder.training` says how it was before.""")
+@exercise("01.6", "Build: two views", difficulty=1, importance=3, minutes=10, builds=True, pure=False,
+    praise="That is all the supervision there is. `SentenceEncoder.views` does it in one pass over both copies."
 )  # fmt: skip
 def two_views(encoder: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return two views (N, d) of a batch of sentences: the encoder's outputs under different dropout masks.
@@ -341,13 +310,10 @@ def batch_of_views(rng: np.random.Generator, most: int = 8) -> tuple[Tensor, Ten
 
 @hint("""
     `F.normalize(z, dim=1)` brings rows to length 1; then one product, `z1 @ z2.T`, holds all N × N cosines. In row i
-    the right column is i: `F.cross_entropy(logits, torch.arange(N))` is the mean of the loss of 01.1 over all rows.
-    """)
-@exercise(
-    "01.7", "Build: InfoNCE of a batch", difficulty=2, importance=3, minutes=15, builds=True, gradient=True,
+    the right column is i: `F.cross_entropy(logits, torch.arange(N))` is the mean of the loss of 01.1 over all rows.""")
+@exercise("01.7", "Build: InfoNCE of a batch", difficulty=2, importance=3, minutes=15, builds=True, gradient=True,
     reference=lambda z1, z2, tau=0.05: losses.build("simcse", temperature=tau)(z1, z2).loss,
-    praise="Loss and gradient are those of `losses.build('simcse')`. You have just written SimCSE.",
-)  # fmt: skip
+    praise="Loss and gradient are those of `losses.build('simcse')`. You have just written SimCSE.")  # fmt: skip
 def info_nce(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
     """Return InfoNCE of a batch: the mean over anchors of the loss of exercise 01.1, a number with a gradient.
 
@@ -358,13 +324,8 @@ def info_nce(z1: Tensor, z2: Tensor, tau: float = 0.05) -> Tensor:
     return F.cross_entropy(cosine / tau, torch.arange(len(z1), device=z1.device))
 
 
-@info_nce.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return *batch_of_views(rng), float(rng.choice([0.02, 0.05, 0.2, 1.0]))
-
-
+info_nce.samples(lambda rng: (*batch_of_views(rng), float(rng.choice([0.02, 0.05, 0.2, 1.0]))))
 _SAME = torch.ones(8, 5, dtype=torch.float64)
-
 info_nce.by_hand({
     "Eight equal embeddings: a blind guess among eight costs log 8 = 2.079, not {seen:.3f}.": (_SAME, _SAME),
     "Four directions at right angles, four times as long: lengths do not matter. The default τ, 0.05, makes it "

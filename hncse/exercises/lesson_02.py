@@ -25,10 +25,8 @@ def pn_band(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 @hint("Ask first whether the positive wins at all. A tie is no win.")
-@exercise(
-    "02.1", "Name the case", difficulty=1, importance=3, minutes=5,
-    praise="`hncse.miner.cases` is the same on tensors.",
-)  # fmt: skip
+@exercise("02.1", "Name the case", difficulty=1, importance=3, minutes=5,
+    praise="`hncse.miner.cases` is the same on tensors.")  # fmt: skip
 def name_case(p: float, n: float, band: float = 0.1) -> str:
     """Return HNCSE's case of an anchor: "A", "B" or "C".
 
@@ -44,7 +42,6 @@ def name_case(p: float, n: float, band: float = 0.1) -> str:
 
 
 name_case.samples(pn_band)
-
 name_case.by_hand({
     "p = 0.9, n = 0.2: far ahead of the boundary, so this anchor is safe: B.": (0.9, 0.2),
     "p = 0.3, n = 0.6: another sentence is nearer than the positive: C.": (0.3, 0.6),
@@ -66,12 +63,9 @@ name_case.mistaken({
 
 @hint("""
     Which columns of row i are negatives at all? Not the diagonal; and if a sentence stands in the batch twice, not its
-    copy either. Of the rest take the largest.
-    """)
-@exercise(
-    "02.2", "The hardest negative of a batch", difficulty=2, importance=3, minutes=10,
-    praise="`hncse.miner.mine_in_batch` does it with one mask; `excluded_pairs` makes the mask.",
-)  # fmt: skip
+    copy either. Of the rest take the largest.""")
+@exercise("02.2", "The hardest negative of a batch", difficulty=2, importance=3, minutes=10,
+    praise="`hncse.miner.mine_in_batch` does it with one mask; `excluded_pairs` makes the mask.")  # fmt: skip
 def hardest_negatives(similarity: list[list[float]], sentences: list[str]) -> list[int]:
     """Return for every anchor `i` the column `j*` of its hardest negative.
 
@@ -124,11 +118,9 @@ hardest_negatives.mistaken({
 
 @hint("""
     Two shares of two different wholes. Safe looks at what the guard keeps. Yield looks at the hard negatives that
-    were there before it.
-    """)
-@exercise(
-    "02.3", "Safe, and worth having", difficulty=2, importance=2, minutes=10,
-    praise="One number alone says nothing about a guard. `hncse.evaluation.audit` prints both for every setting.",
+    were there before it.""")
+@exercise("02.3", "Safe, and worth having", difficulty=2, importance=2, minutes=10,
+    praise="One number alone says nothing about a guard. `hncse.evaluation.audit` prints both for every setting."
 )  # fmt: skip
 def safe_and_yield(kinds: list[str], kept: list[bool]) -> tuple[float, float]:
     """Return how safe a guard is, and its yield, from labelled neighbours.
@@ -152,7 +144,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _KINDS = ["paraphrase", "hard negative", "hard negative", "hard negative", "other", "paraphrase"]
-
 safe_and_yield.by_hand({
     "With everything kept, 4 of the 6 are no paraphrase, and every hard negative is there: {right}, not {seen}. Safe "
     "is a share of what is kept, yield a share of the hard negatives that were there.": (_KINDS, [True] * 6),
@@ -174,13 +165,10 @@ safe_and_yield.mistaken({
 
 @hint("""
     Sort the paraphrases' similarities, lowest first. Of five, how many may lie below the threshold if a fifth is
-    allowed? The threshold can rise until it would let one more through.
-    """)
-@exercise(
-    "02.4", "A ceiling read off labels", difficulty=3, importance=2, minutes=15,
+    allowed? The threshold can rise until it would let one more through.""")
+@exercise("02.4", "A ceiling read off labels", difficulty=3, importance=2, minutes=15,
     praise="`hncse.mining.calibrate` reads it off the probe. Mind what it cannot do: it bounds the paraphrases let "
-    "through, and promises nothing about the hard negatives that go with them.",
-)  # fmt: skip
+    "through, and promises nothing about the hard negatives that go with them.")  # fmt: skip
 def calibrated_ceiling(paraphrases: list[float], share: float) -> float:
     """Return the highest threshold strictly below which at most `share` of the paraphrases lie.
 
@@ -200,7 +188,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _FIVE = [0.9, 0.2, 0.6, 0.4, 0.8]
-
 calibrated_ceiling.by_hand({
     "A fifth of five is one: 0.2 may lie below, and the threshold rises to the next, 0.4, itself no longer below. "
     "You return {seen}.": (_FIVE, 0.2),
@@ -220,11 +207,9 @@ calibrated_ceiling.mistaken({
 
 @hint("""
     The table of cosines as in 01.7. `masked_fill` with -∞ takes the diagonal out (0 would not: cosines can be below
-    0), and `topk(k, dim=1)` gives both values and columns. There are N - 1 negatives, so k can be no more.
-    """)
-@exercise(
-    "02.5", "Build: the miner", difficulty=2, importance=3, minutes=15, builds=True,
-    praise="`hncse.miner.hardest_k` gives the same columns, `mine_in_batch` the first of them and the case.",
+    0), and `topk(k, dim=1)` gives both values and columns. There are N - 1 negatives, so k can be no more.""")
+@exercise("02.5", "Build: the miner", difficulty=2, importance=3, minutes=15, builds=True,
+    praise="`hncse.miner.hardest_k` gives the same columns, `mine_in_batch` the first of them and the case."
 )  # fmt: skip
 def mine_batch(z1: Tensor, z2: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return what HNCSE has to know of a batch: `p` (N,), `n` (N, k) and `columns` (N, k).
@@ -246,7 +231,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _Z = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 2.0]])
-
 mine_batch.by_hand({
     "Three directions, at 0°, 37° and 90°, both views the same: {right}, not {seen}.": (_Z, _Z, 2),
     "Three sentences have two negatives each, so k = 10 gives two: {right}, not {seen}.": (_Z, _Z, 10),

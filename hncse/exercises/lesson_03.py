@@ -17,10 +17,8 @@ from hncse.exercises.lesson_02 import mine_batch, pn_band
 
 
 @hint("Test scores are read once, when nothing is left to choose.")
-@exercise(
-    "03.1", "Which weights are kept?", difficulty=1, importance=3, minutes=5,
-    praise="Its test score is the result, though a better one may have been passed on the way.",
-)  # fmt: skip
+@exercise("03.1", "Which weights are kept?", difficulty=1, importance=3, minutes=5,
+    praise="Its test score is the result, though a better one may have been passed on the way.")  # fmt: skip
 def kept_step(history: list[dict[str, float]]) -> float:
     """Return the step whose weights are kept at the end of training.
 
@@ -43,7 +41,6 @@ _HISTORY = [
     {"step": 150, "loss": 0.15, "dev": 73.0, "test": 69.0},
     {"step": 200, "loss": 0.12, "dev": 71.0, "test": 65.0},
 ]
-
 kept_step.by_hand({
     "Step 100 has the best dev score, 74; you return {seen!r}.": (_HISTORY,),
     "Of steps with equal dev scores the first is kept.":
@@ -60,13 +57,10 @@ kept_step.mistaken({
 
 @hint("""
     Of `k` hardest negatives, how many pairs `a < b` are there? One given pair is missed by one draw with which
-    probability, and by all draws? What is then the chance that it is there, and how many such pairs are there?
-    """)
-@exercise(
-    "03.2", "How many different mixes?", difficulty=2, importance=1, minutes=10,
+    probability, and by all draws? What is then the chance that it is there, and how many such pairs are there?""")
+@exercise("03.2", "How many different mixes?", difficulty=2, importance=1, minutes=10,
     praise="k = 10, s = 40: 26.7 different mixes of 40, so some count twice or more in the denominator. The preset "
-    "`hnm-no-replacement` draws 40 different ones of the 45.",
-)  # fmt: skip
+    "`hnm-no-replacement` draws 40 different ones of the 45.")  # fmt: skip
 def expected_distinct(k: int, draws: int) -> float:
     """Return how many different pairs HNM mixes on average, drawing with replacement as the released code does.
 
@@ -78,11 +72,7 @@ def expected_distinct(k: int, draws: int) -> float:
     return pairs * (1 - missed)
 
 
-@expected_distinct.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return int(rng.integers(2, 13)), int(rng.integers(0, 60))
-
-
+expected_distinct.samples(lambda rng: (int(rng.integers(2, 13)), int(rng.integers(0, 60))))
 expected_distinct.by_hand({
     "Two negatives make one pair (a < b, and none with itself): always 1, not {seen:.3f}.": (2, 7),
     "One draw is one pair: 1, not {seen:.3f}.": (10, 1),
@@ -98,12 +88,10 @@ expected_distinct.mistaken({
 
 @hint("""
     The numerator is the inner product of z1 with the mix, and an inner product is linear. The denominator holds the
-    mix's norm, `‖u‖² = <u, u>`: multiply it out and count the terms.
-    """)
-@exercise(
-    "03.3", "A cosine with a vector that is never built", difficulty=2, importance=2, minutes=15,
+    mix's norm, `‖u‖² = <u, u>`: multiply it out and count the terms.""")
+@exercise("03.3", "A cosine with a vector that is never built", difficulty=2, importance=2, minutes=15,
     praise="All anchors and mixes at once: `hncse.mixing.hard_negative_mixes`. It reads these entries out of one "
-    "matrix product and never holds a mix. Note that a mix can be nearer to the anchor than both its parents.",
+    "matrix product and never holds a mix. Note that a mix can be nearer to the anchor than both its parents."
 )  # fmt: skip
 def cosine_with_mix(
     z1_a: float, z1_b: float, aa: float, bb: float, ab: float, norm1: float, alpha: float = 0.5
@@ -149,13 +137,10 @@ cosine_with_mix.mistaken({
 
 @hint("""
     Name the case first. Case C's weights add up to 1, and the nearer of the two sentences gets the larger one. Only the
-    direction of z3 matters to a cosine, so any positive multiple of the two weights is right.
-    """)
-@exercise(
-    "03.4", "What positive mixing does to one anchor", difficulty=2, importance=3, minutes=15,
+    direction of z3 matters to a cosine, so any positive multiple of the two weights is right.""")
+@exercise("03.4", "What positive mixing does to one anchor", difficulty=2, importance=3, minutes=15,
     praise="`hncse.mixing.mixing_weights` is the same on tensors. Look at the picture of A, B and C once more: "
-    "where all is B, this function always returns (1, 0), and PM is SimCSE.",
-)  # fmt: skip
+    "where all is B, this function always returns (1, 0), and PM is SimCSE.")  # fmt: skip
 def mixing_coefficients(p: float, n: float, w1: float, w2: float, band: float = 0.1) -> tuple[float, float]:
     """Return `(a, b)` of the mixed positive `z3_i = a·z2_i + b·z2_j*`, where `j*` is the hardest negative.
 
@@ -206,24 +191,16 @@ mixing_coefficients.mistaken({
 })  # fmt: skip
 
 
-def _all_pairs(k: int) -> int:
-    return max(1, k * (k - 1) // 2)
-
-
 @hint("""
     `pairs = torch.combinations(torch.arange(k))` lists all a < b, (P, 2). With `columns` (N, k) of 02.5,
     `z2[columns[:, pairs[:, 0]]]` is every anchor's first partners, (N, P, d). Mix, take
     `F.cosine_similarity(z1[:, None], mixes, dim=2)`, (N, P), put it beside the (N, N) table with `torch.cat`, and
-    finish as in 01.7: the right column is still i.
-    """)
-@exercise(
-    "03.5", "Build: hard-negative mixing", difficulty=3, importance=3, minutes=30, builds=True, gradient=True,
+    finish as in 01.7: the right column is still i.""")
+@exercise("03.5", "Build: hard-negative mixing", difficulty=3, importance=3, minutes=30, builds=True, gradient=True,
     reference=lambda z1, z2, k=10, tau=0.05: losses.build(
-        "hnm-no-replacement", k=k, s=_all_pairs(k), temperature=tau
-    )(z1, z2).loss,
+        "hnm-no-replacement", k=k, s=max(1, k * (k - 1) // 2), temperature=tau)(z1, z2).loss,
     praise="Loss and gradient are those of `losses.build('hnm-no-replacement')` with all its pairs. The kit never "
-    "builds the (N, P, d) mixes: exercise 03.3 is why.",
-)  # fmt: skip
+    "builds the (N, P, d) mixes: exercise 03.3 is why.")  # fmt: skip
 def hnm(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
     """Return HNCSE's hard-negative mixing loss of a batch, the mean over anchors, a number with a gradient.
 
@@ -243,25 +220,15 @@ def hnm(z1: Tensor, z2: Tensor, k: int = 10, tau: float = 0.05) -> Tensor:
     return F.cross_entropy(logits, torch.arange(len(z1), device=z1.device))
 
 
-@hnm.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return *batch_of_views(rng), int(rng.integers(1, 6)), float(rng.choice([0.05, 0.2, 1.0]))
-
-
+hnm.samples(lambda rng: (*batch_of_views(rng), int(rng.integers(1, 6)), float(rng.choice([0.05, 0.2, 1.0]))))
 _Z1 = torch.tensor([[1.0, 0.2], [0.6, 0.8], [0.1, 1.0], [-0.5, 0.5]], dtype=torch.float64)
-
+_WIDE = torch.from_numpy(np.random.default_rng(0).normal(size=(13, 2)).round(1))
 hnm.by_hand({
     "Two sentences have one negative each and no pair: plain InfoNCE, {right:.4f}, not {seen:.4f}.":
         (_Z1[:2], _Z1[:2], 10, 0.5),
     "Three sentences: two negatives, one mix each: {right:.4f}, not {seen:.4f}.": (_Z1[:3], _Z1[:3], 10, 0.5),
     "k = 2 of three negatives: one mix each, of the two hardest: {right:.4f}, not {seen:.4f}.": (_Z1, _Z1, 2, 0.5),
     "Four sentences, three negatives each, three mixes: {right:.4f}, not {seen:.4f}.": (_Z1, _Z1),
-})  # fmt: skip
-
-
-_WIDE = torch.from_numpy(np.random.default_rng(0).normal(size=(13, 2)).round(1))
-
-hnm.by_hand({
     "k = 10 of twelve negatives, as the default is: {right:.4f}, not {seen:.4f}.": (_WIDE, _WIDE),
 })  # fmt: skip
 hnm.mistaken({
@@ -277,12 +244,10 @@ hnm.mistaken({
     `p`, `n` and the column j* as in 02.5 with k = 1. Then the weights of 03.4, for all anchors at once:
     `torch.where(case, a, b)`. Row i of z3 is `a[i]·z2[i] + b[i]·z2[j*[i]]`, and the loss is `info_nce(z1, z3, tau)`.
     """)
-@exercise(
-    "03.6", "Build: positive mixing", difficulty=3, importance=2, minutes=25, builds=True, gradient=True,
+@exercise("03.6", "Build: positive mixing", difficulty=3, importance=2, minutes=25, builds=True, gradient=True,
     reference=lambda z1, z2, ratio=0.2, band=0.1, tau=0.05: losses.build(
-        "pm-fixed", ratio=ratio, band=band, temperature=tau
-    )(z1, z2).loss,
-    praise="Loss and gradient are those of `losses.build('pm-fixed')`. HNCSE looks for the ratio w2/w1 in every batch.",
+        "pm-fixed", ratio=ratio, band=band, temperature=tau)(z1, z2).loss,
+    praise="Loss and gradient are those of `losses.build('pm-fixed')`. HNCSE looks for the ratio w2/w1 in every batch."
 )  # fmt: skip
 def pm(z1: Tensor, z2: Tensor, ratio: float = 0.2, band: float = 0.1, tau: float = 0.05) -> Tensor:
     """Return HNCSE's positive-mixing loss of a batch with a fixed ratio of weights, a number with a gradient.
@@ -316,15 +281,9 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _SPREAD = torch.eye(4, dtype=torch.float64)
-
+_TURN = torch.tensor([[1.0, 0.0], [0.97, 0.24], [0.9, 0.45], [0.0, 1.0]], dtype=torch.float64)  # leads of 3 to 14 %
 pm.by_hand({
     "Directions at right angles are all safe, case B: plain InfoNCE, {right:.4f}, not {seen:.4f}.": (_SPREAD, _SPREAD),
-})  # fmt: skip
-
-
-_TURN = torch.tensor([[1.0, 0.0], [0.97, 0.24], [0.9, 0.45], [0.0, 1.0]], dtype=torch.float64)  # leads of 3 to 14 %
-
-pm.by_hand({
     "Some lead by less than a tenth, some by more: {right:.4f}, not {seen:.4f}.": (_TURN, _TURN),
     "Every positive here loses, case C: {right:.4f}, not {seen:.4f}.": (_Z1[:3], _Z1[:3].flip(0) + 0.3),
     "With a band of 0.9 nearly every anchor is in case A: {right:.4f}, not {seen:.4f}.": (_Z1, _Z1, 0.5, 0.9, 0.2),
@@ -361,9 +320,8 @@ class ToyEncoder(nn.Module):
     Five lines inside `for step, batch in enumerate(batches)`: the learning rate into every `group["lr"]` of
     `optimizer.param_groups`; views; loss; `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`; `.item()`.
     """)
-@exercise(
-    "03.7", "Build: the training loop", difficulty=2, importance=3, minutes=20, builds=True, pure=False,
-    praise="What `hncse.train` adds: checkpoints, evaluation, several devices, a record of all that decides the run.",
+@exercise("03.7", "Build: the training loop", difficulty=2, importance=3, minutes=20, builds=True, pure=False,
+    praise="What `hncse.train` adds: checkpoints, evaluation, several devices, a record of all that decides the run."
 )  # fmt: skip
 def fit(
     encoder: SentenceEncoder,

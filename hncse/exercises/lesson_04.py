@@ -12,12 +12,9 @@ from hncse.exercises.core import exercise, hint
 
 @hint("""
     Turn each direction into a similarity: the cosine of the difference of two angles. Then compare with that of the
-    positive. The cosine also knows that 350° and 10° are neighbours.
-    """)
-@exercise(
-    "04.1", "Which side of the boundary?", difficulty=1, importance=3, minutes=5,
-    praise="On a sphere of 512 dimensions it is the same comparison: `hncse.evaluation.geometry.lead`.",
-)  # fmt: skip
+    positive. The cosine also knows that 350° and 10° are neighbours.""")
+@exercise("04.1", "Which side of the boundary?", difficulty=1, importance=3, minutes=5,
+    praise="On a sphere of 512 dimensions it is the same comparison: `hncse.evaluation.geometry.lead`.")  # fmt: skip
 def nearer_than_positive(anchor: float, positive: float, others: list[float]) -> list[int]:
     """Return the positions in `others` of the sentences that the anchor would take for its positive.
 
@@ -62,11 +59,9 @@ nearer_than_positive.mistaken({
 @hint("""
     Two vectors of length 1: their inner product is the cosine of the angle between them, and `acos` gives the angle in
     radians. Rounding can push a cosine just beyond 1, where `acos` stops: cut it to [-1, 1]. Then a point at distance r
-    in direction φ is (r·cos φ, r·sin φ).
-    """)
-@exercise(
-    "04.2", "A map that cannot lie about the boundary", difficulty=2, importance=2, minutes=10,
-    praise="The positive's own radius is a circle on this map, the boundary: nothing is ever drawn on its wrong side.",
+    in direction φ is (r·cos φ, r·sin φ).""")
+@exercise("04.2", "A map that cannot lie about the boundary", difficulty=2, importance=2, minutes=10,
+    praise="The positive's own radius is a circle on this map, the boundary: nothing is ever drawn on its wrong side."
 )  # fmt: skip
 def polar_place(anchor: list[float], other: list[float], direction: float) -> tuple[float, float]:
     """Return the place (x, y) of a sentence on a map with its anchor in the middle.
@@ -101,11 +96,9 @@ polar_place.mistaken({
 
 @hint("""
     First who: the k sentences of the highest similarity, nearest first. Then what: only the grade, a person's
-    judgement, says whether a sentence means the same. Similarity is what we are trying to correct.
-    """)
-@exercise(
-    "04.3", "Hard negative or false negative?", difficulty=2, importance=3, minutes=10,
-    praise="A guard tries to make this choice without the grades; notebook 02 measures how badly that goes.",
+    judgement, says whether a sentence means the same. Similarity is what we are trying to correct.""")
+@exercise("04.3", "Hard negative or false negative?", difficulty=2, importance=3, minutes=10,
+    praise="A guard tries to make this choice without the grades; notebook 02 measures how badly that goes."
 )  # fmt: skip
 def judge_catch(similarity: list[float], grade: list[float], k: int) -> list[tuple[int, str]]:
     """Return what a miner without labels would take as an anchor's k hardest negatives, and what each of them is.
@@ -142,13 +135,10 @@ judge_catch.mistaken({
 
 @hint("""
     Go through all pairs. One is made up if the exact angles order it one way and the map's distances the other way:
-    then the two differences have opposite signs, and their product is below 0.
-    """)
-@exercise(
-    "04.4", "What the map made up", difficulty=3, importance=2, minutes=15,
+    then the two differences have opposite signs, and their product is below 0.""")
+@exercise("04.4", "What the map made up", difficulty=3, importance=2, minutes=15,
     praise="This is how far the map can be trusted for one question: who is nearer to the anchor? "
-    "`hncse.visual.projection.trust` asks another one: whose neighbours are real?",
-)  # fmt: skip
+    "`hncse.visual.projection.trust` asks another one: whose neighbours are real?")  # fmt: skip
 def made_up(angle: list[float], distance: list[float]) -> float:
     """Return the share of pairs of sentences that a map puts in the wrong order, from 0 to 1.
 

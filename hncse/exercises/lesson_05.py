@@ -10,10 +10,8 @@ from hncse.exercises.core import exercise, hint
 
 
 @hint("Which comes first, mean or rounding? Somebody who only has the printed table must find the same number.")
-@exercise(
-    "05.1", "The average that tables print", difficulty=1, importance=1, minutes=5, tolerance=1e-6,
-    praise="A hundredth. It matters only because a difference of a hundredth has been called progress.",
-)  # fmt: skip
+@exercise("05.1", "The average that tables print", difficulty=1, importance=1, minutes=5, tolerance=1e-6,
+    praise="A hundredth. It matters only because a difference of a hundredth has been called progress.")  # fmt: skip
 def printed_average(scores: list[float]) -> float:
     """Return the average of a table's tasks as published tables have it: of the scores as they are printed.
 
@@ -43,13 +41,10 @@ printed_average.mistaken({
 
 @hint("""
     Two different things are called spread: that of single runs (the standard deviation) and that of their mean (the
-    standard error, smaller by √n). The interval is about the mean. With few runs, divide the squares by n - 1.
-    """)
-@exercise(
-    "05.2", "An interval over seeds", difficulty=2, importance=3, minutes=10, builds=True,
+    standard error, smaller by √n). The interval is about the mean. With few runs, divide the squares by n - 1.""")
+@exercise("05.2", "An interval over seeds", difficulty=2, importance=3, minutes=10, builds=True,
     praise="Runs that differ by a point either way leave an interval five points wide when there are three of them. "
-    "`hncse.evaluation.statistics.t_interval` looks up t as well.",
-)  # fmt: skip
+    "`hncse.evaluation.statistics.t_interval` looks up t as well.")  # fmt: skip
 def interval_over_seeds(scores: list[float], t: float) -> tuple[float, float]:
     """Return the lower and the upper end of the interval for a method's mean score.
 
@@ -84,12 +79,9 @@ interval_over_seeds.mistaken({
 
 @hint("""
     A value's rank: how many values are smaller, plus half of those equal to it, itself among them, plus a half. Then
-    the ordinary (Pearson) correlation of the two lists of ranks.
-    """)
-@exercise(
-    "05.3", "Spearman, by hand", difficulty=2, importance=2, minutes=15,
-    praise="`scipy.stats.spearmanr` gives the same; tables print it times 100.",
-)  # fmt: skip
+    the ordinary (Pearson) correlation of the two lists of ranks.""")
+@exercise("05.3", "Spearman, by hand", difficulty=2, importance=2, minutes=15,
+    praise="`scipy.stats.spearmanr` gives the same; tables print it times 100.")  # fmt: skip
 def spearman(cosines: list[float], gold: list[float]) -> float:
     """Return Spearman's correlation of similarities and human scores: Pearson's correlation of their ranks.
 
@@ -141,12 +133,9 @@ spearman.mistaken({
 
 @hint("""
     `from scipy.stats import spearmanr`, then `spearmanr(x, y).statistic`. For "all", first make one list of cosines
-    and one of gold scores out of all subsets.
-    """)
-@exercise(
-    "05.4", "Two scores, both called STS", difficulty=2, importance=2, minutes=15,
-    praise="Say which one you print; `hncse.evaluation.sts.evaluate_full` keeps all three apart.",
-)  # fmt: skip
+    and one of gold scores out of all subsets.""")
+@exercise("05.4", "Two scores, both called STS", difficulty=2, importance=2, minutes=15,
+    praise="Say which one you print; `hncse.evaluation.sts.evaluate_full` keeps all three apart.")  # fmt: skip
 def all_and_mean(subsets: list[tuple[list[float], list[float]]]) -> tuple[float, float]:
     """Return a task's "all" and "mean" scores, × 100.
 

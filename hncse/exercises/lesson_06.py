@@ -10,9 +10,8 @@ from hncse.exercises.core import exercise, hint
 
 
 @hint("Somebody who never reads the sentence gives every one the same answer. Which answer is best?")
-@exercise(
-    "06.1", "What knowing nothing scores", difficulty=1, importance=2, minutes=5,
-    praise="And 99.60 is what published tables have for SUBJ where its file was cut. Ask for this number first.",
+@exercise("06.1", "What knowing nothing scores", difficulty=1, importance=2, minutes=5,
+    praise="And 99.60 is what published tables have for SUBJ where its file was cut. Ask for this number first."
 )  # fmt: skip
 def majority_accuracy(labels: list[str]) -> float:
     """Return the accuracy × 100 of the best answer that ignores the sentence: always the same label."""
@@ -42,13 +41,10 @@ majority_accuracy.mistaken({
 
 @hint("""
     A paraphrase pair has no first and no second sentence. Which of `u - v`, `|u - v|`, `u + v`, `u*v` and `[u, v]` are
-    the same when the two change places? SentEval takes two of these, one after the other.
-    """)
-@exercise(
-    "06.2", "What a classifier sees of a pair", difficulty=2, importance=1, minutes=10,
+    the same when the two change places? SentEval takes two of these, one after the other.""")
+@exercise("06.2", "What a classifier sees of a pair", difficulty=2, importance=1, minutes=10,
     praise="`hncse.evaluation.transfer.features` does it for all pairs. How could a linear classifier read a cosine "
-    "here?",
-)  # fmt: skip
+    "here?")  # fmt: skip
 def pair_features(u: list[float], v: list[float]) -> list[float]:
     """Return the features of a pair of sentences for the task MRPC, `[|u-v|, u*v]`, from their embeddings.
 
@@ -78,11 +74,9 @@ pair_features.mistaken({
 
 
 @hint("One of the two numbers chooses the strength. Only the other one may be printed.")
-@exercise(
-    "06.3", "Which number goes into the table?", difficulty=2, importance=3, minutes=10,
+@exercise("06.3", "Which number goes into the table?", difficulty=2, importance=3, minutes=10,
     praise="`acc` and `dev` of every task stand beside each other in a run's transfer.json, so that nobody mixes them "
-    "up.",
-)  # fmt: skip
+    "up.")  # fmt: skip
 def table_entry(results: dict[float, tuple[float, float]]) -> float:
     """Return the accuracy that belongs in the table.
 
@@ -116,13 +110,10 @@ table_entry.mistaken({
 
 @hint("""
     Outer loop: which rows are test? Everything else is `rest`. Inner loop over `rest` alone: which of *its* rows are
-    dev? What is left trains. Slices with a step, `rows[f::k]`, make a fold.
-    """)
-@exercise(
-    "06.4", "Folds inside folds", difficulty=3, importance=2, minutes=20,
+    dev? What is left trains. Slices with a step, `rows[f::k]`, make a fold.""")
+@exercise("06.4", "Folds inside folds", difficulty=3, importance=2, minutes=20,
     praise="So ten folds train a hundred classifiers a strength. The real ones keep the classes balanced in every "
-    "fold: `hncse/evaluation/solvers.py`.",
-)  # fmt: skip
+    "fold: `hncse/evaluation/solvers.py`.")  # fmt: skip
 def nested_folds(n: int, k: int) -> list[tuple[list[int], list[int], list[int]]]:
     """Return the `k·k` splits of nested cross-validation, each as three lists of row numbers: train, dev, test.
 

@@ -14,13 +14,10 @@ from hncse.exercises.core import exercise, hint
 
 @hint("""
     `combinations(scores, k)` lists every set of `k` runs that could have been made. What does an author print who made
-    one such set and keeps its best run? What would the mean of all runs have been?
-    """)
-@exercise(
-    "07.1", "The best of k", difficulty=1, importance=2, minutes=10,
+    one such set and keeps its best run? What would the mean of all runs have been?""")
+@exercise("07.1", "The best of k", difficulty=1, importance=2, minutes=10,
     praise="Over the 50 published BERT-base seeds, `statistics.best_of` counts the same without listing two million "
-    "sets: about one point for k = 5. That is the size of many a published improvement.",
-)  # fmt: skip
+    "sets: about one point for k = 5. That is the size of many a published improvement.")  # fmt: skip
 def gain_of_best(scores: list[float], k: int) -> float:
     """Return how many points are gained, on average, by printing the best of `k` runs in place of a typical one.
 
@@ -51,11 +48,9 @@ gain_of_best.mistaken({
 
 
 @hint("Two questions, in this order: does the interval exclude 0? On which side does it lie?")
-@exercise(
-    "07.2", "What may be said of this row?", difficulty=1, importance=3, minutes=5, builds=True,
+@exercise("07.2", "What may be said of this row?", difficulty=1, importance=3, minutes=5, builds=True,
     praise="Of a table with many rows the kit asks more: its verdict is Holm's, so a row whose own interval just "
-    "excludes 0 may still read `not told apart`.",
-)  # fmt: skip
+    "excludes 0 may still read `not told apart`.")  # fmt: skip
 def verdict(low: float, high: float, matters: float) -> str:
     """Return what a table may say of a difference whose interval is `[low, high]`: one of four words.
 
@@ -108,11 +103,9 @@ verdict.mistaken({
 
 @hint("""
     One number a seed: what did the method gain *with this seed*? Only seeds that both were run with can tell. Then the
-    interval of the mean of those numbers: mean ± t · sd / √n, sd with n - 1.
-    """)
-@exercise(
-    "07.3", "A paired difference and its interval", difficulty=2, importance=3, minutes=15, builds=True,
-    praise="`statistics.difference` does this, says how many seeds it used, and puts a bootstrap beside it.",
+    interval of the mean of those numbers: mean ± t · sd / √n, sd with n - 1.""")
+@exercise("07.3", "A paired difference and its interval", difficulty=2, importance=3, minutes=15, builds=True,
+    praise="`statistics.difference` does this, says how many seeds it used, and puts a bootstrap beside it."
 )  # fmt: skip
 def paired_interval(method: dict[int, float], baseline: dict[int, float], t: float) -> tuple[float, float]:
     """Return the ends, low and high, of the interval of a method's mean gain over the baseline, paired by seed.
@@ -137,7 +130,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _METHOD, _BASELINE = {0: 71.0, 1: 75.0, 2: 73.0}, {0: 70.0, 1: 73.0, 2: 73.0}  # gains 1, 2, 0
-
 paired_interval.by_hand({
     "The gains are 1, 2 and 0: their mean, 1, is the middle, half the width is 4.303 · 1 / √3 = 2.484: {right}, not "
     "{seen}. The low end comes first.": (_METHOD, _BASELINE, 4.303),
@@ -161,13 +153,10 @@ paired_interval.mistaken({
 
 @hint("""
     The difference of two means of n seeds has the standard deviation sd · √(2/n). It must be so small that `effect` is
-    `z_alpha + z_power` of them. Solve for n, and round so that the promise is kept.
-    """)
-@exercise(
-    "07.4", "How many seeds does it take?", difficulty=2, importance=2, minutes=10,
+    `z_alpha + z_power` of them. Solve for n, and round so that the promise is kept.""")
+@exercise("07.4", "How many seeds does it take?", difficulty=2, importance=2, minutes=10,
     praise="For BERT-base, sd 0.84 and an effect of 1: 12 by this formula, 13 by `statistics.seeds_needed`, which uses "
-    "Student's t, since the sd is not known but estimated from the same few seeds.",
-)  # fmt: skip
+    "Student's t, since the sd is not known but estimated from the same few seeds.")  # fmt: skip
 def seeds_for(effect: float, sd: float, z_alpha: float = 1.96, z_power: float = 0.8416) -> int:
     """Return the seeds that *each* of two methods needs for a true difference of `effect` to be seen.
 
@@ -199,12 +188,9 @@ seeds_for.mistaken({
 
 @hint("""
     `max(dev, key=dev.get)` is the setting with the best score on dev. Each method has its own. What may you look up on
-    test, and at which settings?
-    """)
-@exercise(
-    "07.5", "Each at its own best", difficulty=2, importance=3, minutes=10,
-    praise="`statistics.tuned` chooses so; the last table of the verdict is made with it.",
-)  # fmt: skip
+    test, and at which settings?""")
+@exercise("07.5", "Each at its own best", difficulty=2, importance=3, minutes=10,
+    praise="`statistics.tuned` chooses so; the last table of the verdict is made with it.")  # fmt: skip
 def gain_at_best(
     method_dev: dict[float, float],
     method_test: dict[float, float],
@@ -255,12 +241,9 @@ gain_at_best.mistaken({
 
 @hint("""
     Holm: sort the p-values. The smallest of m is multiplied by m, the next by m - 1, and so on. A later one may never
-    come out below an earlier one, and none above 1. Give them back in the order in which they came.
-    """)
-@exercise(
-    "07.6", "Seven methods, one lucky p", difficulty=3, importance=2, minutes=20,
-    praise="`statistics.holm`, on which every verdict of the kit rests. Try it on the table above.",
-)  # fmt: skip
+    come out below an earlier one, and none above 1. Give them back in the order in which they came.""")
+@exercise("07.6", "Seven methods, one lucky p", difficulty=3, importance=2, minutes=20,
+    praise="`statistics.holm`, on which every verdict of the kit rests. Try it on the table above.")  # fmt: skip
 def holm(p: list[float]) -> list[float]:
     """Return the p-values after Holm's correction, in the same order.
 
@@ -273,11 +256,7 @@ def holm(p: list[float]) -> list[float]:
     return corrected
 
 
-@holm.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return ((rng.uniform(0, 1, rng.integers(1, 8)) ** rng.choice([1, 2, 3])).round(2).tolist(),)
-
-
+holm.samples(lambda rng: ((rng.uniform(0, 1, rng.integers(1, 8)) ** rng.choice([1, 2, 3])).round(2).tolist(),))
 holm.by_hand({
     "A single test needs no correction: [0.04], not {seen!r}.": ([0.04],),
     "[0.01, 0.02, 0.03] becomes [0.03, 0.04, 0.04], not {seen!r}.": ([0.01, 0.02, 0.03],),

@@ -15,12 +15,9 @@ from hncse.exercises.core import exercise, hint
 
 @hint("""
     Make a key of every sentence: lower case, punctuation away, single spaces. Keep a sentence if its key is new. A
-    `set` of keys remembers; the list of sentences keeps the order.
-    """)
-@exercise(
-    "08.1", "The same sentence twice", difficulty=1, importance=2, minutes=10,
-    praise="What is left are paraphrases, which no spelling tells: exercise 08.2.",
-)  # fmt: skip
+    `set` of keys remembers; the list of sentences keeps the order.""")
+@exercise("08.1", "The same sentence twice", difficulty=1, importance=2, minutes=10,
+    praise="What is left are paraphrases, which no spelling tells: exercise 08.2.")  # fmt: skip
 def distinct(sentences: list[str]) -> list[str]:
     """Return the sentences without repetitions, in their order, the first of equals kept as it stands.
 
@@ -79,13 +76,10 @@ def cosines(rng: np.random.Generator) -> Tensor:
 
 @hint("""
     `similarity.diagonal()` holds the positives, (N,); with `[:, None]` it stands beside every row. Compare, then take
-    the diagonal out.
-    """)
-@exercise(
-    "08.2", "Which negatives to trust", difficulty=2, importance=2, minutes=15,
+    the diagonal out.""")
+@exercise("08.2", "Which negatives to trust", difficulty=2, importance=2, minutes=15,
     praise="Mind what it costs: the negatives it throws away first are the hardest. 02 measures that for every guard "
-    "of `hncse.mining.Guards`.",
-)  # fmt: skip
+    "of `hncse.mining.Guards`.")  # fmt: skip
 def trusted(similarity: Tensor, share: float) -> Tensor:
     """Return which columns are trusted as negatives, an (N, N) tensor of bool.
 
@@ -107,7 +101,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _COSINES = torch.tensor([[0.80, 0.10, 0.78], [0.30, 0.40, 0.39], [0.20, -0.50, 1.00]])
-
 trusted.by_hand({
     "With share 1 every column that is not nearer than the positive is trusted, and the diagonal never: {right}, not "
     "{seen}.": (_COSINES, 1.0),
@@ -128,11 +121,9 @@ trusted.mistaken({
 
 @hint("""
     `masked_fill` sets the diagonal to -∞, so that the largest of a row is its hardest negative. `relu` or
-    `clamp(min=0)` cuts off at 0.
-    """)
-@exercise(
-    "08.3", "A margin loss", difficulty=2, importance=2, minutes=15, gradient=True,
-    praise="It is the cold limit of InfoNCE, with a margin. Try it in the run above in place of your loss.",
+    `clamp(min=0)` cuts off at 0.""")
+@exercise("08.3", "A margin loss", difficulty=2, importance=2, minutes=15, gradient=True,
+    praise="It is the cold limit of InfoNCE, with a margin. Try it in the run above in place of your loss."
 )  # fmt: skip
 def margin_loss(similarity: Tensor, margin: float) -> Tensor:
     """Return the mean over anchors of max(0, margin - (p - n)).
@@ -153,7 +144,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _BATCH = torch.tensor([[0.9, 0.1, 0.2], [0.5, 0.6, 0.3], [0.4, 0.7, 0.5]], dtype=torch.float64)
-
 margin_loss.by_hand({
     "p - n is 0.7, 0.1 and -0.2, so with margin 0.3 the anchors cost 0, 0.2 and 0.5: mean 0.233, not {seen:.3f}. "
     "An anchor far ahead costs 0, not less; of a row's negatives only the hardest counts.": (_BATCH, 0.3),
@@ -174,11 +164,9 @@ margin_loss.mistaken({
 
 @hint("""
     Work on e = exp(similarity / tau). The mean over a row's negatives is (sum of the row - diagonal) / (N - 1).
-    `torch.clamp(…, min=…)` holds the floor. Test yourself: with `prior` 0 you must get plain InfoNCE.
-    """)
-@exercise(
-    "08.4", "Debiased InfoNCE", difficulty=3, importance=1, minutes=25, gradient=True,
-    praise="In Gram space a new loss is a few lines. Which `prior` is right for your corpus, and how would you know?",
+    `torch.clamp(…, min=…)` holds the floor. Test yourself: with `prior` 0 you must get plain InfoNCE.""")
+@exercise("08.4", "Debiased InfoNCE", difficulty=3, importance=1, minutes=25, gradient=True,
+    praise="In Gram space a new loss is a few lines. Which `prior` is right for your corpus, and how would you know?"
 )  # fmt: skip
 def debiased(similarity: Tensor, tau: float, prior: float) -> Tensor:
     """Return the debiased contrastive loss (Chuang et al. 2020, M = 1), the mean over anchors.
@@ -197,11 +185,9 @@ def debiased(similarity: Tensor, tau: float, prior: float) -> Tensor:
     return -torch.log(own / (own + (n - 1) * g)).mean()
 
 
-@debiased.samples
-def _(rng: np.random.Generator) -> tuple[Any, ...]:
-    return cosines(rng), float(rng.choice([0.3, 0.5, 1.0])), float(rng.choice([0.0, 0.1, 0.3, 0.5]))
-
-
+debiased.samples(
+    lambda rng: (cosines(rng), float(rng.choice([0.3, 0.5, 1.0])), float(rng.choice([0.0, 0.1, 0.3, 0.5])))
+)
 debiased.by_hand({
     "Without false negatives, prior = 0, it is InfoNCE: {right:.4f}, not {seen:.4f}. The (N - 1) negatives stand in "
     "the denominator by their sum, that is (N - 1) · m, and m is a mean over negatives alone.": (_BATCH, 0.5, 0.0),

@@ -11,10 +11,8 @@ from hncse.exercises.core import exercise, hint
 
 
 @hint("Walk through the pieces and count words: a piece that does not begin with `##` begins a new one.")
-@exercise(
-    "A1.1", "Hide whole words", difficulty=1, importance=2, minutes=10,
-    praise="The same for a whole batch, words drawn at random: `mask` in `hncse/pretraining/text.py`.",
-)  # fmt: skip
+@exercise("A1.1", "Hide whole words", difficulty=1, importance=2, minutes=10,
+    praise="The same for a whole batch, words drawn at random: `mask` in `hncse/pretraining/text.py`.")  # fmt: skip
 def hidden_places(pieces: list[str], words: set[int]) -> list[int]:
     """Return the places of all word pieces that are hidden when whole words are.
 
@@ -38,7 +36,6 @@ def _(rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 _PIECES = ["the", "hip", "##pop", "##ota", "##mus", "embed", "##s", "text"]
-
 hidden_places.by_hand({
     "Word 0 is “the”, one piece at place 0; you return {seen}.": (_PIECES, {0}),
     "Word 1 is “hip ##pop ##ota ##mus”, places 1 to 4; you return {seen}.": (_PIECES, {1}),
@@ -56,13 +53,10 @@ hidden_places.mistaken({
 
 @hint("""
     A word of probability a weighs a half, a much rarer one nearly 1, a much more frequent one nearly 0. Weigh each
-    vector, add up, divide by the sum of the weights.
-    """)
-@exercise(
-    "A1.2", "Listen less to frequent words", difficulty=2, importance=2, minutes=10,
+    vector, add up, divide by the sum of the weights.""")
+@exercise("A1.2", "Listen less to frequent words", difficulty=2, importance=2, minutes=10,
     praise="One line of arithmetic. The kit's encoders hold a word's frequency in one coordinate, so that attention "
-    "can learn such a weighting: look at the attention picture above once more.",
-)  # fmt: skip
+    "can learn such a weighting: look at the attention picture above once more.")  # fmt: skip
 def weighted_mean(vectors: list[list[float]], probabilities: list[float], a: float = 1e-4) -> list[float]:
     """Return a sentence's vector: the mean of its words' vectors, each weighing `a/(a + p)`.
 
@@ -99,12 +93,9 @@ weighted_mean.mistaken({
 @hint("""
     Divide the table by its sum: that is `p(i, j)`. Its row sums are `p(i)`, its column sums `p(j)`. Raise the column
     sums to the power `alpha` and make them add up to 1 again. Where a count is 0, or the logarithm negative, the entry
-    is 0.
-    """)
-@exercise(
-    "A1.3", "PPMI of a small table", difficulty=3, importance=2, minutes=20,
-    praise="`hncse.pretraining.vectors.ppmi` is the same in place, for a table of millions of entries.",
-)  # fmt: skip
+    is 0.""")
+@exercise("A1.3", "PPMI of a small table", difficulty=3, importance=2, minutes=20,
+    praise="`hncse.pretraining.vectors.ppmi` is the same in place, for a table of millions of entries.")  # fmt: skip
 def ppmi(counts: list[list[float]], alpha: float = 1.0) -> list[list[float]]:
     """Return the positive pointwise mutual information of a square table of neighbour counts.
 
