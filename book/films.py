@@ -22,7 +22,7 @@ from hncse.visual.study import Study, by_loss
 
 __all__ = ["write"]
 
-_MODULES = ("visual.study", "visual.film", "visual.mixes", "visual.explorer", "visual.projection", "visual.boundary")
+_MODULES = ("visual.study", "visual.film", "visual.explorer", "visual.projection", "visual.boundary")
 _study: Study | None = None  # of a worker process
 
 

@@ -105,14 +105,14 @@ def transfer(arguments: list[str] | None = None) -> int:
 
 
 def _transfer_parser(tasks: tuple[str, ...], other_files: str) -> argparse.ArgumentParser:
-    from hncse.evaluation import terminal
+    from hncse.evaluation import add_encoder
 
     parser = argparse.ArgumentParser(
         prog="hncse transfer",
         description="Score an encoder on SentEval's seven transfer tasks: linear classifiers on frozen embeddings.",
     )
     add = parser.add_argument
-    terminal.add_encoder(parser)
+    add_encoder(parser)
     add("--solver", default="senteval", help="senteval (default): its Adam schedule to the letter; or fast")
     add("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(tasks)}; default: all")
     add("--batch-size", type=int, help="sentences in a forward pass")
@@ -152,14 +152,14 @@ def tables(arguments: list[str] | None = None) -> int:
 @command
 def encode(arguments: list[str] | None = None) -> int:
     """Embed the sentences of a file or of standard input, a row each, in their order; returns the exit code."""
-    from hncse.evaluation import terminal
+    from hncse.evaluation import add_encoder
 
     parser = argparse.ArgumentParser(
         prog="hncse encode",
         description="Embed sentences, a row each, in their order. Nothing is left out: a line that is no text is an "
         "error.",
     )
-    terminal.add_encoder(parser)
+    add_encoder(parser)
     parser.add_argument("file", nargs="?", default="-", help="text, csv, tsv, jsonl, parquet; default: standard input")
     parser.add_argument("--out", type=Path, required=True, help="vectors.npy, or vectors.parquet with the sentences")
     parser.add_argument("--column", help="column of a file that has several")

@@ -234,7 +234,3 @@ def main(arguments: list[str] | None = None) -> int:
 
         write_text(options.out, text)
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

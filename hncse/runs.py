@@ -308,7 +308,3 @@ def main(arguments: list[str] | None = None) -> int:
         what = " ".join(f"{key}={parameters.get(key)}" for key in ("loss", "encoder", "corpus", "limit", "seed"))
         sys.stdout.write(f"{run.name:40} {state:10} {what}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,8 +16,7 @@ from hncse import files, losses, miner, mixing, runs
 from hncse.data import probe
 from hncse.errors import HncseError
 from hncse.visual import boundary, explorer, projection
-from hncse.visual.film import KINDS, copies
-from hncse.visual.mixes import mix
+from hncse.visual.film import KINDS, copies, mix
 from hncse.visual.study import Study, by_loss
 from tests import random_state
 from tests.oracles import loss_oracle

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hncse.visual import mixes, schematics
+from hncse.visual import film, schematics
 
 
 def marks(axes, marker):
@@ -29,7 +29,7 @@ def test_a_case_is_drawn_where_the_miner_sees_it(number, case):
     (positive,), (hardest,) = marks(axes, "o"), marks(axes, "^")
     p, n = cosine(positive), cosine(hardest)
     assert axes.get_title(loc="center").startswith(case)
-    assert mixes.cases([p], [n]).tolist() == [case]
+    assert film.cases([p], [n]).tolist() == [case]
     if case == "C":
         (z3,) = marks(axes, "P")
         expected = p * positive + n * hardest

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from hncse.data import probe
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import open_encoder, terminal
+from hncse.evaluation import add_encoder, open_encoder
 
 if TYPE_CHECKING:
     from hncse.mining import MinedCorpus
@@ -181,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="hncse audit", description="Measure guards against false negatives on the probe."
     )
-    terminal.add_encoder(parser)
+    add_encoder(parser)
     parser.add_argument("--corpus", default="docstrings", help="source of sentences to hide it in (default docstrings)")
     parser.add_argument("--limit", type=int, default=100_000, help="sentences taken from it (default 100000)")
     parser.add_argument("--k", type=int, default=10, help="neighbours of every anchor (default 10)")
@@ -200,7 +200,3 @@ def main(arguments: list[str] | None = None) -> int:
         run.write("audit", result)
     sys.stdout.writelines(line + "\n" for line in table(result, run.name if run else options.encoder))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

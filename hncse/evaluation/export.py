@@ -17,7 +17,7 @@ import numpy as np
 from hncse.data import probe as data_probe
 from hncse.data import senteval
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import open_encoder, probe, sts, terminal
+from hncse.evaluation import add_encoder, open_encoder, probe, sts
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="hncse export", description="Write an encoder as ONNX beside its other files, and score each format."
     )
     add = parser.add_argument
-    terminal.add_encoder(parser)
+    add_encoder(parser)
     add("folder", nargs="?", help="where to; default: the encoder's own folder, or export/ in a run's")
     add("--format", default="onnx", help="onnx (the only one)")
     add("--int8", action="store_true", help="also with weights in 8 bits, onnx/model_quantized.onnx")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hncse.errors import HncseError, command
-from hncse.evaluation import open_encoder, terminal
+from hncse.evaluation import add_encoder, open_encoder
 
 if TYPE_CHECKING:
     from hncse.encoder import SentenceEncoder
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(prog="hncse mteb", description="Score an encoder on tasks of MTEB.")
     add = parser.add_argument
-    terminal.add_encoder(parser)
+    add_encoder(parser)
     add("--tasks", nargs="+", required=True, metavar="NAME", help="tasks or benchmarks: STSBenchmark, NanoBEIR, …")
     add("--batch-size", type=int, default=64, help="sentences in a forward pass (default 64)")
     add("--json", type=Path, help="write the rows there as well")

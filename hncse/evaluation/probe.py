@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hncse.data.embedding_cache import Encoder, cached_encode
 from hncse.data.probe import PHENOMENA, Group, fingerprint, load
 from hncse.errors import HncseError, command
-from hncse.evaluation import TIE, check_resampling, open_encoder, terminal, unit_rows, wins
+from hncse.evaluation import TIE, check_resampling, deliver, measure_parser, open_encoder, percent, unit_rows, wins
 from hncse.evaluation.resampling import draw_groups, interval, rate, spearman
 
 __all__ = ["Encoder", "evaluate", "plane_of_embeddings", "similarity_plane", "table"]
@@ -182,13 +182,13 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
         f"{result['sentences']} sentences"
     )
     yield f"95 % intervals from {boot['resamples']} bootstrap resamples over groups, seed {boot['seed']}"
-    score = terminal.percent(result["spearman"], result["spearman_interval"])
+    score = percent(result["spearman"], result["spearman_interval"])
     yield f"Spearman ×100 over {result['pairs']} graded pairs: {score}"
     yield "\nhow often a paraphrase is nearer to the anchor than a hard negative is, %"
     columns = {"close": "close", "far": "far", "overall": "overall", "both": "both above"}
     yield f"{'hard negatives':21}{'n':>5}" + "".join(f"{title:>20}" for title in columns.values())
     for label, entry in ({"all": result["triplet_accuracy"]} | result["phenomena"]).items():
-        cells = "".join(f"{terminal.percent(entry[c]['value'], entry[c]['interval']):>20}" for c in columns)
+        cells = "".join(f"{percent(entry[c]['value'], entry[c]['interval']):>20}" for c in columns)
         yield f"{label:21}{entry['both']['n']:5d}{cells}"
     yield "\nmargin over groups: similarity of the paraphrase - similarity of the hardest hard negative"
     for which, margin in result["margins"].items():
@@ -198,7 +198,7 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = terminal.parser("probe", "Score on the probe.", resamples=2000)
+    parser = measure_parser("probe", "Score on the probe.", resamples=2000)
     parser.add_argument("--probe", help="a probe file of your own; default: the embedded probe")
     options = parser.parse_args(arguments)
     groups = load(options.probe)
@@ -206,4 +206,4 @@ def main(arguments: list[str] | None = None) -> int:
     encoder, run = open_encoder(options.encoder, options.pooling)
     result = evaluate(encoder, groups=groups, bootstrap=options.bootstrap, seed=options.seed)
     lines = table(result, run.name if run else options.encoder)
-    return terminal.deliver("probe", result, lines, options, run if options.probe is None else None)
+    return deliver("probe", result, lines, options, run if options.probe is None else None)

@@ -493,7 +493,3 @@ def main(arguments: list[str] | None = None) -> int:
         count = len(trained.drop_duplicates(["run", "key", "group"]))
         sys.stderr.write(f"{count} runs in {options.csv}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hncse.data import scored_pairs, senteval
+from hncse.data.embedding_cache import Encoder
 from hncse.data.senteval import STS_TASKS, StsSubset
 from hncse.errors import HncseError, command
-from hncse.evaluation import TIE, Encoder, check_resampling, embed, open_encoder, resampling, terminal
+from hncse.evaluation import TIE, check_resampling, deliver, embed, measure_parser, open_encoder, percent, span
+from hncse.evaluation.resampling import draw_groups, interval, spearman
 
 __all__ = ["evaluate", "evaluate_full", "evaluate_pairs", "pairs_table", "similarities", "table"]
 
@@ -101,7 +103,7 @@ def evaluate_full(
         "metric": "Spearman x100 of cosine similarity, 'all' aggregation",
         "tasks": details,
         "avg": average,
-        "avg_interval": None if average is None else resampling.interval(np.mean(resampled, axis=0)),
+        "avg_interval": None if average is None else interval(np.mean(resampled, axis=0)),
         "sentences": sentences,
         "files": senteval.together(subset.release for subsets in compared.values() for subset, _ in subsets),
         "bootstrap": {"resamples": bootstrap, "seed": seed, "level": 0.95, "over": "sentence pairs"},
@@ -161,7 +163,7 @@ def evaluate_pairs(
     cosine = _cosines(own, embed(encoder, texts, batch_size, cache=cache))
     return {
         "spearman": _spearman(cosine, gold, "own pairs"),
-        "interval": resampling.interval(_resampled(cosine, gold, bootstrap, seed)),
+        "interval": interval(_resampled(cosine, gold, bootstrap, seed)),
         "pearson": 100 * float(pearsonr(cosine, gold).statistic),
         "n": len(gold),
         "sentences": len(set(texts)),
@@ -179,7 +181,7 @@ def pairs_table(result: dict[str, Any], name: str, file: str) -> Iterator[str]:
     )
     if boot["resamples"]:
         yield f"95 % interval from {boot['resamples']} bootstrap resamples of the pairs, seed {boot['seed']}"
-    yield f"Spearman x100 of cosine similarity and score: {terminal.percent(result['spearman'], result['interval'])}"
+    yield f"Spearman x100 of cosine similarity and score: {percent(result['spearman'], result['interval'])}"
     yield f"Pearson x100: {result['pearson']:.1f}"
 
 
@@ -201,7 +203,7 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
     yield "".join(f"{task:>14}" for task in columns)
     yield "".join(f"{score:14.2f}" for score, _ in columns.values())
     if boot["resamples"]:
-        yield "".join(f"{terminal.span(interval):>14}" for _, interval in columns.values() if interval)
+        yield "".join(f"{span(interval):>14}" for _, interval in columns.values() if interval)
 
 
 def _compared(
@@ -276,7 +278,7 @@ def _details(task: str, subsets: list[tuple[StsSubset, Floats]], resampled: Floa
     sizes = [part["n"] for part in parts.values()]
     return {
         "all": _spearman(*_together(subsets), task),
-        "interval": resampling.interval(resampled),
+        "interval": interval(resampled),
         "mean": float(np.mean(own)),
         "wmean": float(np.average(own, weights=sizes)),
         "pairs": int(sum(sizes)),
@@ -292,8 +294,8 @@ def _average(scores: dict[str, float]) -> float | None:
 
 
 def _resampled(cosine: Floats, gold: Floats, resamples: int, seed: int) -> Floats:
-    counts = resampling.draw_groups(len(cosine), resamples, seed)  # (B, n): each pair is a group of its own
-    return 100 * resampling.spearman(cosine, gold, np.arange(len(cosine)), counts)
+    counts = draw_groups(len(cosine), resamples, seed)  # (B, n): each pair is a group of its own
+    return 100 * spearman(cosine, gold, np.arange(len(cosine)), counts)
 
 
 def _score_own(options: argparse.Namespace) -> int:
@@ -307,13 +309,13 @@ def _score_own(options: argparse.Namespace) -> int:
     boot = {"bootstrap": options.bootstrap, "seed": options.seed}
     result = evaluate_pairs(encoder, *own, options.batch_size, **boot, cache=not options.no_cache)
     lines = pairs_table(result, run.name if run else options.encoder, options.pairs)
-    return terminal.deliver("sts", result, lines, options, None)
+    return deliver("sts", result, lines, options, None)
 
 
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = terminal.parser("sts", "Score an encoder on the STS tasks, by SimCSE's protocol.", resamples=1000)
+    parser = measure_parser("sts", "Score an encoder on the STS tasks, by SimCSE's protocol.", resamples=1000)
     add = parser.add_argument
     add("--split", help="test (default), dev or train; the latter for STSB and SICKR")
     add("--tasks", nargs="+", metavar="TASK", help=f"some of {' '.join(STS_TASKS)}; default: all")
@@ -339,4 +341,4 @@ def main(arguments: list[str] | None = None) -> int:
         allow_other_files=options.allow_other_files, cache=not options.no_cache,
     )  # fmt: skip
     lines = table(result, run.name if run else options.encoder)
-    return terminal.deliver("sts", result, lines, options, run if result["avg"] is not None else None)
+    return deliver("sts", result, lines, options, run if result["avg"] is not None else None)

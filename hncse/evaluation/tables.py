@@ -653,7 +653,3 @@ def parser() -> argparse.ArgumentParser:
     add("--published", choices=("landmarks", "all", "none"), default="landmarks", help="which rows")
     add("--phenomena", action="store_true", help="print the probe a phenomenon at a time, as well")
     return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from hncse.data import senteval
 from hncse.data.senteval import TRANSFER_TASKS, TransferTask
 from hncse.errors import HncseError, unknown
-from hncse.evaluation import Encoder, embed, terminal
+from hncse.evaluation import Encoder, embed, span
 from hncse.evaluation.results import SOLVERS
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
         }  # fmt: skip
     yield f"{'':9}" + "".join(f"{column:>14}" for column in columns)
     for head, key in (("test", "acc"), ("", "interval"), ("majority", "majority"), ("dev", "dev")):
-        cells = [terminal.span(entry[key]) if key == "interval" else f"{entry[key]:.2f}" for entry in columns.values()]
+        cells = [span(entry[key]) if key == "interval" else f"{entry[key]:.2f}" for entry in columns.values()]
         yield f"{head:9}" + "".join(f"{cell:>14}" for cell in cells)
     yield "dev chose the regularisation: it is no result (notebook 06); majority names the commonest class always"
     for task, entry in tasks.items():

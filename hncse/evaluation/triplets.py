@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from hncse import data
+from hncse.data.embedding_cache import Encoder
 from hncse.data.probe import jaccard
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import Encoder, check_resampling, embed, open_encoder, terminal, unit_rows, wins
+from hncse.evaluation import check_resampling, deliver, embed, measure_parser, open_encoder, percent, unit_rows, wins
 from hncse.evaluation.resampling import draw_groups, rate
 
 __all__ = ["TRIPLET_SETS", "Triplet", "evaluate", "folder", "load_triplets", "table", "triplets_present"]
@@ -136,7 +137,7 @@ def table(result: dict[str, Any], name: str = "encoder") -> Iterator[str]:
     for each, scores in result["sets"].items():
         yield f"\n{each}, test (word overlap alone: {scores['word_overlap']:.1f})"
         for kind, entry in ({"all": scores["accuracy"]} | scores["kinds"]).items():
-            yield f"  {kind:28}{entry['n']:6,}{terminal.percent(entry['value'], entry['interval']):>20}"
+            yield f"  {kind:28}{entry['n']:6,}{percent(entry['value'], entry['interval']):>20}"
 
 
 def _files(name: str, split: str) -> list[Path]:
@@ -204,7 +205,7 @@ def _captions(files: list[Path]) -> Iterator[Triplet]:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    parser = terminal.parser("triplets", "Score on counterfactual NLI and SugarCrepe captions.", resamples=2000)
+    parser = measure_parser("triplets", "Score on counterfactual NLI and SugarCrepe captions.", resamples=2000)
     parser.add_argument("--sets", nargs="+", metavar="SET", help=f"some of {' '.join(TRIPLET_SETS)}; default: all here")
     options = parser.parse_args(arguments)
     check_resampling(options.bootstrap, options.seed, _MOST_CLUSTERS)
@@ -213,4 +214,4 @@ def main(arguments: list[str] | None = None) -> int:
     encoder, run = open_encoder(options.encoder, options.pooling)
     result = evaluate(encoder, options.sets, bootstrap=options.bootstrap, seed=options.seed)
     lines = table(result, run.name if run else options.encoder)
-    return terminal.deliver("triplets", result, lines, options, run if options.sets is None else None)
+    return deliver("triplets", result, lines, options, run if options.sets is None else None)

@@ -490,7 +490,7 @@ _GUARD_HELP = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    from hncse.evaluation import terminal
+    from hncse.evaluation import add_pooling
 
     parser = argparse.ArgumentParser(
         prog="hncse mine", description="Mine hard negatives out of a corpus; print a report, write triplets."
@@ -499,7 +499,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--encoder", default="kit", help="a run's name or folder, 'latest', 'kit', or an encoder's name (default kit)")
     add("--guide", metavar="NAME", help="an encoder, or cross-encoder:NAME, whose similarity margins and limits read")
-    terminal.add_pooling(parser)
+    add_pooling(parser)
     add("--corpus", help=f"what to search: {source} (default: the positives, without them docstrings)")
     add("--limit", type=int, help="at most so many of its sentences")
     add("--column", help="column of a corpus that is a .csv, .tsv, .jsonl or .parquet file")
@@ -602,7 +602,3 @@ def _sources(options: argparse.Namespace) -> tuple[list[str], list[str] | None, 
         )
     anchors = corpora.load(options.anchors, **sample)
     return anchors.sentences, None, options.corpus or "docstrings"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 
 from hncse.errors import HncseError, unknown
 from hncse.visual import schematics
-from hncse.visual.page import html_page, widget
-from hncse.visual.style import CASE_COLOURS, OKABE_ITO, figure, styled
+from hncse.visual.style import CASE_COLOURS, OKABE_ITO, figure, html_page, styled, widget
 
 __all__ = ["DEFAULTS", "LOSSES", "SCRIPT", "checked", "measure", "options", "page", "picture", "show"]
 

@@ -18,10 +18,9 @@ import numpy as np
 from hncse.errors import unknown
 from hncse.evaluation.geometry import angle
 from hncse.visual import boundary, projection
-from hncse.visual.film import KINDS, Film, Moment, Point, name_of
-from hncse.visual.mixes import Mix
-from hncse.visual.page import html_page, widget
+from hncse.visual.film import KINDS, Film, Mix, Moment, Point, name_of
 from hncse.visual.study import Study
+from hncse.visual.style import html_page, widget
 
 __all__ = ["SCRIPT", "Explorer", "knobs", "page", "scene", "scenes", "show"]
 

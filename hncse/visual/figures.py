@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from hncse.errors import HncseError
 from hncse.presets import LossOptions
 from hncse.runs import Run
+from hncse.visual.film import cases
 from hncse.visual.leaderboard import dev_and_test, sts_figure, transfer_figure
-from hncse.visual.mixes import cases
 from hncse.visual.style import (
     CASE_COLOURS,
     INK,

@@ -192,7 +192,7 @@ def _all(source: str | Path, limit: int | None, seed: int) -> tuple[list[str], l
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    from hncse.evaluation import terminal
+    from hncse.evaluation import add_pooling
 
     parser = argparse.ArgumentParser(
         prog="hncse plot",
@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("file", metavar="FILE", help="a .csv, .tsv, .jsonl or .parquet; with --atlas any corpus")
     add("--encoder", default="kit", help="a run, 'latest', kit (default), minilm, a folder, or a Hugging Face name")
-    terminal.add_pooling(parser)
+    add_pooling(parser)
     add("--out", type=Path, required=True, metavar="FOLDER", help="where the pictures go")
     add("--atlas", action="store_true", help="write atlas.parquet instead, a map of all sentences for Embedding Atlas")
     add("--limit", type=int, help="with --atlas: sentences of a corpus at most")

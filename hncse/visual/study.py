@@ -25,8 +25,7 @@ from hncse.evaluation.geometry import normalised
 from hncse.presets import LossOptions, resolve
 from hncse.runs import Run
 from hncse.visual import projection
-from hncse.visual.film import KINDS, NO_NEGATIVES, Film, Moment, Point, copies
-from hncse.visual.mixes import cases, mix
+from hncse.visual.film import KINDS, NO_NEGATIVES, Film, Moment, Point, cases, copies, mix
 
 __all__ = ["Snapshots", "Study", "by_loss"]
 

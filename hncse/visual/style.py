@@ -7,8 +7,10 @@ style and points in shape too. Figures are made without pyplot: no window, no gl
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
@@ -247,6 +249,40 @@ def image(picture: Figure, alt: str, code: str | None = None) -> str:
     """The figure as an HTML image; ``code`` is its PNG in base64 where that is at hand."""
     code = code or base64.b64encode(png(picture)).decode()
     return f'<img src="data:image/png;base64,{code}" alt="{html.escape(alt)}" style="width:100%;max-width:{WIDTH}px"/>'
+
+
+def widget(script: Path, **state: Any) -> Any:
+    """A widget that an ES module draws from a state: names → JSON-able values, each a synchronised trait."""
+    return _kind(script, tuple(state))(**state)
+
+
+@functools.cache
+def _kind(script: Path, names: tuple[str, ...]) -> Any:
+    """The widget's class; made when first used, so that importing this module needs no anywidget."""
+    import anywidget
+    import traitlets
+
+    fields = {name: traitlets.Any().tag(sync=True) for name in names}
+    return type("Picture", (anywidget.AnyWidget,), fields | {"_esm": script.read_text(encoding="utf-8")})
+
+
+def html_page(title: str, script: Path, call: str, data: Any, wide: int = 976) -> str:
+    """Write a page that fetches nothing and holds ``data``, JSON in which no text can end or open an element.
+
+    ``call`` says what to do with ``el``, an element, and ``data``: one of the ES module's functions, called.
+    """
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{html.escape(title)}</title>\n</head>\n"
+        f'<body style="margin:16px auto;max-width:{wide}px">\n<div id="film"></div>\n'
+        f'<script type="application/json" id="data">{text}</script>\n'
+        f'<script type="module">\n{script.read_text(encoding="utf-8")}\n'
+        'const el = document.getElementById("film"), data = JSON.parse(document.getElementById("data").textContent);\n'
+        f"{call};\n</script>\n</body>\n</html>\n"
+    )
 
 
 def _render(picture: Figure, ending: str) -> bytes:
