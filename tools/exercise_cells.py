@@ -69,7 +69,9 @@ def cells(exercise: Exercise, before: Sequence[Any]) -> list[Any]:
 
     bound = _names_imported(before)
     head = exercise.stub.rpartition('\n    """')[0] + "\n    ..."
-    imports = _imports(exercise, head, bound)
+    imports = _imports(
+        exercise, exercise.solution_source if exercise.builds else head, bound
+    )  # builders get their tools
     if "exercises" not in bound:
         imports.append("from hncse import exercises")
     bound |= {name for line in imports for name in _bound_by(line)}

@@ -190,7 +190,7 @@ seeds_for.mistaken({
     `max(dev, key=dev.get)` is the setting with the best score on dev. Each method has its own. What may you look up on
     test, and at which settings?""")
 @exercise("07.5", "Each at its own best", difficulty=2, importance=3, minutes=10,
-    praise="`statistics.tuned` chooses so; the last table of the verdict is made with it.")  # fmt: skip
+    praise="`statistics.tuned` chooses so; the table above is made with it.")  # fmt: skip
 def gain_at_best(
     method_dev: dict[float, float],
     method_test: dict[float, float],

@@ -123,7 +123,7 @@ trusted.mistaken({
     `masked_fill` sets the diagonal to -∞, so that the largest of a row is its hardest negative. `relu` or
     `clamp(min=0)` cuts off at 0.""")
 @exercise("08.3", "A margin loss", difficulty=2, importance=2, minutes=15, gradient=True,
-    praise="It is the cold limit of InfoNCE, with a margin. Try it in the run above in place of your loss."
+    praise="It is the cold limit of InfoNCE, with a margin. Try it below in place of your loss."
 )  # fmt: skip
 def margin_loss(similarity: Tensor, margin: float) -> Tensor:
     """Return the mean over anchors of max(0, margin - (p - n)).
