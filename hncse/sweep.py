@@ -451,9 +451,3 @@ def _print_tables(done: Sequence[Run], judging: Judging, csv: str | None) -> Non
         if csv:
             path = Path(csv)
             write_text(path.with_name(path.stem + suffix + path.suffix), numbers.to_csv(index=False))
-
-
-if __name__ == "__main__":
-    from hncse import sweep as module  # workers import it by this name, not as __main__
-
-    sys.exit(module.main())

@@ -13,20 +13,8 @@ from hncse import cli
 from hncse.encoder import SentenceEncoder
 from tests import tiny
 
-HEAVY = (
-    "torch",
-    "transformers",
-    "datasets",
-    "matplotlib",
-    "pandas",
-    "sklearn",
-    "faiss",
-    "peft",
-    "onnx",
-    "onnxruntime",
-    "mteb",
-    "sentence_transformers",
-)
+HEAVY = ["torch", "transformers", "sentence_transformers", "datasets", "matplotlib", "pandas", "sklearn", "faiss"]
+HEAVY += ["peft", "onnx", "onnxruntime", "mteb"]
 HELP = f"""
 import sys
 from hncse import cli
