@@ -220,11 +220,8 @@ def _rows(name: str, columns: Columns, limit: int | None, seed: int, notes: Tall
     """Open a source; what its rows hold is not looked at yet."""
     if not _is_named(name):
         path = _existing(name)
-        return (
-            readers.read_columns(path, columns.named(*readers.head(path), str(path), notes), notes)
-            if (columns.in_order)
-            else readers.read_columns(path, columns.names, notes)
-        )
+        names = columns.named(*readers.head(path), str(path), notes) if columns.in_order else columns.names
+        return readers.read_columns(path, names, notes)
     if name.startswith("hf:"):
         return _hugging_face(name, columns, limit, seed, notes)
     if asked := [column for column in columns.names if column is not None]:
