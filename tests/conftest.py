@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -44,6 +45,12 @@ _TOGETHER = {f"test_{name}.py" for name in _COSTLY}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in _TOGETHER)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Spare the collector what was imported: every training of accelerate's calls it, for a third of a small one."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -95,7 +95,7 @@ def test_vectors_are_sentence_transformers_and_views_are_encodings(name: str, tm
     source = folder(tmp_path, name)
     default = SentenceEncoder.from_pretrained(source, device="cpu")
     assert default.pooling == ("last" if name in CAUSAL else "cls")
-    for pooling in (default.pooling, "first_last"):  # which is a mean, too, over padding as over layers
+    for pooling in (default.pooling, "mean", "first_last"):
         encoder = SentenceEncoder.from_pretrained(source, pooling, device="cpu")
         z = encoder.encode(TEXTS)
         assert np.isfinite(z).all() and np.abs(z[0] - z[1]).max() > 1e-3
@@ -118,9 +118,7 @@ def test_dropout_reaches_every_architecture(name: str, tmp_path: Path) -> None:
         torch.manual_seed(0)
         one, other = encoder.views(**encoder.pad(encoder.tokenize(tiny.sentences(64))))
         spread[dropout] = float((one - other).detach().abs().mean())
-        assert encoder.encode(TEXTS[:2]).tolist() == encoder.encode(TEXTS[:2]).tolist(), "encoding is without"
-        if dropout == 0.5:  # written as 0.1 is
-            continue
+        assert encoder.encode(TEXTS).tolist() == encoder.encode(TEXTS).tolist(), "encoding is without"
         written = json.loads((encoder.save(tmp_path / f"d{dropout}") / "config.json").read_text())
         unused = ("classif", "summary", "layerdrop", "qa_", "pooler")
         stated = {v for k, v in written.items() if "drop" in k and not any(part in k for part in unused)}
