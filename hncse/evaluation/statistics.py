@@ -640,3 +640,7 @@ def main(arguments: list[str] | None = None) -> int:
     texts = _verdict_texts(options) if options.seeds_needed is None else _seed_lines(options)
     sys.stdout.write("\n".join(texts).rstrip("\n") + "\n")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
