@@ -39,7 +39,7 @@ if _OWNER:
 
 
 # Their tests share what is costly, UMAP's compilation or a process to fork from: first of all, they fall to one worker.
-_COSTLY = ("boundary", "explorer", "mteb", "own_pictures", "projection", "recipes", "sweep", "training")
+_COSTLY = ("boundary", "explorer", "mteb", "own_pictures", "pairs", "projection", "recipes", "sweep", "training")
 _TOGETHER = {f"test_{name}.py" for name in _COSTLY}
 
 

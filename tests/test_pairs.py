@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import datasets
@@ -14,7 +15,7 @@ from hncse import losses, runs
 from hncse.data import corpora, readers
 from hncse.errors import HncseError
 from hncse.training import TrainingConfig, load_corpus, main, train, trainer
-from tests import tiny
+from tests import processes, tiny
 
 TEXTS = tiny.sentences(96)
 ROWS = [(TEXTS[i], TEXTS[24 + i], TEXTS[48 + i], TEXTS[72 + i]) for i in range(24)]
@@ -201,6 +202,30 @@ def test_two_processes_share_the_batch_of_triplets_that_one_has():
     for view in (0, 1):
         joined = torch.cat([seen[1][0][view], seen[2][0][view]])
         torch.testing.assert_close(joined, seen[0][0][view], atol=1e-5, rtol=0)
+
+
+def half(settings: dict, rendezvous: str, rank: int) -> None:
+    """One of two processes as torchrun starts them, which meet in a file."""
+    os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "GLOO_SOCKET_IFNAME": "lo"}
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    processes.shrink()
+    train(TrainingConfig(**settings), ROWS)
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_train_on_triplets_as_one_does(base, tmp_path):
+    settings = base | {"loss": "hnm-no-replacement", "loss_options": {"k": 3}, "dropout": 0.0, "head": False}
+    one = train(TrainingConfig(**settings, name="one"), ROWS)
+    settings |= {"name": "two"}
+    both = [processes.context().Process(target=half, args=(settings, str(tmp_path / "r"), rank)) for rank in (0, 1)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    two = runs.Run(one.path.with_name("two"))
+    assert [process.exitcode for process in both] == [0, 0] and two.result["processes"] == 2
+    assert len(logged(two)) == 3 and logged(two) == pytest.approx(logged(one), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -421,8 +421,8 @@ class SentenceEncoder(nn.Module):
         """Write what `save` writes and, in ``onnx/``, the encoder for onnxruntime and transformers.js.
 
         ``onnx/model.onnx`` (and with ``int8`` ``onnx/model_quantized.onnx``, weights in 8 bits) takes ``input_ids`` and
-        ``attention_mask`` and gives ``token_embeddings`` and ``sentence_embedding``, pooled as here. A prompt is not in
-        the graph: put it before the text. ``hncse export`` also prints the scores of each format. ``repo`` is the
+        ``attention_mask`` and gives ``last_hidden_state`` and ``sentence_embedding``, pooled as here. A prompt is not
+        in the graph: put it before the text. ``hncse export`` also prints the scores of each format. ``repo`` is the
         repository on the hub that the folder will be sent to, whose name its card then bears.
 
         Returns:

@@ -1,8 +1,10 @@
 """An encoder without torch: ONNX files for onnxruntime and transformers.js, in float32 and in 8 bits.
 
-``onnx/model.onnx`` takes ``input_ids`` and ``attention_mask`` (B, L) int64 and gives ``token_embeddings`` (B, L, d)
+``onnx/model.onnx`` takes ``input_ids`` and ``attention_mask`` (B, L) int64 and gives ``last_hidden_state`` (B, L, d)
 and ``sentence_embedding`` (B, d), the encoder's own pooling; ``onnx/model_quantized.onnx`` is the same with weights in
-int8. Names and places are those transformers.js looks for. A prompt is text and not in the graph.
+int8. Names and places are those transformers.js looks for. A prompt is text and not in the graph. The backend "onnx" of
+sentence-transformers 5.2 (optimum-onnx 0.1.0) takes these files where ``model_args`` is taken out of the folder's
+sentence_bert_config.json; beside transformers 5 it cannot be installed.
 """
 
 from __future__ import annotations
@@ -114,7 +116,7 @@ class _Graph(nn.Module):
 
 def _trace(graph: _Graph, file: Path) -> None:
     batch = graph.encoder.pad(graph.encoder.tokenize(_TRIAL[:2]))
-    inputs, outputs = ["input_ids", "attention_mask"], ["token_embeddings", "sentence_embedding"]
+    inputs, outputs = ["input_ids", "attention_mask"], ["last_hidden_state", "sentence_embedding"]
     lengths = {name: {0: "batch", 1: "length"} for name in [*inputs, outputs[0]]}
     with torch.no_grad():
         torch.onnx.export(
