@@ -1,6 +1,6 @@
 """Build the book: ``python -m book`` (`make book`) runs the notebooks, then writes one site into out/book/html.
 
-    python -m book                       # everything: notebooks, two short trainings, all anchors of the explorer
+    python -m book                       # everything: notebooks, four short trainings, all anchors of the explorer
     python -m book --draft               # notebooks as they are, without outputs, and few anchors: for looking at pages
 
 MyST's own site builder takes its theme from a server that must be reached while building; Sphinx with MyST-NB reads
@@ -23,16 +23,18 @@ import nbformat
 from book import notebooks
 from hncse import runs
 from hncse.errors import HncseError, command
+from hncse.presets import PRESETS
 from tools import notebook_files, runner
 from tools.notebook_files import CHECKOUT
 
 HERE = Path(__file__).parent
-LOSSES = ("simcse", "hnm-no-replacement")
+TYPED = ("simcse", "hnm-no-replacement")  # whose encoders "Type a sentence" has
+LOSSES = (*TYPED, "pm-intended", "pm+hnm")  # whose trainings the explorer has
 _TITLES = {"Notebooks": "notebooks", "In this page": "touch", "Results": "results", "Methods": "methods"}
 
 
 def trained() -> list[runs.Run]:
-    """The two short runs behind the pages: notebook 03's values, SimCSE and HNM; finished ones are opened at once."""
+    """The short runs behind the pages: notebook 03's values with each of `LOSSES`; finished ones are opened at once."""
     from hncse.notebook import read_defaults
     from hncse.training import TrainingConfig, train
 
@@ -48,18 +50,21 @@ def pages(source: Path, executed: Path | None) -> None:
     from book import results  # torch takes seconds, and --help none of it
 
     files = notebook_files.find()
+    texts = ("GLOSSARY", "READING")
     names = {f"notebooks/{path.name}": path.name for path in files}
+    names |= {f"notebooks/{name}.md": f"{name}.md" for name in texts}
     site = notebooks.Site(CHECKOUT, source, names | {
-        "notebooks/GLOSSARY.md": "GLOSSARY.md", "README.md": "index.md",
-        "figures/decision_boundary.html": "explorer.md", "figures/circle.html": "circle.md",
+        "README.md": "index.md", "figures/decision_boundary.html": "explorer.md", "figures/circle.html": "circle.md",
     })  # fmt: skip
-    text, terms = notebooks.glossary((CHECKOUT / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8"))
-    (source / "GLOSSARY.md").write_text(site.links(text, "notebooks"), encoding="utf-8")
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    ideas = re.search(r"^## (Paper ↔ code.*?)(?=^## )", readme, re.DOTALL | re.MULTILINE)
-    if ideas is None:
-        raise HncseError("README.md has no section 'Paper ↔ code ↔ notebook', which is a page of the book")
-    (source / "ideas.md").write_text("# " + site.links(ideas.group(1), ""), encoding="utf-8")
+    glossary, reading = (
+        site.links((CHECKOUT / "notebooks" / f"{name}.md").read_text(encoding="utf-8"), "notebooks") for name in texts
+    )
+    text, terms = notebooks.glossary(glossary)
+    terms |= {f"`{name}`": f"{results.page_of(name)}.md" for name in PRESETS}
+    (source / "GLOSSARY.md").write_text(text, encoding="utf-8")
+    (source / "READING.md").write_text(reading, encoding="utf-8")
+    (source / "ideas.md").write_text(_ideas(site, glossary, terms, files), encoding="utf-8")
+    site.place("figures/decision_boundary.png")  # the first page shows it
     (source / "downloads").mkdir()
     for path in files:
         shutil.copyfile(path, source / "downloads" / path.name)
@@ -70,7 +75,7 @@ def pages(source: Path, executed: Path | None) -> None:
         (source / path.name).write_text(nbformat.writes(shown), encoding="utf-8")
     made = results.write(source, source / "_shown")
     groups = {
-        "notebooks": [*(path.stem for path in files), "GLOSSARY", "ideas"],
+        "notebooks": [*(path.stem for path in files), "GLOSSARY", "ideas", "READING"],
         "touch": [path.stem for path in sorted((HERE / "pages").glob("*.md")) if path.stem != "index"],
         "results": [name for name in made if name.startswith("results_")],
         "methods": [name for name in made if name.startswith("method_")],
@@ -83,6 +88,27 @@ def pages(source: Path, executed: Path | None) -> None:
     ]
     with (source / "index.md").open("a", encoding="utf-8") as index:
         index.write("\n\n" + "\n\n".join(trees) + "\n")
+
+
+def _ideas(site: notebooks.Site, glossary: str, terms: dict[str, str], files: Sequence[Path]) -> str:
+    """README's table of ideas as a page: its words, names of code and lessons are links."""
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"^## (Paper ↔ code.*?)(?=^## )", readme, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise HncseError("README.md has no section 'Paper ↔ code ↔ notebook', which is a page of the book")
+    names = notebooks.code_links(glossary) | {name: terms[f"`{name}`"] for name in PRESETS}
+
+    def code(match: re.Match[str]) -> str:
+        places = [names[part] for part in reversed(re.findall(r"[\w-]+", match.group())) if part in names]
+        return f"[{match.group()}]({places[0]})" if places else match.group()
+
+    def lesson(match: re.Match[str]) -> str:
+        (path,) = (path for path in files if path.name.startswith(f"{match.group()}_"))
+        return f"[{match.group()}]({path.name})"
+
+    text = re.sub(r"(?<!\[)`[^`\n]+`(?!\])", code, site.links(found.group(1), ""))
+    text = re.sub(r"\b(?:0\d[a-c]?|A1)\b(?=[^|\n]*\|$)", lesson, text, flags=re.MULTILINE)
+    return "# " + notebooks.linked(text, terms, set())
 
 
 def assets(source: Path, kept: Path, opened: Sequence[runs.Run], anchors: int | None) -> None:
@@ -104,7 +130,7 @@ def assets(source: Path, kept: Path, opened: Sequence[runs.Run], anchors: int | 
         shutil.copyfile(script, shown / script.name)
     weights.write(
         SentenceEncoder.from_pretrained("kit"),
-        {loss: (run.name, run.load_encoder()) for loss, run in by_loss(opened).items()},
+        {loss: (run.name, run.load_encoder()) for loss, run in by_loss(opened).items() if loss in TYPED},
         shown / "encoder",
     )
     films.write(opened, kept, shown / "films", anchors)
@@ -116,23 +142,43 @@ def build(out: Path, executed: Path | None, opened: Sequence[runs.Run], anchors:
     Args:
         out: Folder for the pages' sources, the films and the site.
         executed: Folder of executed notebooks; None takes them as they are.
-        opened: Runs to touch, SimCSE's first.
+        opened: Runs to touch, SimCSE's and HNM's among them, SimCSE's first.
         anchors: Of the explorer, at most.
 
     Raises:
-        HncseError: A broken link inside the book, or anything else that Sphinx warns of.
+        HncseError: A broken link inside the book, or anything else that Sphinx warns of; a folder that holds other
+            things than a book.
     """
-    source, site = out / "source", out / "html"
-    shutil.rmtree(source, ignore_errors=True)
+    source, site, ours = out / "source", out / "html", out / ".book"
+    if out.is_dir() and any(out.iterdir()) and not ours.is_file():
+        raise HncseError(f"{out} holds other things than a book; give an empty or new folder, or an earlier book's")
+    out.mkdir(parents=True, exist_ok=True)
+    ours.touch()
+    for folder in (source, site):
+        shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(HERE / "static", source / "_shown")
     shutil.copyfile(HERE / "conf.py", source / "conf.py")
     pages(source, executed)
     assets(source, out / "films", opened, anchors)
-    sphinx = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-E"]
+    sphinx = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-b",
+        "html",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-E",
+        "-d",
+        str(out / "doctrees"),
+    ]
     if subprocess.run([*sphinx, str(source), str(site)], check=False).returncode:
         raise HncseError("the book has broken links or pages (the warnings above)")
     if subprocess.run(["node", str(HERE / "equations.mjs"), *map(str, site.glob("*.html"))], check=False).returncode:
         raise HncseError("the book has equations that KaTeX cannot read (the lines above)")
+    for path in site.rglob("*.map"):  # of the theme's scripts, for who debugs them
+        path.unlink()
     return site
 
 
@@ -143,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=CHECKOUT / "out" / "book", help="folder (default out/book)")
     parser.add_argument("--notebooks", type=Path, metavar="FOLDER", help="of notebooks that were executed already")
     parser.add_argument(
-        "--runs", nargs="+", default=[], help="finished ones to touch (default: two, trained if need be)"
+        "--runs", nargs="+", default=[], help="finished ones to touch, SimCSE's and HNM's among them (default: trained)"
     )
     parser.add_argument("--anchors", type=int, help="of the explorer, at most (default: all; a second and a half each)")
     parser.add_argument("--draft", action="store_true", help="notebooks without outputs, few anchors in the explorer")

@@ -9,7 +9,7 @@ from docutils.nodes import SkipNode
 project, author, language = "HNCSE study kit", "the authors of the HNCSE study kit", "en"
 html_title = "HNCSE study kit"
 extensions = ["myst_nb"]
-myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # `make notebooks` has run them
 exclude_patterns = ["downloads", "_shown"]

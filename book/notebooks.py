@@ -19,11 +19,19 @@ from typing import Any
 from hncse.errors import HncseError
 from tools.notebook_files import badge, repository
 
-__all__ = ["Site", "glossary", "linked", "page"]
+__all__ = ["Site", "code_links", "glossary", "linked", "page"]
 
 _LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\[\]]*\])*\]\()([^)\s]+)(\))")
 _PICTURE = re.compile(r'<img src="data:image/png;base64,([A-Za-z0-9+/=\s]+)"([^>]*)>')
-_TERM = re.compile(r"^\|.*?(?<!\[)\*\*([^*]+)\*\*(?!\])", re.MULTILINE)
+_TERM = re.compile(
+    r"^(?!.*\n\|-)(?P<before>\|.*?)(?P<whole>(?<!\[)\*\*(?P<bold>[^*|]+)\*\*|(?<=^\| )(?P<word>[A-Za-z -]+)(?= \|))",
+    re.MULTILINE,
+)
+_AS_IT_IS = re.compile(
+    r"(```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$|!?\[(?:[^\[\]]|\[[^\[\]]*\])*\](?:\([^)]*\)|\{[^}]*\})?"
+    r"|<[^>]+>|^[#<][^\n]*|^\{[^\n]*)",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 class Site:
@@ -90,13 +98,13 @@ def page(notebook: Any, name: str, site: Site, terms: Mapping[str, str]) -> Any:
         notebook: As nbformat reads it.
         name: Of its file, without ending.
         site: Takes pictures and knows links.
-        terms: Of the glossary, from `glossary`.
+        terms: What `linked` links.
 
     Raises:
         HncseError: A link to a file that is not there, or a cell that ended in an error.
     """
     target = badge(name).rpartition("](")[2].rstrip(")")
-    plain = f"[Open in Colab]({target}) · {{download}}`Download this notebook <downloads/{name}.ipynb>`"
+    plain = f"{{.buttons}}\n[Open in Colab]({target}) {{download}}`Download this notebook <downloads/{name}.ipynb>`"
     notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # which knows %pip and !uv
     used: set[str] = set()
     for cell in notebook.cells:
@@ -131,25 +139,49 @@ def _shown(site: Site) -> Callable[[re.Match[str]], str]:
 
 
 def glossary(text: str) -> tuple[str, dict[str, str]]:
-    """Give every bold term of the glossary's tables an anchor; returns the text, and term in lower case → anchor."""
+    """Give every word that the glossary's tables explain an anchor; returns the text, and word in lower case → link."""
     terms: dict[str, str] = {}
 
     def mark(match: re.Match[str]) -> str:
-        term = match.group(1)
-        anchor = terms.setdefault(term.lower(), "term-" + re.sub(r"\W+", "-", term.lower()).strip("-"))
-        return match.group().replace(f"**{term}**", f"[**{term}**]{{#{anchor}}}")
+        term = match["bold"] or match["word"]
+        anchor = "term-" + re.sub(r"\W+", "-", term.lower()).strip("-")
+        terms.setdefault(term.lower(), f"GLOSSARY.md#{anchor}")
+        return match["before"] + f"[{match['whole']}]{{#{anchor}}}"
 
     return _TERM.sub(mark, text), terms
 
 
-def linked(source: str, terms: Mapping[str, str], used: set[str]) -> str:
-    """Link a notebook's bold words that the glossary explains, each once a notebook."""
+def code_links(text: str) -> dict[str, str]:
+    """Names of code that the glossary links, the last part of them alone, → where they stand."""
+    return {name.rpartition(".")[2]: place for name, place in re.findall(r"\[`([\w.]+)`\]\(([^)]+)\)", text)}
 
-    def one(match: re.Match[str]) -> str:
-        term = match.group(1).lower()
-        if term not in terms or term in used:
+
+def linked(source: str, terms: Mapping[str, str], used: set[str]) -> str:
+    """Link words (and names in backticks) where a notebook first has them in its text.
+
+    Headings, formulas, code, HTML and what is a link already stay as they are.
+
+    Args:
+        source: Markdown.
+        terms: Word in lower case, or `name` with its backticks → link.
+        used: What was linked before; what is linked now is added.
+    """
+    if not terms:
+        return source
+    words = "|".join(re.escape(term) for term in sorted(terms, key=len, reverse=True))
+    one = re.compile(rf"(?<![\w-])(\*\*)?({words})(?:(?<=\w)s)?(?(1)\*\*)(?![\w-])", re.IGNORECASE)
+
+    def link(match: re.Match[str]) -> str:
+        term = match.group(2).lower()
+        if term in used:
             return match.group()
         used.add(term)
-        return f"[{match.group()}](GLOSSARY.md#{terms[term]})"
+        return f"[{match.group()}]({terms[term]})"
 
-    return re.sub(r"(?<!\[)\*\*([^*\n]+)\*\*(?!\])", one, source)
+    parts = _AS_IT_IS.split(source)  # text, what stays, text, …
+    parts[::2] = [one.sub(link, part) for part in parts[::2]]
+    for i in range(1, len(parts), 2):
+        if parts[i] in terms and parts[i] not in used:
+            used.add(parts[i])
+            parts[i] = f"[{parts[i]}]({terms[parts[i]]})"
+    return "".join(parts)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -24,10 +26,14 @@ from tools.notebook_files import CHECKOUT, repository
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EQUATIONS", "write"]
+__all__ = ["EQUATIONS", "page_of", "write"]
 
 #: What each preset minimises, LaTeX.
-EQUATIONS: dict[str, str] = tomllib.loads((Path(__file__).parent / "equations.toml").read_text(encoding="utf-8"))
+EQUATIONS: dict[str, str] = {
+    name: equation
+    for names, equation in tomllib.loads((Path(__file__).parent / "equations.toml").read_text("utf-8")).items()
+    for name in names.split()
+}
 #: Option that a preset changes → the code that acts on it, and the module it stands in.
 _CODE: dict[str, tuple[Any, ModuleType]] = {
     "positive_mixing": (mixing.mixing_weights, mixing),
@@ -68,7 +74,7 @@ def write(folder: Path, shown: Path) -> list[str]:
     pages = {f"results_{t.name}": _page(t, _NAMES[t.name], _INTRODUCTIONS[t.name]) for t in made}
     pages["results_forest"] = _forest(frames, shown)
     ours = {name: tables.everything(frame, published="none") for name, frame in frames.items()}
-    pages |= {f"method_{_file(name)}": _method(name, ours) for name in PRESETS}
+    pages |= {page_of(name): _method(name, ours) for name in PRESETS}
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
     return list(pages)
@@ -78,12 +84,20 @@ def _page(table: tables.Table, name: str, introduction: str) -> str:
     """A table with its caption as a paragraph: beside a wide table it would run out of sight."""
     wide = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n"
     shown = dataclasses.replace(table, caption=name)
-    return f"{wide}# {name}\n\n{introduction}\n\n{_html(shown)}\n{markdown(table.caption)}\n"
+    rows = f"[`sweep.csv`]({repository()}/blob/main/hncse/data/results/sweep.csv)"
+    ours = (
+        f"Ours: {rows}, printed by `hncse tables --csv sweep.csv`. A published row's number leads to its source: "
+        "a paper, a repository or an issue, with the commit that was read."
+    )
+    return f"{wide}# {name}\n\n{introduction} {ours}\n\n{_html(shown)}\n{markdown(table.caption)}\n"
 
 
 def _html(table: tables.Table) -> str:
-    """A table of the kit as raw HTML; Markdown inside it stays as it is."""
-    return f"```{{raw}} html\n<div class='scores' tabindex='0'>\n{table.to_html()}</div>\n```\n"
+    """A table of the kit as raw HTML, the number of a source linked to it; Markdown inside stays as it is."""
+    text = re.sub(r"<sup>(\d+)</sup>", rf'<sup><a href="#{table.name}-source-\1">\1</a></sup>', table.to_html())
+    count = itertools.count(1)
+    text = re.sub("<li>", lambda _: f'<li id="{table.name}-source-{next(count)}">', text)
+    return f"```{{raw}} html\n<div class='scores' tabindex='0'>\n{text}</div>\n```\n"
 
 
 def _forest(frames: Mapping[str, pd.DataFrame], shown: Path) -> str:
@@ -101,12 +115,14 @@ def _forest(frames: Mapping[str, pd.DataFrame], shown: Path) -> str:
         rows = f"<a href='{repository()}/blob/main/hncse/data/results/{name}.csv'>{name}.csv</a>"
         image = f"<img loading='lazy' src='_static/forest_{name}.svg' alt=\"{html(picture.get_label())}\">"
         caption = f"<figcaption>{len(effects)} differences; the rows are {rows}.</figcaption>"
-        parts.append(f"## Runs of `{name}.csv`\n\n```{{raw}} html\n<figure>{image}{caption}</figure>\n```")
+        drawn = f"<figure class='forest' tabindex='0'>{image}{caption}</figure>"
+        parts.append(f"## Runs of `{name}.csv`\n\n```{{raw}} html\n{drawn}\n```")
     return "\n\n".join(parts) + "\n"
 
 
-def _file(name: str) -> str:
-    return name.replace("+", "-and-")
+def page_of(preset: str) -> str:
+    """Name of a preset's page, without ending."""
+    return "method_" + preset.replace("+", "-and-")
 
 
 def _method(name: str, ours: Mapping[str, list[tables.Table]]) -> str:
@@ -114,7 +130,7 @@ def _method(name: str, ours: Mapping[str, list[tables.Table]]) -> str:
     options = PRESETS[name].changed()
     parts = [
         f"# {name}",
-        DESCRIPTIONS[name] + ".",
+        DESCRIPTIONS[name][0].upper() + DESCRIPTIONS[name][1:] + ".",
         "## Equation",
         f"$$\n{EQUATIONS[name]}\n$$" if name in EQUATIONS else "",
     ]

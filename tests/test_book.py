@@ -10,7 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from book import notebooks, results, weights
+from book import films, notebooks, results, weights
 from hncse import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.evaluation import literature
@@ -69,7 +69,7 @@ def test_pictures_become_files_with_their_words_and_size(site):
     html = f'<figure><img src="data:image/png;base64,{PIXEL}" alt="Four &lt;points&gt;."/></figure>'
     shown = nbformat.v4.new_output("display_data", {"text/html": html, "image/png": PIXEL})
     noise = nbformat.v4.new_output("stream", name="stderr", text="a bar")
-    page = notebooks.page(notebook_with([shown, noise]), "03_train", site, {"mix": "term-mix"})
+    page = notebooks.page(notebook_with([shown, noise]), "03_train", site, {"mix": "GLOSSARY.md#term-mix"})
     (output,) = page.cells[1].outputs
     assert list(output.data) == ["text/html"] and "base64" not in output.data["text/html"]
     assert (
@@ -90,10 +90,21 @@ def test_a_notebook_that_failed_is_no_page(site):
         notebooks.page(notebook_with([failed]), "03_train", site, {})
 
 
-def test_every_bold_word_of_the_glossary_can_be_linked():
+def test_every_word_of_the_glossary_can_be_linked():
     text, terms = notebooks.glossary((CHECKOUT / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8"))
-    assert len(terms) >= 5 and all(f"{{#{anchor}}}" in text for anchor in terms.values())
-    assert len(set(terms.values())) == len(terms)
+    anchors = [link.removeprefix("GLOSSARY.md#") for link in terms.values()]
+    assert {"anchor", "decision boundary", "hard negative", "pooling"} <= set(terms) and not {"word", "sign"} & set(
+        terms
+    )
+    assert len(set(anchors)) == len(anchors) and all(text.count(f"{{#{anchor}}}") == 1 for anchor in anchors)
+
+
+def test_words_are_linked_once_and_only_in_running_text():
+    source = "# Margin\n\n`margin` $margin$ [margin](x) <b title='margin'> Margins, **margin**, `simcse`, `simcse`"
+    links = {"margin": "G.md#m", "`simcse`": "method_simcse.md"}
+    assert notebooks.linked(source, links, set()) == source.replace("> Margins", "> [Margins](G.md#m)").replace(
+        "`simcse`", "[`simcse`](method_simcse.md)", 1
+    )
 
 
 def test_a_trained_encoder_is_written_as_its_difference(tmp_path):
@@ -132,3 +143,34 @@ def test_results_stand_beside_every_published_row_and_each_method_has_a_page(tmp
     frame = recorded.recorded("sweep")
     mean = frame[(frame["loss"] == "hnm-no-replacement") & (frame["measure"] == "sts")].groupby("group")["value"].mean()
     assert all(f"{value:.2f} ±" in hnm for value in mean) and "def hard_negative_mixes" in hnm
+
+
+def test_a_film_is_written_point_by_point():
+    def point(name, angle, tip, **more):
+        return {
+            "id": name,
+            "look": "hard",
+            "angle": angle,
+            "row": 0.25,
+            "tip": tip,
+            "onmap": True,
+            "x": 0,
+            "y": angle,
+        } | more
+
+    far = "similarity 0.500, farther than the positive by 0.207"
+    first = [point("a", 60.0, ["x", far]), point("c", 10.0, ["y"], onmap=False)]
+    second = [
+        point("a", 60.00004, ["x", far]),
+        point("b", 60.0, ["x", far.replace("207", "300")]),
+        point("c", 10.0, ["y"]),
+    ]
+    written = films.compact({"run": [{"tie": 45.0, "points": first}, {"tie": 45.0, "points": second}]})
+    assert written["runs"] == {"run": [{"tie": 45.0}, {"tie": 45.0}]}
+    assert [name for name, *_ in written["points"]] == ["a", "b", "c"]
+    _, _, angles, bearings, _, tips = written["points"][0]
+    assert angles == (60.0, 60.0) and bearings == (90.0, 90.0)
+    assert written["tips"][tips[1]] == ("x", "similarity ~, farther than the positive by ~")
+    _, _, angles, _, _, tips = written["points"][1]
+    assert angles == (None, 60.0) and written["tips"][tips[1]][1].endswith("by 0.300")  # said otherwise: kept as it is
+    assert written["points"][2][3] == (None, 90.0)

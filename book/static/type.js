@@ -1,7 +1,7 @@
 // "Type a sentence": the embedded encoder before and after training, on the reader's own sentences, without a server.
 import { cosine, load } from "./encoder.js";
 
-const NS = "http://www.w3.org/2000/svg", WIDE = 640, HIGH = 150, LEFT = 14, WIDEST = 110; // degrees at the right end
+const NS = "http://www.w3.org/2000/svg", HIGH = 150, LEFT = 14, WIDEST = 110; // degrees at the right end
 const BAND = 0.1, HARDEST = 10; // HNCSE's: case A while (p-n)/p is at most BAND; mixes of the HARDEST
 const COLOURS = { positive: "#0072B2", candidate: "#D55E00", PM: "#0072B2", HNM: "#E69F00" };
 const EXAMPLES = {
@@ -10,7 +10,6 @@ const EXAMPLES = {
   "another number": ["Three people live in this house.", "This home has three inhabitants.", "Thirteen people live in this house.\nThree people left this house.\nNobody lives in this house.\nThree people live in this street."],
 };
 const angle = (cos) => (Math.acos(Math.max(-1, Math.min(1, cos))) * 180) / Math.PI;
-const place = (cos) => LEFT + ((WIDE - 2 * LEFT) * Math.min(angle(cos), WIDEST)) / WIDEST;
 const number = (value) => value.toFixed(3).replace("-", "−");
 
 // Case and mixes of one anchor as hncse.miner and hncse.mixing have them; the batch is what was typed.
@@ -44,15 +43,17 @@ function words(found, sentences) {
 }
 
 function ruler(parent, found, label) {
-  const svg = element(parent, "svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label }, null, NS);
+  const wide = Math.min(640, Math.max(320, parent.clientWidth)); // one unit is one pixel, on a phone too
+  const place = (cos) => LEFT + ((wide - 2 * LEFT) * Math.min(angle(cos), WIDEST)) / WIDEST;
+  const svg = element(parent, "svg", { viewBox: `0 0 ${wide} ${HIGH}`, role: "img", "aria-label": label }, null, NS);
   const draw = (name, attributes, text = null) => element(svg, name, attributes, text, NS), base = HIGH - 34;
   draw("rect", { x: LEFT, y: 18, width: Math.max(0, place(found.p) - LEFT), height: base - 18, class: "near" });
-  draw("line", { x1: LEFT, x2: WIDE - LEFT, y1: base, y2: base, class: "ink" });
-  for (const tick of [1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.2, 0, -0.2]) {
+  draw("line", { x1: LEFT, x2: wide - LEFT, y1: base, y2: base, class: "ink" });
+  for (const tick of wide < 500 ? [1, 0.9, 0.7, 0.5, 0.2, -0.2] : [1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.2, 0, -0.2]) {
     draw("line", { x1: place(tick), x2: place(tick), y1: base, y2: base + 5, class: "ink" });
     draw("text", { x: place(tick), y: base + 18, "text-anchor": "middle" }, String(tick).replace("-", "−"));
   }
-  draw("text", { x: WIDE / 2, y: HIGH - 2, "text-anchor": "middle" }, "cosine to the anchor (scale: angle)");
+  draw("text", { x: wide / 2, y: HIGH - 2, "text-anchor": "middle" }, "cosine to the anchor (scale: angle)");
   draw("line", { x1: place(found.p), x2: place(found.p), y1: 18, y2: base, class: "ink boundary" });
   draw("text", { x: place(found.p), y: 12, "text-anchor": "middle" }, `p = ${number(found.p)}`);
   const cross = (x, y, r, colour, turned) => draw("path", { stroke: colour, "stroke-width": 2,
