@@ -65,7 +65,7 @@ def steps(limit: int, batch_size: int, epochs: float) -> int:
 steps.samples(lambda rng: (int(rng.integers(1, 5000)), int(rng.choice([7, 16, 48, 64])), int(rng.integers(1, 13)) / 4))
 steps.by_hand({
     "6,400 sentences, 64 a step, are 100 steps, not {seen}.": (6_400, 64, 1.0),
-    "4,000 sentences are 62 whole batches of 64 and 32 sentences over; these are dropped: 62, not {seen}.":
+    "4,000 sentences are 62 whole batches of 64, with 32 left over; these are dropped: 62, not {seen}.":
         (4_000, 64, 1.0),
     "Two passes of 62 steps are 124, not {seen}: the last batch is dropped in every pass, not once at the end.":
         (4_000, 64, 2.0),

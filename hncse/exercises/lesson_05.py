@@ -15,8 +15,8 @@ from hncse.exercises.core import exercise, hint
 def printed_average(scores: list[float]) -> float:
     """Return the average of a table's tasks as published tables have it: of the scores as they are printed.
 
-    `scores` are Spearman × 100 with all their digits; a table prints each with two decimals. The average keeps all of
-    its own: it is not rounded once more.
+    `scores` are Spearman × 100 with all their digits; a table prints each with two decimals. The average is not
+    rounded again.
     """
     return sum(round(score, 2) for score in scores) / len(scores)
 

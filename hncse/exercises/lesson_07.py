@@ -144,7 +144,7 @@ paired_interval.mistaken({
          "a, b = ([arm[seed] for seed in method if seed in baseline] for arm in (method, baseline))\n"
          "    half = t * sqrt((stdev(a) ** 2 + stdev(b) ** 2) / len(gains))"),
     "sd is how far single seeds scatter; the mean of n is √n times steadier.": (" / sqrt(len(gains))", ""),
-    "Divide by n - 1 in the sd: three gains tell two deviations.": ("stdev(gains)", "np.std(gains)"),
+    "Divide by n - 1 in the sd: three gains leave only two free deviations.": ("stdev(gains)", "np.std(gains)"),
     "You pair by the order of the dictionaries; look scores up by seed.":
         ("[method[seed] - baseline[seed] for seed in method if seed in baseline]",
          "[a - b for a, b in zip(method.values(), baseline.values(), strict=False)]"),
