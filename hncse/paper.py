@@ -22,9 +22,10 @@ from typing import Any
 
 from hncse.errors import HncseError, command, unknown
 from hncse.files import expand
-from hncse.sweep import Job, Judging, configurations, locate, parse_grid, parse_seeds, sweep
+from hncse.sweep import Job, Judging, configurations, locate, make, parse_grid, parse_seeds
+from hncse.training.config import PAPER
 
-__all__ = ["BACKBONES", "PRESETS", "expectation", "plan", "run", "seconds_per_run", "setting", "tables"]
+__all__ = ["BACKBONES", "PRESETS", "expectation", "plan", "seconds_per_run", "setting", "tables"]
 
 #: The methods of the paper and of its released code; SimCSE is what they are compared with.
 PRESETS = ("simcse", "pm-intended", "pm-as-released", "hnm-as-released", "hnm-no-replacement", "three-view")
@@ -33,7 +34,7 @@ BACKBONES = {
     "bert-base-uncased": (64, 3e-5), "bert-large-uncased": (64, 1e-5), "roberta-base": (512, 1e-5),
     "roberta-large": (512, 3e-5),
 }  # fmt: skip
-_ALL = {"pooling": "cls", "head": True, "temperature": 0.05, "max_length": 32, "eval_every": 125, "epochs": 1.0}
+_ALL = PAPER | {"pooling": "cls", "max_length": 32, "eval_every": 125, "epochs": 1.0}
 _STS_SENTENCES = 2 * 18_850  # of the seven test sets
 _TRANSFER_SENTENCES = 122_639  # of the seven tasks, both sides of MRPC
 _SOLVER_SECONDS = 180  # SentEval's solver, seven tasks, one core (README)
@@ -41,48 +42,29 @@ _DEV_SENTENCES = 2 * 1_500
 
 
 def setting(backbone: str) -> dict[str, Any]:
-    """Training parameters of the paper's runs for a backbone; a folder's are those of BERT-base.
-
-    Raises:
-        HncseError: It is no backbone of the published tables and no folder; the nearest is named.
-    """
+    """Training parameters of the paper's runs for a backbone; a folder's are those of BERT-base."""
     if backbone not in BACKBONES and not expand(backbone).is_dir():
         raise unknown("backbone", backbone, BACKBONES)
     batch_size, learning_rate = BACKBONES.get(backbone, BACKBONES["bert-base-uncased"])
-    return {"encoder": backbone, "batch_size": batch_size, "learning_rate": learning_rate, **_ALL}
+    return _ALL | {"encoder": backbone, "batch_size": batch_size, "learning_rate": learning_rate}
 
 
 def plan(
     backbone: str, seeds: Sequence[int] = (0, 1, 2), presets: Sequence[str] = PRESETS, corpus: str = "wiki1m",
     limit: int | None = None, changes: Mapping[str, Any] | None = None,
 ) -> list[Job]:  # fmt: skip
-    """Every run of the paper's setting and its folder, seeds outermost.
+    """Every run of the paper's setting and its folder, seeds outermost, the same seeds for all presets.
 
-    Args:
-        backbone: One of `BACKBONES`, or a folder.
-        seeds: Training seeds, the same for all presets.
-        presets: Losses.
-        corpus: Source of sentences.
-        limit: Sentences taken; None takes all.
-        changes: Training parameters other than the paper's.
-
-    Raises:
-        HncseError: An unknown name, or an encoder or a corpus that is not there.
+    ``backbone`` is one of `BACKBONES` or a folder; ``changes`` are training parameters other than the paper's.
     """
     grid = {name: [value] for name, value in {**setting(backbone), "limit": limit, **(changes or {})}.items()}
     return locate(configurations(presets, seeds, [corpus], grid))
 
 
 def seconds_per_run(jobs: Sequence[Job], judging: Judging, steps: int) -> dict[str, float]:
-    """Time each preset for a few steps here, and say how long a whole run of it will take with its evaluations.
+    """Time each preset for a few ``steps`` here: preset → seconds that a whole run of it takes with its evaluations.
 
-    Args:
-        jobs: From `plan`.
-        judging: What runs are judged on.
-        steps: Optimiser steps to time; the first ones are slow, so the answer is an upper one.
-
-    Returns:
-        Preset → seconds.
+    The first steps are slow, so the answer is an upper one.
     """
     from hncse import training
     from hncse.data import probe
@@ -106,10 +88,11 @@ def seconds_per_run(jobs: Sequence[Job], judging: Judging, steps: int) -> dict[s
         looks = total // config.eval_every + 1
         with tempfile.TemporaryDirectory() as folder:
             short = dataclasses.replace(
-                config, output=folder, name=None, limit=min(steps, total) * config.batch_size, epochs=1.0,
-                eval_every=2**31 - 1, snapshots=0, selection="last",
+                config, output=folder, name=None, limit=None, column=None, epochs=1.0, eval_every=2**31 - 1,
+                snapshots=0, selection="last",
             )  # fmt: skip
-            speed = training.train(short).result["sentences_per_second"]
+            few = sentences[: min(steps, total) * config.batch_size]
+            speed = training.train(short, few).result["sentences_per_second"]
         looking = looks * (probed + _DEV_SENTENCES * judging.test) * per_sentence
         judging_seconds = judged * per_sentence + _SOLVER_SECONDS * judging.transfer
         seconds[loss] = total * config.batch_size / speed + looking + judging_seconds
@@ -117,14 +100,7 @@ def seconds_per_run(jobs: Sequence[Job], judging: Judging, steps: int) -> dict[s
 
 
 def expectation(runs: int, left: Sequence[Job], seconds: Mapping[str, float], price: float) -> str:
-    """Say what there is to do, how many minutes a run and all of it will take here, and what that costs.
-
-    Args:
-        runs: All of the plan.
-        left: Those that are not trained and judged yet.
-        seconds: From `seconds_per_run`.
-        price: Of an hour of this machine, in whatever currency.
-    """
+    """Say what there is to do, how many minutes a run and all that is left will take here, and what that costs."""
     if not left:
         return f"{runs} runs, {runs} of them done: nothing is left to train\n"
     lines = [f"{runs} runs, {runs - len(left)} of them done; measured here, minutes a run:"]
@@ -135,16 +111,6 @@ def expectation(runs: int, left: Sequence[Job], seconds: Mapping[str, float], pr
         f"cost at {price:g} an hour (--price): {hours * price:.2f}; stop whenever you like, it goes on from there"
     )
     return "\n".join(lines) + "\n"
-
-
-def run(jobs: Sequence[Job], judging: Judging) -> int:
-    """Train and judge what is left, a line on standard error for each run; returns how many failed."""
-    failed = 0
-    for number, outcome in enumerate(sweep(jobs, judging), 1):
-        failed += outcome.state == "failed"
-        line = f"{number} of {len(jobs)}: {outcome.job.run.name} {outcome.state} {outcome.why}"
-        sys.stderr.write(line.rstrip() + "\n")
-    return failed
 
 
 def tables(jobs: Sequence[Job], judging: Judging) -> str:
@@ -166,11 +132,7 @@ def tables(jobs: Sequence[Job], judging: Judging) -> str:
 
 
 def _device(cpu: bool) -> int:
-    """How many steps to time here.
-
-    Raises:
-        HncseError: There is no GPU, and nobody said that none is meant.
-    """
+    """How many steps to time here; HncseError where there is no GPU, and nobody said that none is meant."""
     import torch
 
     if torch.cuda.is_available():
@@ -226,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.stderr.write(expectation(len(jobs), left, seconds, options.price))
     if options.dry_run:
         return 0
-    failed = run(jobs, judging)
+    failed = make(jobs, judging)["failed"]
     text = tables(jobs, judging)
     sys.stdout.write(text)
     if options.out:

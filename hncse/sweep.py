@@ -35,7 +35,9 @@ from hncse.runs import Run, RunBusyError
 if TYPE_CHECKING:
     from hncse.training import TrainingConfig
 
-__all__ = ["Job", "Judging", "Outcome", "configurations", "locate", "parse_grid", "parse_seeds", "state", "sweep"]
+__all__ = [
+    "Job", "Judging", "Outcome", "configurations", "locate", "make", "parse_grid", "parse_seeds", "state", "sweep",
+]  # fmt: skip
 
 LOSSES = ("simcse", "pm-intended", "hnm-no-replacement")
 _ELSEWHERE = {
@@ -237,6 +239,16 @@ def sweep(jobs: Sequence[Job], judging: Judging, executor: Callable[[], Executor
     yield from (dataclasses.replace(o, state=o.state.replace("killed", "failed")) for o in again)
 
 
+def make(jobs: Sequence[Job], judging: Judging, executor: Callable[[], Executor] | None = None) -> Counter[str]:
+    """Do a `sweep` with a line on standard error for each run; returns how many ended in each state."""
+    counts: Counter[str] = Counter()
+    for outcome in sweep(jobs, judging, executor):
+        counts[outcome.state] += 1
+        line = f"{counts.total()} of {len(jobs)}: {outcome.job.run.name} {outcome.state} {outcome.why}"
+        sys.stderr.write(line.rstrip() + "\n")
+    return counts
+
+
 def _round(jobs: list[Job], judging: Judging, executor: Callable[[], Executor] | None) -> Iterator[Outcome]:
     if executor is None:
         yield from (_make(job, judging) for job in jobs)
@@ -393,11 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _dry_run(jobs, judging)
     here = contextlib.nullcontext(processes(options.workers))
     with cluster(options.cluster) if options.cluster else here as executor:
-        counts: Counter[str] = Counter()
-        for outcome in sweep(jobs, judging, executor):
-            counts[outcome.state] += 1
-            line = f"{sum(counts.values())} of {len(jobs)}: {outcome.job.run.name} {outcome.state} {outcome.why}"
-            sys.stderr.write(line.rstrip() + "\n")
+        counts = make(jobs, judging, executor)
     done = [job.run for job in jobs if judging.complete(job.run)]
     _print_tables(done, judging, options.csv)
     texts = {"elsewhere": "still being made elsewhere", "failed": "failed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from hncse import notebook as support
 from hncse.errors import HncseError
-from tools.exercise_cells import PREDICT, drift
+from tools.exercise_cells import PREDICT, drift, with_guesses
 from tools.notebook_files import CHECKOUT, Say, badge, parse, read, setup_source
 
 __all__ = ["check", "problems"]
@@ -37,12 +38,7 @@ def check(paths: Sequence[Path], say: Say) -> bool:
 
 
 def problems(notebook: Any, name: str) -> Iterator[str]:
-    """Yield what breaks the contract of a notebook.
-
-    Args:
-        notebook: As nbformat reads it.
-        name: Its file name without ending.
-    """
+    """Yield what breaks the contract of a notebook; ``name`` is its file name without ending."""
     cells = notebook.cells
     code = [cell for cell in cells if cell.cell_type == "code"]
     if len(code) < 3 or cells[0].cell_type != "markdown":
@@ -55,6 +51,8 @@ def problems(notebook: Any, name: str) -> Iterator[str]:
     yield from _lesson(cells)
     yield from _embedded(cells)
     yield from drift(notebook, name)
+    if guesses := len(with_guesses(copy.copy(notebook)).cells) - len(cells):
+        yield f"{guesses} predictions have no cell to be written in; `python -m tools.notebooks sync {name}`"
     yield from _leftovers(notebook)
 
 

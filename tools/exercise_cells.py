@@ -36,14 +36,9 @@ def exercises_of(notebook_name: str) -> dict[str, Exercise]:
 
 
 def sync(notebook: Any, notebook_name: str) -> Any:
-    """Make the cells of all exercises that a notebook marks or holds; the same notebook twice is the same.
+    """Make the cells of all exercises that a notebook marks or holds, in place; the same notebook twice is the same.
 
-    Args:
-        notebook: As nbformat reads it; changed in place.
-        notebook_name: Its file name without ending.
-
-    Returns:
-        The same object. Exercises that do not exist keep their cells; `drift` reports them.
+    Exercises that do not exist keep their cells; `drift` reports them.
     """
     known, placed = exercises_of(notebook_name), set()
     result: list[Any] = []
@@ -59,12 +54,7 @@ def sync(notebook: Any, notebook_name: str) -> Any:
 
 
 def cells(exercise: Exercise, before: Sequence[Any]) -> list[Any]:
-    """The three cells of one exercise.
-
-    Args:
-        exercise: Their source.
-        before: Cells above them: what these import is not imported again.
-    """
+    """The three cells of one exercise; what cells above them (``before``) import is not imported again."""
     from nbformat.v4 import new_code_cell, new_markdown_cell
 
     bound = _names_imported(before)

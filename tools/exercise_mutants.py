@@ -69,12 +69,9 @@ _AFTER = (
 class Report:
     """What came of the variants of one exercise.
 
-    Attributes:
-        name: The exercise's.
-        refused: Source of each variant that its check calls wrong → the check's words.
-        same: Those that are the same function.
-        accepted: Those that are not, and pass: the check has a hole.
-        stopped: How many stop on every input.
+    ``refused``: source of each variant that its check calls wrong → the check's words; ``same``: those that are the
+    same function; ``accepted``: those that are not, and pass: the check has a hole; ``stopped``: how many stop on every
+    input.
     """
 
     name: str

@@ -32,16 +32,9 @@ _HOLD = 8  # frames the first and the last picture stand
 
 
 def gif(film: Film, name: str, *, frames: int = 40, milliseconds: int = 110) -> bytes:
-    """Draw a film that runs in a loop.
+    """Draw a film of a run as a GIF that runs in a loop, with one palette for all frames, so that they compress.
 
-    Args:
-        film: From `Study.film`.
-        name: Of a run.
-        frames: Different pictures, the first and the last step included.
-        milliseconds: Each is shown; the first and the last eight times as long.
-
-    Returns:
-        A GIF's bytes: one palette for all frames, so that they compress.
+    ``frames`` are different pictures, the first and the last step included; those two are shown eight times as long.
     """
     import numpy as np
     from PIL import Image
@@ -75,16 +68,8 @@ def page(film: Film) -> str:
 def draw(opened: Sequence[runs.Run], anchor: str | None, folder: Path) -> list[Path]:
     """Write decision_boundary.png, .svg, .gif and .html, and their entries of index.json; other entries stay.
 
-    Args:
-        opened: Finished runs with snapshots; strip and GIF show the first, the page all.
-        anchor: Id of a probe group; None takes `Study.example_group`.
-        folder: Where to.
-
-    Returns:
-        The files written.
-
-    Raises:
-        HncseError: A run without snapshots, no such group, a folder that cannot be written.
+    Of finished runs with snapshots strip and GIF show the first, the page all; ``anchor`` of None is
+    `Study.example_group`.
     """
     from hncse.visual import boundary, style
     from hncse.visual.study import Study, by_loss

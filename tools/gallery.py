@@ -38,18 +38,7 @@ PARAMETERS = ("loss", "encoder", "corpus", "limit", "epochs", "batch_size", "bat
 
 
 def draw(run: runs.Run, folder: Path | None = None) -> list[Path]:
-    """Draw every picture of the gallery, and its index.
-
-    Args:
-        run: Finished and judged, as notebook 03 leaves it.
-        folder: Where to; None is the checkout's figures/.
-
-    Returns:
-        The files written.
-
-    Raises:
-        HncseError: The run is not finished, or the folder cannot be written.
-    """
+    """Draw every picture of the gallery, and its index, from a run finished and judged as notebook 03 leaves it."""
     from hncse.visual import figures, luck, relatives, schematics
 
     if not run.finished:
@@ -115,9 +104,7 @@ def contrastive_figures(**settings: Any) -> dict[str, Figure]:
     """Draw what notebooks 01 and 08 show, by name, from the embedded encoder and what is on this machine.
 
     The same machine draws the same pictures: seeds are fixed, nothing is downloaded, no run folder is needed.
-
-    Args:
-        **settings: Of `hncse.demonstrations.train_briefly`; none are the notebooks'.
+    ``settings`` of `hncse.demonstrations.train_briefly` replace the notebooks'.
     """
     return {**_of_notebook_01(settings), **_of_notebook_08({"steps": 16} | settings)}
 

@@ -13,19 +13,9 @@ from hncse import files
 from hncse.errors import HncseError, unknown
 
 __all__ = [
-    "CHECKOUT",
-    "SETUP",
-    "Say",
-    "badge",
-    "find",
-    "parse",
-    "read",
-    "repository",
-    "setup_source",
-    "store",
-    "strip",
+    "CHECKOUT", "SETUP", "Say", "badge", "find", "parse", "read", "repository", "setup_source", "store", "strip",
     "version",
-]
+]  # fmt: skip
 
 Say = Callable[[str], None]
 SETUP = 'find_spec("hncse") is None'
@@ -34,11 +24,7 @@ _KEPT = ("tags", "jupyter")  # of a cell's metadata; the rest is left behind by 
 
 
 def find(names: Sequence[str] = ()) -> list[Path]:
-    """Paths of notebooks: all of the checkout's in order, or those named (``03_train``, ``03``, or any path).
-
-    Raises:
-        HncseError: No such notebook (the nearest is given), or no checkout.
-    """
+    """Paths of notebooks: all of the checkout's in order, or those named (``03_train``, ``03``, or any path)."""
     known = {path.stem: path for path in sorted((CHECKOUT / "notebooks").glob("*.ipynb"))}
     if not known and not names:
         raise HncseError(f"{CHECKOUT / 'notebooks'} holds no notebooks; run this in a checkout of the repository")
@@ -64,11 +50,7 @@ def lesson_number(stem: str) -> str:
 
 
 def repository() -> str:
-    """Address of the repository, from ``[project.urls]`` of pyproject.toml: the only place it is written.
-
-    Raises:
-        HncseError: No pyproject.toml, or no GitHub address in it.
-    """
+    """Address of the repository, from ``[project.urls]`` of pyproject.toml: the only place it is written."""
     path = CHECKOUT / "pyproject.toml"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     urls = re.search(r"^\[project\.urls\](.*?)(?=^\[|\Z)", text, re.M | re.S)
@@ -115,11 +97,7 @@ def store(path: Path, notebook: Any) -> bool:
 
 
 def parse(source: str) -> ast.Module:
-    """Syntax tree of a code cell; a line of IPython's own (``%pip …``, ``!ls``) counts as ``pass``.
-
-    Raises:
-        SyntaxError: It is no Python.
-    """
+    """Syntax tree of a code cell; a line of IPython's own (``%pip …``, ``!ls``) counts as ``pass``."""
     return ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.M))
 
 
@@ -137,11 +115,7 @@ def strip(notebook: Any) -> Any:
 
 
 def read(path: Path) -> Any:
-    """Read a notebook.
-
-    Raises:
-        HncseError: The file is none.
-    """
+    """Read a notebook."""
     import nbformat
 
     try:

@@ -20,27 +20,17 @@ from hncse.data.probe import PHENOMENA, ROLES, TOPICS, Group, jaccard, load, wor
 from hncse.errors import HncseError, command
 
 __all__ = [
-    "agreement",
-    "leaks",
-    "length_baseline",
-    "lexical_baseline",
-    "main",
-    "second_pass",
-    "sts_sentences",
-]
+    "agreement", "leaks", "length_baseline", "lexical_baseline", "main", "second_pass", "sts_sentences",
+]  # fmt: skip
 
 SECOND = Path(probe.__file__).with_name("probe_second.jsonl")
 
 
 def lexical_baseline(groups: Sequence[Group]) -> dict[str, float]:
-    """How well word overlap alone tells paraphrases from hard negatives.
+    """How well word overlap alone tells paraphrases from hard negatives: ``close``, ``far``, ``both``, 0 to 1.
 
-    Args:
-        groups: Groups of a probe.
-
-    Returns:
-        ``close``, ``far`` and ``both``: share of (paraphrase, hard negative) pairs in which the paraphrase has the
-        higher `jaccard` with the anchor, 0 to 1. A tie counts half, so a coin scores 0.5.
+    Share of (paraphrase, hard negative) pairs in which the paraphrase has the higher `jaccard` with the anchor; a tie
+    counts half, so a coin scores 0.5.
     """
     scores: dict[str, list[float]] = {"close": [], "far": []}
     for group in groups:
@@ -53,14 +43,7 @@ def lexical_baseline(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def length_baseline(groups: Sequence[Group]) -> dict[str, float]:
-    """How often a paraphrase is longer than a hard negative, in words: 0.5 is no information.
-
-    Args:
-        groups: Groups of a probe.
-
-    Returns:
-        ``close`` and ``far``: share of (paraphrase, hard negative) pairs, 0 to 1; a tie counts half.
-    """
+    """How often a ``close`` or ``far`` paraphrase is longer than a hard negative, 0 to 1; a tie counts half."""
     scores: dict[str, list[float]] = {"close": [], "far": []}
     for group in groups:
         for name, paraphrase in (("close", group.close), ("far", group.far)):
@@ -72,15 +55,7 @@ def length_baseline(groups: Sequence[Group]) -> dict[str, float]:
 def second_pass(groups: Sequence[Group], path: Path | None = None) -> dict[str, list[float]]:
     """Read the grades of the second, blind pass: anchor and sentences in shuffled order, no role or grade shown.
 
-    Args:
-        groups: The probe they belong to.
-        path: A JSONL file with ``id`` and ``grades``, a line a group; None reads the embedded one.
-
-    Returns:
-        Group → grades of its sentences after the anchor, in the probe's order.
-
-    Raises:
-        HncseError: A line that does not fit the probe.
+    The JSONL file has ``id`` and ``grades``, a line a group. Returns group → grades of its sentences after the anchor.
     """
     sizes = {group.id: len(group.others) for group in groups}
     grades: dict[str, list[float]] = {}
@@ -97,11 +72,7 @@ def second_pass(groups: Sequence[Group], path: Path | None = None) -> dict[str, 
 
 
 def agreement(groups: Sequence[Group], second: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Compare the probe's grades with those of a second pass.
-
-    Args:
-        groups: Groups of a probe.
-        second: From `second_pass`.
+    """Compare the probe's grades with those of a `second_pass`.
 
     Returns:
         ``"all"`` and each of `ROLES` → ``n`` sentences, ``difference`` (mean absolute), ``half`` (share at most half a
@@ -142,11 +113,6 @@ def leaks(groups: Sequence[Group], corpus: Iterable[str], threshold: float = 0.8
     """Find probe sentences that stand, exactly or nearly, in other data.
 
     Two sentences are near when the Jaccard overlap of their words, or of their character 5-grams, reaches `threshold`.
-
-    Args:
-        groups: Groups of a probe.
-        corpus: Sentences that the probe must not hold.
-        threshold: 0 < threshold ≤ 1.
 
     Returns:
         (probe sentence, corpus sentence, the higher overlap), best first; an exact match has overlap 1.

@@ -46,11 +46,7 @@ _SIGNS = {"temperature=": "τ = ", "alpha=": "α = ", "ratio=": "w2/w1 = "}
 
 
 def filled(text: str, folder: Path) -> str:
-    """Put every table that a text asks for into its place.
-
-    Args:
-        text: Of a Markdown file.
-        folder: Where that file lies.
+    """Put every table that a Markdown text of a folder asks for into its place.
 
     Raises:
         HncseError: A table there is none of, results that are not there, or a place that has no end.

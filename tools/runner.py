@@ -26,15 +26,10 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 @dataclass
 class Outcome:
-    """What came of one notebook.
+    """What came of one notebook: seconds, its kernel's start included, and of all cores (better on a busy machine).
 
-    Attributes:
-        name: The notebook's.
-        seconds: It took, start of its kernel included.
-        cpu: Seconds of all processor cores that it used; on a busy machine the better measure.
-        pictures: Shown with alt text and caption.
-        exercises: Whose stub ran and was reported as open.
-        faults: What went wrong, in words; empty when nothing did.
+    ``pictures`` were shown with alt text and caption; of ``exercises`` the stub ran and was reported as open;
+    ``faults`` say in words what went wrong.
     """
 
     name: str
@@ -54,16 +49,9 @@ class Outcome:
 def run(paths: Sequence[Path], say: Say, out: Path | None = None, timeout: int = 600, strict: bool = False) -> bool:
     """Execute notebooks headless with their defaults; print time, pictures, exercises and outcome of each.
 
-    Args:
-        paths: The notebooks; they stay as they are.
-        say: Takes every line of the table as soon as it is known.
-        out: Folder of the executed copies; None is ``notebooks/`` among the runs.
-        timeout: Longest a cell may take, in seconds.
-        strict: Whether going over a time budget fails; otherwise the table only says so, for on a busy machine it
-            means little.
-
-    Returns:
-        Whether every notebook ran, left what it promises, and keeps the contract.
+    Executed copies go to ``out`` (None: ``notebooks/`` among the runs). A cell may take ``timeout`` seconds; with
+    ``strict`` going over a time budget fails, else the table only says so: on a busy machine it means little. Returns
+    whether every notebook ran, left what it promises, and keeps the contract.
     """
     os.environ["HNCSE_HEADLESS"] = "1"
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user's home

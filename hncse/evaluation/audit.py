@@ -99,15 +99,11 @@ def audit(
             total[_kind(s.role)] += 1
     good = [{"guard": name} | row for name, each in rows.items() for row in each if row["safe"] >= SAFE]
     return {
-        "found": {"nearest": rows["none"][0], "in_probe": total},
-        "guards": rows,
+        "found": {"nearest": rows["none"][0], "in_probe": total}, "guards": rows,
         "best": max(good, key=lambda row: row["yield"], default=None),
-        "k": k,
-        "anchors": len(judged),
-        "corpus": mined.pool.total,
-        "calibrated_on": calibrated_on,
-        "pooling": getattr(encoder, "pooling", None),
-    }
+        "k": k, "anchors": len(judged), "corpus": mined.pool.total,
+        "calibrated_on": calibrated_on, "pooling": getattr(encoder, "pooling", None),
+    }  # fmt: skip
 
 
 def _kind(role: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
 
-__all__ = ["alignment", "angle", "lead", "normalised", "uniformity"]
+__all__ = ["alignment", "angle", "normalised", "uniformity"]
 
 Floats = NDArray[np.float64]
 _CHUNK = 1 << 22  # cosines held at a time: 32 MiB
@@ -53,15 +53,6 @@ def angle(cosine: ArrayLike) -> Floats:
     A value beyond ±1 by rounding counts as ±1.
     """
     return np.degrees(np.arccos(np.clip(np.asarray(cosine, dtype=np.float64), -1.0, 1.0)))
-
-
-def lead(anchor: ArrayLike, positive: ArrayLike, others: ArrayLike) -> Floats:
-    """How far each of (n, d) others is from tying with the positive: p - cos(anchor, other), (n,), from -2 to 2.
-
-    Above 0: on the safe side of the decision boundary; 0: a tie; below 0: it would be taken for the positive.
-    """
-    pair, rest = normalised(np.stack([np.asarray(anchor), np.asarray(positive)])), normalised(others)  # (2, d), (n, d)
-    return float(pair[0] @ pair[1]) - rest @ pair[0]  # (n,)
 
 
 def normalised(x: ArrayLike) -> Floats:

@@ -24,7 +24,7 @@ from hncse.data import senteval
 from hncse.data.text import markdown, table
 from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError, unknown
-from hncse.evaluation import probe, sts, transfer
+from hncse.evaluation import percent, probe, sts, transfer
 from hncse.evaluation.results import STS, TRANSFER, method_name, transfer_results, transfer_solver
 from hncse.runs import Run
 
@@ -277,9 +277,10 @@ def _probe_part(rows: list[tuple[str, str, dict[str, Any]]]) -> list[str]:
     )
     body = []
     for name, pooling, scores in rows:
-        spearman = {"value": scores["probe"]["spearman"], "interval": scores["probe"]["spearman_interval"]}
-        triplets = scores["probe"]["triplet_accuracy"]
-        body.append([name, pooling, *(_ranged(x) for x in (spearman, triplets["close"], triplets["far"]))])
+        found = scores["probe"]
+        shares = [found["triplet_accuracy"][name] for name in ("close", "far")]
+        told = [percent(share["value"], share["interval"]) for share in shares]
+        body.append([name, pooling, percent(found["spearman"], found["spearman_interval"]), *told])
     return [text, table(["", "pooling", "Spearman", "close paraphrase", "far paraphrase"], body, left=2)]
 
 
@@ -302,20 +303,11 @@ def _transfer_part(run: Run) -> Iterator[str]:
     own = run.config["pooling"]
     before = run.read("baseline")["poolings"].get(own, {}) if run.has("baseline") else {}
     for solver in transfer.SOLVERS:
-        rows = [
-            ("before training", transfer_of(before, solver)),
-            ("after training", transfer_of(transfer_results(run), solver)),
-        ]
-        body = [
-            [
-                name,
-                own,
-                *(_score(result["tasks"].get(task, {}).get("acc", math.nan)) for task in TRANSFER),
-                _score(result["avg"]),
-            ]
-            for name, result in rows
-            if result is not None
-        ]
+        body = []
+        for name, known in (("before training", before), ("after training", transfer_results(run))):
+            if result := transfer_of(known, solver):
+                tasks = [_score(result["tasks"].get(task, {}).get("acc", math.nan)) for task in TRANSFER]
+                body.append([name, own, *tasks, _score(result["avg"])])
         if body:
             yield (
                 "Transfer, test rows, accuracy × 100 of a linear classifier on frozen embeddings, solver "
@@ -326,8 +318,3 @@ def _transfer_part(run: Run) -> Iterator[str]:
 
 def _score(value: float) -> str:
     return "" if value != value else f"{value:.2f}"
-
-
-def _ranged(entry: dict[str, Any]) -> str:
-    span = entry["interval"]
-    return f"{entry['value']:.1f} [{span[0]:.1f}, {span[1]:.1f}]" if span else f"{entry['value']:.1f}"

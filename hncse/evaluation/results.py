@@ -186,21 +186,14 @@ def _trained(run: Run, config: dict[str, Any]) -> dict[str, Any]:
     values = {name: result.get(name) for name in (*_WHOLE, *_TIMES)} | {"stsb-dev": dev[-1] if dev else None}
     values |= _cases(history)
     return {
-        "kind": "trained",
-        "run": run.name,
-        "parameters": config["parameters"],
-        "pooling": config["pooling"],
-        "corpus": config["data"]["source"],
-        "sentences": config["data"]["sentences"],
-        "data": config["data"]["fingerprint"][:16],
-        "selection": config["selection"],
-        "key": config.get("key", ""),
-        "device": result.get("device"),
-        "precision": result.get("precision"),
+        "kind": "trained", "run": run.name, "key": config.get("key", ""), "corpus": config["data"]["source"],
+        "sentences": config["data"]["sentences"], "data": config["data"]["fingerprint"][:16],
         "probe_version": files.get("probe", {}).get("fingerprint"),
+        **{name: config[name] for name in ("parameters", "pooling", "selection")},
+        **{name: result.get(name) for name in ("device", "precision")},
         **{name: config.get("versions", {}).get(name) for name in ("hncse", "torch")},
         "values": {(name, ""): value for name, value in values.items()} | _values(files | transfer_results(run)),
-    }
+    }  # fmt: skip
 
 
 def transfer_results(run: Run) -> dict[str, dict[str, Any]]:

@@ -113,13 +113,9 @@ _TOGETHER = 10  # fits trained as one: their batches and weights stay in a core'
 
 
 def senteval_accuracies(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    classes: int,
-    fits: list[Fit],
-    strengths: Floats,
+    features: NDArray[np.float32], labels: Rows, classes: int, fits: list[Fit], strengths: Floats,
     device: torch.device | None = None,
-) -> Floats:
+) -> Floats:  # fmt: skip
     """Train F fits with S strengths each on features (n, d) and labels (n,) from 0 to ``classes`` - 1.
 
     Returns:
@@ -262,13 +258,9 @@ _CELLS = 2**25  # logits held at once; more problems than that wait for the next
 
 
 def fast_accuracies(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    classes: int,
-    fits: list[Fit],
-    strengths: Floats,
+    features: NDArray[np.float32], labels: Rows, classes: int, fits: list[Fit], strengths: Floats,
     device: torch.device | None = None,
-) -> Floats:
+) -> Floats:  # fmt: skip
     """Solve every fit with every strength; arguments and result as `senteval_accuracies`."""
     x, y = _tensors(features, labels, BIAS, device)  # (n, D), (n,)
     x, spectrum = _rotated(x)

@@ -419,26 +419,19 @@ def cases(frame: pd.DataFrame) -> Table:
     return Table("cases", caption, head, _records(groups), text=2)
 
 
-def ablation(frame: pd.DataFrame, measure: str = "stsb-dev", baseline: str = "simcse") -> Table:
+def ablation(frame: pd.DataFrame) -> Table:
     """What one option does to a score: `hncse.evaluation.statistics.curves`, a row a point."""
-    rows = [
-        {
-            "method": point["method"],
-            "option": point["option"],
-            "value": f"{point['value']}{' (default)' if point['default'] else ''}",
-            "seeds": str(point["seeds"]),
-            "mean": _interval(point["mean"]),
-            "± 95 %": _interval(point["half"]),
-            "baseline alike": _interval(point["baseline_mean"]),
-            "block": _TITLES["ours"],
-        }
-        for point in statistics.curves(frame, measure, baseline=baseline).to_dict("records")
-    ]
-    caption = (
-        f"{MEASURES[measure]}; one option changed, the others as most runs of the method have them; mean over seeds ± "
-        f"half the 95 % t-interval, and {baseline} trained alike. (default): the preset's own value."
-    )
     head = ["method", "option", "value", "seeds", "mean", "± 95 %", "baseline alike"]
+    rows = []
+    for p in statistics.curves(frame).to_dict("records"):
+        scores = (_interval(p[name]) for name in ("mean", "half", "baseline_mean"))
+        value = f"{p['value']} (default)" if p["default"] else str(p["value"])
+        cells = [p["method"], p["option"], value, str(p["seeds"]), *scores]
+        rows.append(dict(zip(head, cells, strict=True)) | {"block": _TITLES["ours"]})
+    caption = (
+        f"{MEASURES['stsb-dev']}; one option changed, the others as most runs of the method have them; mean over seeds "
+        "± half the 95 % t-interval, and simcse trained alike. (default): the preset's own value."
+    )
     return Table("ablation", caption, head, rows, 2)
 
 

@@ -180,17 +180,13 @@ def classify(
     acc = round(float(np.mean(np.round(tested, 2))), 2)
     rows = np.concatenate([choice.final.score for choice in plan])
     return {
-        "acc": acc,
-        "interval": _wilson(acc, len(rows)),
-        "dev": round(float(means.max(axis=1).mean()), 2),
-        "strengths": [STRENGTHS[solver][place] for place in chosen],
-        "protocol": solvers.protocol(task),
-        "rows": len(rows),
-        "classes": task.classes,
+        "acc": acc, "interval": _wilson(acc, len(rows)), "dev": round(float(means.max(axis=1).mean()), 2),
+        "strengths": [STRENGTHS[solver][place] for place in chosen], "protocol": solvers.protocol(task),
+        "rows": len(rows), "classes": task.classes,
         "majority": round(100 * float(np.bincount(task.labels[rows]).max()) / len(rows), 2),
         "empty": sum(not sentence for sentence in task.sentences),
         "seconds": round(time.perf_counter() - began, 2),
-    }
+    }  # fmt: skip
 
 
 def topics() -> TransferTask:

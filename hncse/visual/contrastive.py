@@ -17,21 +17,27 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from hncse.errors import HncseError
-from hncse.visual.style import INK, MUTED, OKABE_ITO, SERIES, figure, finite, label_right, looks, one_line, styled
+from hncse.visual.style import (
+    INK,
+    MUTED,
+    OKABE_ITO,
+    SERIES,
+    figure,
+    finite,
+    label_right,
+    looks,
+    one_line,
+    score_limits,
+    styled,
+)
 
 if TYPE_CHECKING:
     from hncse.demonstrations import DropoutViews
 
 __all__ = [
-    "alignment_uniformity",
-    "anisotropy",
-    "corpus_lengths",
-    "dropout_cloud",
-    "dropout_parts",
-    "losses_compared",
-    "similarity_matrix",
-    "temperature_curves",
-]
+    "alignment_uniformity", "anisotropy", "corpus_lengths", "dropout_cloud", "dropout_parts", "losses_compared",
+    "similarity_matrix", "temperature_curves",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
@@ -365,10 +371,8 @@ def losses_compared(
                 end = steps[name][-1] + 0.25 * (place - (len(loss) - 1) / 2)
                 right.plot([end, end], intervals[name], color=shade, linewidth=5, alpha=0.35, solid_capstyle="butt")
         left.set_xlabel("step")
-        ends = [*score.values(), *(intervals or {}).values()]
-        low, high = min(map(min, ends)), max(map(max, ends))
-        room = max(1.0, 0.25 * (high - low), (6.0 - (high - low)) / 2)  # never finer than the probe can tell apart
-        right.set(ylim=(low - room, high + room), xlabel="step", ylabel="Spearman × 100")
+        ends = np.concatenate([*score.values(), *(intervals or {}).values()])
+        right.set(ylim=score_limits(ends, room=0.25), xlabel="step", ylabel="Spearman × 100")
         right.set_title("Probe, and its 95 % intervals" if intervals else "Probe: the same to all", fontsize=10)
         right.grid(axis="y")
         right.legend(frameon=False, fontsize=9, handlelength=3.2, loc="lower right")

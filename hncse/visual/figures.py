@@ -31,30 +31,20 @@ from hncse.visual.style import (
     label_right,
     one_line,
     save,
+    score_limits,
     show,
     styled,
 )
 
 __all__ = [
-    "case_fractions",
-    "cases",
-    "dev_and_test",
-    "guard_curves",
-    "margins",
-    "phenomena",
-    "save",
-    "show",
-    "similarity_plane",
-    "sts_figure",
-    "training_curve",
-    "transfer_figure",
-]
+    "case_fractions", "cases", "dev_and_test", "guard_curves", "margins", "phenomena", "save", "show",
+    "similarity_plane", "sts_figure", "training_curve", "transfer_figure",
+]  # fmt: skip
 
 Plane = Mapping[str, NDArray[Any]]
 CASE_NAMES = {"B": "B: safe", "A": "A: near the boundary", "C": "C: on the wrong side"}
 _PAPER = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
 _MARKERS = {"B": "o", "A": "^", "C": "X"}
-_SPAN = 6.0  # points that an axis of scores spans at least: some five times the half width of the probe's interval
 BAND = LossOptions().band  # of case A, where no run says otherwise
 
 
@@ -102,20 +92,12 @@ def _score_panel(
     values = np.concatenate([y for _, y in scores.values()])
     if interval and "probe" in scores:
         place = kept if kept is not None else scores["probe"][0][-1]
-        axes.plot(
-            [place, place],
-            interval,
-            color=looks["probe"][0],
-            linewidth=6,
-            alpha=0.3,
-            solid_capstyle="butt",
-            clip_on=False,
-        )
+        wide: dict[str, Any] = {"linewidth": 6, "alpha": 0.3, "solid_capstyle": "butt", "clip_on": False}
+        axes.plot([place, place], interval, color=looks["probe"][0], **wide)
         axes.annotate("95 % interval", (place, interval[0]), xytext=(-4, -2), textcoords="offset points", ha="right",
                       va="top", fontsize=8, color=looks["probe"][0])  # fmt: skip
         values = np.concatenate([values, interval])
-    pad = max(1.0, 0.12 * float(np.ptp(values)), (_SPAN - float(np.ptp(values))) / 2)
-    axes.set_ylim(values.min() - pad, values.max() + pad)
+    axes.set_ylim(*score_limits(values))
     axes.set_title("Evaluation while training")
     axes.set_ylabel("Spearman × 100")
     if kept is not None:

@@ -65,11 +65,7 @@ class Study:
     """Embeddings opened for looking: films of any anchor, cases of all, and a search among the anchors."""
 
     def __init__(
-        self,
-        runs: Mapping[str, Run | Snapshots],
-        *,
-        neighbours: int = 32,
-        groups: Sequence[probe.Group] | None = None,
+        self, runs: Mapping[str, Run | Snapshots], *, neighbours: int = 32, groups: Sequence[probe.Group] | None = None
     ) -> None:
         """Read every snapshot.
 

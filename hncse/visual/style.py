@@ -30,80 +30,39 @@ from hncse.files import whole_file
 from hncse.runs import Run
 
 __all__ = [
-    "CASE_COLOURS",
-    "INK",
-    "MUTED",
-    "OKABE_ITO",
-    "SERIES",
-    "WIDTH",
-    "figure",
-    "finite",
-    "image",
-    "label_right",
-    "log_axis",
-    "looks",
-    "one_line",
-    "png",
-    "save",
-    "show",
-    "spread",
-    "styled",
-]
+    "CASE_COLOURS", "INK", "MUTED", "OKABE_ITO", "SERIES", "WIDTH", "figure", "finite", "image", "label_right",
+    "log_axis", "looks", "one_line", "png", "save", "score_limits", "show", "spread", "styled",
+]  # fmt: skip
 
 OKABE_ITO = {
-    "orange": "#E69F00",
-    "sky": "#56B4E9",
-    "green": "#009E73",
-    "yellow": "#F0E442",
-    "blue": "#0072B2",
-    "vermillion": "#D55E00",
-    "purple": "#CC79A7",
-    "black": "#000000",
-}
+    "orange": "#E69F00", "sky": "#56B4E9", "green": "#009E73", "yellow": "#F0E442", "blue": "#0072B2",
+    "vermillion": "#D55E00", "purple": "#CC79A7", "black": "#000000",
+}  # fmt: skip
 #: HNCSE's cases: near the boundary, safe, on the wrong side.
 CASE_COLOURS = {"A": OKABE_ITO["orange"], "B": OKABE_ITO["blue"], "C": OKABE_ITO["vermillion"]}
 #: Colour, line and marker of up to seven series; any of the three tells them apart, so they differ in grey as well.
 SERIES: tuple[tuple[str, str, str], ...] = (
-    (OKABE_ITO["blue"], "-", "o"),
-    (OKABE_ITO["vermillion"], "--", "s"),
-    (OKABE_ITO["green"], ":", "^"),
-    (OKABE_ITO["purple"], "-.", "D"),
-    (OKABE_ITO["orange"], "-", "v"),
-    (OKABE_ITO["sky"], "--", "P"),
+    (OKABE_ITO["blue"], "-", "o"), (OKABE_ITO["vermillion"], "--", "s"), (OKABE_ITO["green"], ":", "^"),
+    (OKABE_ITO["purple"], "-.", "D"), (OKABE_ITO["orange"], "-", "v"), (OKABE_ITO["sky"], "--", "P"),
     (OKABE_ITO["black"], ":", "X"),
-)
+)  # fmt: skip
 INK, MUTED = "#222222", "#6b6b6b"
 WIDTH = 860  # CSS pixels: fits a laptop's notebook column
 _DPI = 200
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 8,
-    "axes.labelsize": 10,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
+    "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.titlepad": 8, "axes.labelsize": 10, "axes.labelcolor": INK, "axes.edgecolor": MUTED, "axes.linewidth": 0.8,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    **{f"{axis}tick.color": MUTED for axis in "xy"}, **{f"{axis}tick.labelcolor": INK for axis in "xy"},
+    **{f"{axis}tick.labelsize": 9 for axis in "xy"},
     "text.color": INK,
     "text.parse_math": False,  # names and sentences come from users: a dollar sign in them is a dollar sign
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.7,
-    "lines.linewidth": 1.8,
+    "grid.color": "#dddddd", "grid.linewidth": 0.7, "lines.linewidth": 1.8,
     "svg.fonttype": "path",
     "svg.hashsalt": "hncse",  # the same picture twice is the same file twice
-}
+}  # fmt: skip
 
 
 def styled() -> AbstractContextManager[None]:
@@ -193,6 +152,16 @@ def log_axis(axes: Axes, axis: str) -> None:
     (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
     line.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     line.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
+
+
+def score_limits(values: ArrayLike, room: float = 0.12) -> tuple[float, float]:
+    """Ends of an axis of scores, ``room`` (a share of their span) beyond them; never finer than a probe can tell apart.
+
+    It spans six points at least: some five times the half width of the probe's interval.
+    """
+    span = float(np.ptp(values))
+    pad = max(1.0, room * span, (6.0 - span) / 2)
+    return float(np.min(values)) - pad, float(np.max(values)) + pad
 
 
 def png(fig: Figure) -> bytes:

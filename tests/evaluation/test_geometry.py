@@ -1,4 +1,4 @@
-"""Alignment, uniformity and leads, against plain loops and against angles on a circle."""
+"""Alignment and uniformity, against plain loops and against angles on a circle."""
 
 from math import cos, exp, log, pi, sin
 
@@ -39,12 +39,6 @@ def test_by_eye():
     assert geometry.uniformity(on_circle(0, 120, 240)) < geometry.uniformity(on_circle(0, 10, 20))
     many = np.random.default_rng(2).normal(size=(400, 512))
     assert geometry.uniformity(many) == pytest.approx(-4, abs=0.05)
-
-
-def test_lead_is_the_margin_and_its_sign_the_side():
-    lead = geometry.lead(on_circle(0)[0], on_circle(30)[0], 3 * on_circle(10, -30, 90))
-    assert lead == pytest.approx([cos(pi / 6) - cos(pi / 18), 0, cos(pi / 6)])
-    assert geometry.angle([0.5, 1 + 1e-9]) == pytest.approx([60, 0])
 
 
 @pytest.mark.parametrize(

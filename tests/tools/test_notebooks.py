@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from hncse.errors import HncseError
-from tools import notebook_files, notebooks, runner
+from tools import exercise_cells, notebook_files, notebooks, runner
 from tools.contract import check, problems
 
 DEFAULTS = """# parameters
@@ -41,7 +41,7 @@ def valid(name: str = "B9_test") -> nbformat.NotebookNode:
             nbformat.v4.new_markdown_cell(end),
         ]
     )
-    return notebook_files.strip(made)
+    return notebook_files.strip(exercise_cells.with_guesses(made))
 
 
 def test_a_notebook_that_keeps_the_contract_has_no_problems():
@@ -89,30 +89,34 @@ def _broken(made):
 
 
 def _unasked(made):
-    del made.cells[4]
+    del made.cells[4:6]
+
+
+def _no_guess(made):
+    del made.cells[5]
 
 
 def _asked_once(made):
-    made.cells.append(made.cells[5].copy())
+    made.cells.append(made.cells[6].copy())
 
 
 def _no_picture(made):
-    made.cells[5].source = "print()"
+    made.cells[6].source = "print()"
 
 
 def _without(words):
     def spoil(made):
-        made.cells[6].source = made.cells[6].source.replace(words, "")
+        made.cells[7].source = made.cells[7].source.replace(words, "")
 
     return spoil
 
 
 def _lost_picture(made):
-    made.cells[6].source += "![Expected other picture](../figures/other.png)"
+    made.cells[7].source += "![Expected other picture](../figures/other.png)"
 
 
 def _silent_picture(made):
-    made.cells[6].source += '<img src="../figures/margins.png">'
+    made.cells[7].source += '<img src="../figures/margins.png">'
 
 
 def _exercise(made):
@@ -126,7 +130,8 @@ def _exercise(made):
         (_same_id, "have the id"), (_uncommented, "more has no comment"), (_untyped, "more has no type"),
         (_no_badge, "lacks the Colab badge"), (_own_setup, "must be the setup cell"),
         (_unchecked, "must call check_parameters"), (_broken, "is no Python"),
-        (_unasked, "cell 4 shows a picture without a question"), (_asked_once, "cell 7 shows a picture without"),
+        (_unasked, "cell 4 shows a picture without a question"), (_asked_once, "cell 8 shows a picture without"),
+        (_no_guess, "1 predictions have no cell"),
         (_no_picture, "shows no picture"), (_without("](GLOSSARY.md"), "lacks the notation"),
         (_without("## To discuss"), "lacks questions for a group"),
         (_without("<summary><b>What you should see"), "lacks the expected pictures"),
