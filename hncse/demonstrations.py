@@ -163,18 +163,10 @@ class Trace:
 
 @torch.random.fork_rng()  # the caller's random state is as it was
 def train_briefly(
-    encoder: SentenceEncoder,
-    sentences: Sequence[str],
-    loss: Loss,
-    *,
-    steps: int = 12,
-    batch_size: int = 48,
-    learning_rate: float = 1e-3,
-    max_length: int = 32,
-    seed: int = 0,
-    look: Callable[[SentenceEncoder], dict[str, float]] | None = None,
-    looks: int = 5,
-) -> Trace:
+    encoder: SentenceEncoder, sentences: Sequence[str], loss: Loss, *, steps: int = 12, batch_size: int = 48,
+    learning_rate: float = 1e-3, max_length: int = 32, seed: int = 0,
+    look: Callable[[SentenceEncoder], dict[str, float]] | None = None, looks: int = 5,
+) -> Trace:  # fmt: skip
     """Train an encoder in place for a few steps, in the plainest way there is: AdamW, the rate falling to 0 in a line.
 
     Args:

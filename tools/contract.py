@@ -14,8 +14,6 @@ from hncse.errors import HncseError
 from tools.exercise_cells import PREDICT, drift, with_guesses
 from tools.notebook_files import CHECKOUT, Say, badge, parse, read, setup_source
 
-__all__ = ["check", "problems"]
-
 _TITLE = {"outcomes": "You will be able to", "minutes": "minutes", "hardware": "Hardware"}
 _SECTIONS = {
     "<summary><b>What you should see</b>": "the expected pictures: a folded <summary><b>What you should see</b>…",

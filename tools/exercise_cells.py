@@ -19,8 +19,6 @@ from hncse.exercises import lesson
 from hncse.exercises.core import Exercise
 from tools.notebook_files import find, lesson_number, parse, read
 
-__all__ = ["PARTS", "PREDICT", "cells", "drift", "exercises_of", "sync", "with_guesses"]
-
 PARTS = ("task", "code", "help")
 PREDICT = "> **Predict"
 _MARKER = re.compile(r"<!-- exercise ([0-9A-Z]+\.\d+) -->")

@@ -31,8 +31,6 @@ from hncse.exercises.compare import compare
 from hncse.exercises.core import Exercise
 from hncse.exercises.grading import Case, Outcome, differs, outcome
 
-__all__ = ["Report", "names", "report", "variants"]
-
 FURTHER = 200  # inputs, other than those of the check, on which a variant that is the same function agrees
 _OPERATORS: dict[type, list[type]] = {
     ast.Add: [ast.Sub, ast.Mult], ast.Sub: [ast.Add], ast.Mult: [ast.Div, ast.Add], ast.Div: [ast.Mult, ast.FloorDiv],

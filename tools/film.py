@@ -22,8 +22,6 @@ from tools.gallery import FOLDER, PARAMETERS, other_entries
 if TYPE_CHECKING:
     from hncse.visual.film import Film
 
-__all__ = ["draw", "gif", "main", "page"]
-
 MADE_BY = "python -m tools.film"
 _NAME = "decision_boundary"
 _TRAINING = ("encoder", "corpus", "limit", "epochs", "batch_size", "seed", "snapshots")  # notebook 04's parameters

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-__all__ = ["FOLDER", "PARAMETERS", "contrastive_figures", "draw", "other_entries"]
-
 FOLDER = Path(__file__).resolve().parent.parent / "figures"
 _MADE_BY = "python -m tools.gallery"
 #: Pictures that no run stands behind, by the beginnings of their names, and the notebook that shows them.

@@ -12,11 +12,6 @@ from typing import Any
 from hncse import files
 from hncse.errors import HncseError, unknown
 
-__all__ = [
-    "CHECKOUT", "SETUP", "Say", "badge", "find", "parse", "read", "repository", "setup_source", "store", "strip",
-    "version",
-]  # fmt: skip
-
 Say = Callable[[str], None]
 SETUP = 'find_spec("hncse") is None'
 CHECKOUT = Path(__file__).resolve().parent.parent

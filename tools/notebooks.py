@@ -17,8 +17,6 @@ from hncse.errors import command
 from tools import contract, exercise_cells, runner
 from tools.notebook_files import SETUP, Say, find, read, setup_source, store, strip
 
-__all__ = ["clean", "main", "sync"]
-
 
 def clean(paths: Sequence[Path], say: Say) -> None:
     """Remove outputs, counters and programs' metadata; keep tags."""

@@ -19,10 +19,6 @@ from hncse.data import probe
 from hncse.data.probe import PHENOMENA, ROLES, TOPICS, Group, jaccard, load, word_list
 from hncse.errors import HncseError, command
 
-__all__ = [
-    "agreement", "leaks", "length_baseline", "lexical_baseline", "main", "second_pass", "sts_sentences",
-]  # fmt: skip
-
 SECOND = Path(probe.__file__).with_name("probe_second.jsonl")
 
 

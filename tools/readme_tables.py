@@ -28,18 +28,12 @@ from hncse.presets import PRESETS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLES", "filled", "main"]
-
 #: Tables there are, by the name a file asks for.
 TABLES: dict[str, Callable[[pd.DataFrame], tables.Table]] = {
     "sts": lambda frame: tables.sts(frame, published="none"),
-    "transfer": lambda frame: tables.transfer(frame, published="none"),
-    "probe": tables.probe,
-    "dev": tables.dev,
-    "tuned": tables.tuned,
-    "equal": lambda frame: tables.tuned(frame, margin=MARGIN),
-    "cases": tables.cases,
-}
+    "transfer": lambda frame: tables.transfer(frame, published="none"), "probe": tables.probe, "dev": tables.dev,
+    "tuned": tables.tuned, "equal": lambda frame: tables.tuned(frame, margin=MARGIN), "cases": tables.cases,
+}  # fmt: skip
 _PLACE = re.compile(r"(<!-- table (\w+) (\S+)((?: \S+=\S+)*) -->\n).*?(<!-- end table -->)", re.DOTALL)
 _FACTS = ("backbone", "corpus", "sentences")  # the same in all rows of such a table: the text around it says them
 _SIGNS = {"temperature=": "τ = ", "alpha=": "α = ", "ratio=": "w2/w1 = "}

@@ -16,8 +16,6 @@ from hncse import runs
 from tools.contract import problems
 from tools.notebook_files import Say, parse, read
 
-__all__ = ["BUDGET", "WHOLE", "Outcome", "run"]
-
 BUDGET = 120  # seconds a notebook with its defaults may take on two cores
 WHOLE = 720  # seconds for all of them
 _STRANGER = "no_such_parameter"

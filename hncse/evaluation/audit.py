@@ -45,24 +45,18 @@ SAFE, YIELD = 0.95, 0.5  # what a good guard reaches (issue: at least 95 % no pa
 
 
 def audit(
-    encoder: Any,
-    corpus: Sequence[str],
-    groups: Sequence[probe.Group] | None = None,
-    *,
-    k: int = 10,
+    encoder: Any, corpus: Sequence[str], groups: Sequence[probe.Group] | None = None, *, k: int = 10,
     grid: Mapping[str, Sequence[Any]] | None = None,
-    calibrated_on: str = "close",
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Measure guards on an encoder.
 
     Args:
         encoder: Anything `hncse.mining.mine` takes.
         corpus: Sentences among which the probe is hidden; those equal to one of the probe's count as the probe's.
-        groups: Of a probe, four at least; None takes the embedded one. ``calibrated`` reads its threshold off half of
-            them; all guards are measured on the other half.
+        groups: Of a probe, four at least; None takes the embedded one. ``calibrated`` reads its threshold off the close
+            paraphrases of half of them; all guards are measured on the other half.
         k: Neighbours of every anchor.
         grid: Guard → settings; None: `GRID`.
-        calibrated_on: Which paraphrases ``calibrated`` goes by, see `hncse.mining.Guards`.
 
     Returns:
         JSON-able: ``found`` (of each kind, how many stand among the k nearest without guards; and how many there are),
@@ -88,7 +82,7 @@ def audit(
         rows[name] = []
         for setting in settings:
             if name == "calibrated":
-                threshold = calibrate(encoder, setting, on=calibrated_on, groups=aside).threshold
+                threshold = calibrate(encoder, setting, on="close", groups=aside).threshold
                 kept = mined.under(Guards(same_text=False), threshold)
             else:
                 kept = mined.under(Guards(**{"same_text": False, name: setting}))
@@ -102,7 +96,7 @@ def audit(
         "found": {"nearest": rows["none"][0], "in_probe": total}, "guards": rows,
         "best": max(good, key=lambda row: row["yield"], default=None),
         "k": k, "anchors": len(judged), "corpus": mined.pool.total,
-        "calibrated_on": calibrated_on, "pooling": getattr(encoder, "pooling", None),
+        "calibrated_on": "close", "pooling": getattr(encoder, "pooling", None),
     }  # fmt: skip
 
 

@@ -74,18 +74,15 @@ def evaluate(
     rho, resampled = (100 * spearman(c.pair, c.grade, c.group, drawn) for drawn in (np.ones((1, len(groups))), counts))
     hardest = c.negative[_hardest(c)]  # (G,)
     return {
-        "spearman": float(rho[0]),
-        "spearman_interval": interval(resampled),
+        "spearman": float(rho[0]), "spearman_interval": interval(resampled),
         "triplet_accuracy": _accuracies(c, np.ones(len(c.negative), bool), counts),
         "phenomena": {name: _accuracies(c, c.phenomenon == name, counts) for name in PHENOMENA if name in c.phenomenon},
         "margins": {name: _quantiles(like - hardest) for name, like in (("close", c.close), ("far", c.far))},
-        "fingerprint": fingerprint(groups),
-        "groups": len(groups),
-        "pairs": len(c.grade),
+        "fingerprint": fingerprint(groups), "groups": len(groups), "pairs": len(c.grade),
         "sentences": len({s.text for g in groups for s in g.sentences}),
         "pooling": getattr(encoder, "pooling", None),
         "bootstrap": {"resamples": bootstrap, "seed": seed, "level": 0.95},
-    }
+    }  # fmt: skip
 
 
 def similarity_plane(encoder: Encoder, groups: Sequence[Group] | None = None) -> dict[str, NDArray[Any]]:
@@ -109,13 +106,10 @@ def plane_of_embeddings(
     c = _cosines(embeddings, groups)
     hardest = _hardest(c)
     return {
-        "positive": c.close,
-        "far": c.far,
-        "hardest_negative": c.negative[hardest],
-        "phenomenon": c.phenomenon[hardest],
-        "id": np.array([g.id for g in groups]),
+        "positive": c.close, "far": c.far, "hardest_negative": c.negative[hardest],
+        "phenomenon": c.phenomenon[hardest], "id": np.array([g.id for g in groups]),
         "topic": np.array([g.topic for g in groups]),
-    }
+    }  # fmt: skip
 
 
 def _groups(groups: Sequence[Group] | None) -> Sequence[Group]:
@@ -144,15 +138,10 @@ def _cosines(embeddings: NDArray[np.floating], groups: Sequence[Group]) -> _Cosi
         cosine = np.full_like(cosine, cosine[0])
     pair, negative = role != "anchor", role == "hard_negative"
     return _Cosines(
-        group=group[pair],
-        pair=cosine[pair],
-        grade=np.array([s.grade for s in sentences])[pair],
-        close=cosine[role == "paraphrase_close"],
-        far=cosine[role == "paraphrase_far"],
-        negative=cosine[negative],
-        negative_group=group[negative],
-        phenomenon=np.array([s.phenomenon or "" for s in sentences])[negative],
-    )
+        group=group[pair], pair=cosine[pair], grade=np.array([s.grade for s in sentences])[pair],
+        close=cosine[role == "paraphrase_close"], far=cosine[role == "paraphrase_far"], negative=cosine[negative],
+        negative_group=group[negative], phenomenon=np.array([s.phenomenon or "" for s in sentences])[negative],
+    )  # fmt: skip
 
 
 def _hardest(c: _Cosines) -> NDArray[np.int64]:

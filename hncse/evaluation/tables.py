@@ -109,16 +109,10 @@ class Table:
         """Write the table for LaTeX; the document needs booktabs and graphicx."""
         columns = "l" * self.text + "r" * (len(self.head) - self.text)
         lines = [
-            "% needs \\usepackage{booktabs,graphicx}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{latex(self.caption)}}}",
-            rf"\label{{tab:{self.name}}}",
-            r"\resizebox{\textwidth}{!}{%",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(latex(name) for name in self.head) + r" \\",
-        ]
+            "% needs \\usepackage{booktabs,graphicx}", r"\begin{table}", r"\centering",
+            rf"\caption{{{latex(self.caption)}}}", rf"\label{{tab:{self.name}}}", r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(latex(name) for name in self.head) + r" \\",
+        ]  # fmt: skip
         for title, rows in self.blocks.items():
             lines += [r"\midrule", rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{latex(title)}}}}} \\"]
             lines += [" & ".join(self.cells(row, latex, r"\textsuperscript{{{}}}")) + r" \\" for row in rows]

@@ -45,13 +45,9 @@ Floats = NDArray[np.float64]
 
 
 def evaluate(
-    encoder: Encoder,
-    tasks: Sequence[str | TransferTask] | None = None,
-    solver: str = "senteval",
-    batch_size: int | None = None,
-    *,
-    allow_other_files: bool | None = None,
-) -> dict[str, float]:
+    encoder: Encoder, tasks: Sequence[str | TransferTask] | None = None, solver: str = "senteval",
+    batch_size: int | None = None, *, allow_other_files: bool | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Score an encoder; benchmark files that are missing are fetched once.
 
     Args:
@@ -78,16 +74,10 @@ def evaluate(
 
 
 def evaluate_full(
-    encoder: Encoder,
-    tasks: Sequence[str | TransferTask] | None = None,
-    solver: str = "senteval",
-    batch_size: int | None = None,
-    *,
-    cache: bool = True,
-    device: torch.device | str | None = None,
-    on_task: Callable[[str], None] | None = None,
-    allow_other_files: bool | None = None,
-) -> dict[str, Any]:
+    encoder: Encoder, tasks: Sequence[str | TransferTask] | None = None, solver: str = "senteval",
+    batch_size: int | None = None, *, cache: bool = True, device: torch.device | str | None = None,
+    on_task: Callable[[str], None] | None = None, allow_other_files: bool | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Score an encoder with everything a table or a report may need; arguments and errors as in `evaluate`.
 
     Besides, ``cache`` says whether embeddings are read from and kept on disk, ``device`` where the solver computes
@@ -114,20 +104,14 @@ def evaluate_full(
         results[task.name] = classify(features(task, rows), task, solver, device=device)
     seven = set(results) == set(TRANSFER_TASKS)
     return {
-        "split": "test",
-        "solver": solver,
-        "metric": "accuracy x100 of a linear classifier on frozen embeddings",
-        "pooling": getattr(encoder, "pooling", None),
-        "folds": solvers.FOLDS,
-        "seed": solvers.SEED,
-        "tasks": results,
+        "split": "test", "solver": solver, "metric": "accuracy x100 of a linear classifier on frozen embeddings",
+        "pooling": getattr(encoder, "pooling", None), "folds": solvers.FOLDS, "seed": solvers.SEED, "tasks": results,
         "avg": _mean(results, "acc") if seven else None,
         "avg_interval": _average_interval(results) if seven else None,
         "avg_dev": _mean(results, "dev") if seven else None,
-        "files": senteval.together(task.release for task in loaded),
-        "sentences": len(set(texts)),
+        "files": senteval.together(task.release for task in loaded), "sentences": len(set(texts)),
         "seconds": {"encode": round(encoded - began, 2), "solve": round(time.perf_counter() - encoded, 2)},
-    }
+    }  # fmt: skip
 
 
 def features(task: TransferTask, embeddings: Rows) -> Rows:

@@ -87,13 +87,9 @@ def load_triplets(name: str, split: str = "test") -> list[Triplet]:
 
 
 def evaluate(
-    encoder: Encoder,
-    sets: Sequence[str] | None = None,
-    *,
-    triplets: Sequence[Triplet] | None = None,
-    bootstrap: int = 2000,
-    seed: int = 0,
-) -> dict[str, Any]:
+    encoder: Encoder, sets: Sequence[str] | None = None, *, triplets: Sequence[Triplet] | None = None,
+    bootstrap: int = 2000, seed: int = 0,
+) -> dict[str, Any]:  # fmt: skip
     """Score an encoder on ``sets`` (None: those whose files are there) or on ``triplets`` of your own, named ``own``.
 
     Returns:

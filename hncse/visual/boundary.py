@@ -65,9 +65,9 @@ DEPTH = ("other", "topic", "HNM", "hard", "false", "PM", "positive", "anchor")
 TICKS = (1.0, 0.95, 0.85, 0.7, 0.5, 0.25, 0.0)
 
 
-def moment(film: Film, name: str, step: int, *, mixes: bool = True) -> Figure:
+def moment(film: Film, name: str, step: int) -> Figure:
     """Draw one moment of a run, the snapshot nearest to a step: the map, and the ruler beside it."""
-    fig = picture(film, film.at(name, step), mixes=mixes)
+    fig = picture(film, film.at(name, step))
     fig.set_label(f"Polar map and ruler of {one_line(name)}. {fig.get_label()}")
     return fig
 
@@ -86,7 +86,7 @@ def picture(film: Film, at: Moment, *, mixes: bool = True) -> Figure:
     return fig
 
 
-def strip(film: Film, name: str, steps: Sequence[int] | None = None, *, mixes: bool = True) -> Figure:
+def strip(film: Film, name: str, steps: Sequence[int] | None = None) -> Figure:
     """Draw moments of a run side by side, each map above its ruler: the film for paper.
 
     ``steps`` of None are four, evenly, the first and the last included.
@@ -99,10 +99,10 @@ def strip(film: Film, name: str, steps: Sequence[int] | None = None, *, mixes: b
         fig, axes = figure(8.2, 5.0, rows=2, columns=len(moments), height_ratios=(1.0, 0.95))
         for i, at in enumerate(moments):
             top, low = axes[i], axes[len(moments) + i]
-            _polar(top, film, at, mixes, size=0.62)
+            _polar(top, film, at, mixes=True, size=0.62)
             top.set_title(f"step {at.step}")
-            _ruler(low, film, at, mixes, names=i == 0, size=0.62)
-        legend(fig, [film], mixes)
+            _ruler(low, film, at, mixes=True, names=i == 0, size=0.62)
+        legend(fig, [film], mixes=True)
     first, last = moments[0], moments[-1]
     fig.set_label(
         f"Polar maps above rulers of {one_line(name)} at steps {', '.join(str(at.step) for at in moments)}. "

@@ -342,11 +342,9 @@ def corpus_lengths(lengths: Sequence[int], max_length: int) -> Figure:
 
 
 def losses_compared(
-    loss: Mapping[str, Sequence[float]],
-    steps: Mapping[str, Sequence[int]],
-    score: Mapping[str, Sequence[float]],
+    loss: Mapping[str, Sequence[float]], steps: Mapping[str, Sequence[int]], score: Mapping[str, Sequence[float]],
     intervals: Mapping[str, tuple[float, float]] | None = None,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Draw short trainings side by side: each one's loss, and what no loss sees, the probe.
 
     By name: the ``loss`` of every step; the ``steps`` after which the probe was asked and its ``score`` (Spearman ×

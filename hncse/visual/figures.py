@@ -80,11 +80,9 @@ def _probe_interval(run: Run) -> list[float] | None:
 
 
 def _score_panel(
-    axes: Axes,
-    scores: dict[str, tuple[NDArray[Any], NDArray[Any]]],
-    kept: int | None,
+    axes: Axes, scores: dict[str, tuple[NDArray[Any], NDArray[Any]]], kept: int | None,
     interval: Sequence[float] | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Scores over steps, on an axis that is never finer than what the probe's interval can tell apart."""
     looks = {"probe": (OKABE_ITO["vermillion"], "--", "s"), "STS-B dev": (OKABE_ITO["blue"], "-", "o")}
     for name, points in scores.items():
@@ -354,16 +352,15 @@ def guard_curves(result: Mapping[str, Any]) -> Figure:
     return fig
 
 
-def phenomena(results: Mapping[str, Mapping[str, Any]], paraphrase: str = "close") -> Figure:
-    """Draw, for every phenomenon, how often the paraphrase outranks the hard negative, with intervals.
+def phenomena(results: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw how often the close paraphrase outranks hard negatives of each phenomenon, for at most four encoders.
 
-    ``results`` are up to four encoders' by name, of `hncse.evaluation.probe.evaluate`; ``paraphrase`` is ``close``,
-    ``far``, ``overall`` or ``both``.
+    ``results`` are those of `hncse.evaluation.probe.evaluate` by the encoders' names.
     """
     if not 1 <= len(results) <= len(_SERIES):
         raise HncseError(f"there are {len(results)} encoders to draw; give 1 to {len(_SERIES)}")
     first = next(iter(results.values()))
-    names = sorted(first["phenomena"], key=lambda n: first["phenomena"][n][paraphrase]["value"])
+    names = sorted(first["phenomena"], key=lambda n: first["phenomena"][n]["close"]["value"])
     with styled():
         fig, (axes,) = figure(8.2, 0.9 + 0.42 * len(names))
         for i, ((encoder, result), (colour, marker)) in enumerate(
@@ -371,7 +368,7 @@ def phenomena(results: Mapping[str, Mapping[str, Any]], paraphrase: str = "close
         ):
             places = np.arange(len(names)) + 0.2 * (i - (len(results) - 1) / 2)
             for place, name in zip(places, names, strict=True):
-                entry = result["phenomena"][name][paraphrase]
+                entry = result["phenomena"][name]["close"]
                 if entry["interval"]:
                     axes.plot(entry["interval"], [place, place], color=colour, linewidth=1.6)
                 label = one_line(encoder) if name == names[0] else None
@@ -384,11 +381,11 @@ def phenomena(results: Mapping[str, Mapping[str, Any]], paraphrase: str = "close
         ]
         axes.set_yticks(range(len(names)), told, fontsize=7.5)
         axes.set_xlim(0, 100)
-        axes.set_xlabel(f"hard negatives outranked by the {paraphrase} paraphrase, %; bars: 95 % intervals over groups")
+        axes.set_xlabel("hard negatives outranked by the close paraphrase, %; bars: 95 % intervals over groups")
         axes.grid(axis="x")
         axes.legend(loc="lower right")
     words = "; ".join(
-        f"{encoder}: {result['triplet_accuracy'][paraphrase]['value']:.0f} % over all"
+        f"{encoder}: {result['triplet_accuracy']['close']['value']:.0f} % over all"
         for encoder, result in results.items()
     )
     fig.set_label(f"Dots with bars for {len(names)} phenomena, share of hard negatives outranked. {words}.")

@@ -28,13 +28,9 @@ __all__ = ["KINDS", "NO_NEGATIVES", "Film", "Mix", "Mixes", "Moment", "Point", "
 Floats = NDArray[np.float64]
 #: What a sentence is to the anchor, and how it is called in pictures. A user's own roles are called what they are.
 KINDS = {
-    "anchor": "anchor",
-    "positive": "positive (close paraphrase)",
-    "hard": "hard negative",
-    "false": "false negative (far paraphrase)",
-    "topic": "same topic",
-    "other": "other sentence",
-}
+    "anchor": "anchor", "positive": "positive (close paraphrase)", "hard": "hard negative",
+    "false": "false negative (far paraphrase)", "topic": "same topic", "other": "other sentence",
+}  # fmt: skip
 #: Those that a miner should not take for negatives of the anchor, and those it hardly would.
 NO_NEGATIVES = ("anchor", "positive", "false", "topic", "other")
 _LISTED = {
@@ -181,15 +177,9 @@ def cases(positive: ArrayLike, hardest: ArrayLike, band: float = presets.LossOpt
 
 
 def mix(
-    anchor: ArrayLike,
-    positive: ArrayLike,
-    candidates: ArrayLike,
-    options: presets.LossOptions | None = None,
-    *,
-    draw: int = 0,
-    groups: Sequence[int] | None = None,
-    **changes: Any,
-) -> Mixes:
+    anchor: ArrayLike, positive: ArrayLike, candidates: ArrayLike, options: presets.LossOptions | None = None, *,
+    draw: int = 0, groups: Sequence[int] | None = None, **changes: Any,
+) -> Mixes:  # fmt: skip
     """Mix an anchor's positive (PM) and its hardest negatives (HNM), as a loss with these options would.
 
     Equations: z³ = w1·z²_i + w2·z²_{j*} in case A, z²_i in B, (p·z²_i + n·z²_{j*})/(p + n) in C;
@@ -241,10 +231,7 @@ def mix(
     negatives = [mixture("HNM", u, v, (float(w), 1 - float(w))) for u, v, w, whole in drawn if whole]
     cosine = g.cosine[0].numpy()  # (m+1,)
     return Mixes(
-        p=float(cosine[0]),
-        n=float(cosine[star]),
-        hardest=star - 1,
-        case=str(cases(mined.positive[:1], mined.hardest[:1], o.band)[0]),
-        positive=mixture("PM", 0, star, (a, b)),
+        p=float(cosine[0]), n=float(cosine[star]), hardest=star - 1,
+        case=str(cases(mined.positive[:1], mined.hardest[:1], o.band)[0]), positive=mixture("PM", 0, star, (a, b)),
         negatives=tuple(sorted(negatives, key=lambda m: tuple(-cosine[parent + 1] for parent in m.parents))),
-    )
+    )  # fmt: skip

@@ -116,14 +116,9 @@ def fit(reference: ArrayLike, *, neighbours: int = NEIGHBOURS, min_dist: float =
 
 
 def layout(
-    rows: ArrayLike,
-    distance: NDArray[Any],
-    nearest: NDArray[np.int64],
-    *,
-    min_dist: float,
-    seed: int,
+    rows: ArrayLike, distance: NDArray[Any], nearest: NDArray[np.int64], *, min_dist: float, seed: int,
     epochs: int | None = None,
-) -> Floats:
+) -> Floats:  # fmt: skip
     """Lay out unit rows (n, d) as `fit`, from (n, k) distances and indices of their nearest, themselves first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # umap: one thread because of the seed, no search index for `transform`
@@ -164,14 +159,14 @@ class Surface:
     A smoothed linear spline through the points (scipy's RBFInterpolator).
     """
 
-    def __init__(self, places: ArrayLike, values: ArrayLike, smoothing: float = 0.002) -> None:
+    def __init__(self, places: ArrayLike, values: ArrayLike) -> None:
         """Take (n, 2) places and (n,) values, finite, n at least 3."""
         from scipy.interpolate import RBFInterpolator
 
         known = np.column_stack([np.asarray(places, float), np.asarray(values, float)])  # (n, 3)
         if len(known) < 3 or not np.isfinite(known).all():
             raise HncseError(f"a surface is guessed from three finite points or more; {len(known)} were given")
-        self._guess = RBFInterpolator(known[:, :2], known[:, 2], kernel="linear", smoothing=smoothing)
+        self._guess = RBFInterpolator(known[:, :2], known[:, 2], kernel="linear", smoothing=0.002)
 
     def __call__(self, places: ArrayLike) -> Floats:
         """Guess at (m, 2) places: (m,)."""
@@ -184,10 +179,10 @@ class Surface:
         return x, y, self(np.stack([across.ravel(), up.ravel()], axis=1)).reshape(n, n)
 
 
-def trust(embeddings: ArrayLike, places: ArrayLike, k: int = 5) -> float:
-    """Trustworthiness (Venna & Kaski): 1 when the map's k nearest are true neighbours, lower for those it made up.
+def trust(embeddings: ArrayLike, places: ArrayLike) -> float:
+    """Trustworthiness (Venna & Kaski): 1 when the map's five nearest are true neighbours, lower for those it made up.
 
-    k is cut below n/2, where the measure is defined; fewer than three rows are an HncseError.
+    They are fewer below n/2, where the measure is defined; fewer than three rows are an HncseError.
     """
     from sklearn.manifold import trustworthiness
 
@@ -197,7 +192,7 @@ def trust(embeddings: ArrayLike, places: ArrayLike, k: int = 5) -> float:
             f"{len(rows)} embeddings and places of shape {np.shape(places)}; trust is measured on three rows or more "
             "with a place (x, y) each"
         )
-    k = max(1, min(k, (len(rows) - 1) // 2))
+    k = max(1, min(5, (len(rows) - 1) // 2))
     return float(trustworthiness(rows, np.asarray(places), n_neighbors=k))
 
 

@@ -235,7 +235,7 @@ def _kind(script: Path, names: tuple[str, ...]) -> Any:
     return type("Picture", (anywidget.AnyWidget,), fields | {"_esm": script.read_text(encoding="utf-8")})
 
 
-def html_page(title: str, script: Path, call: str, data: Any, wide: int = 976) -> str:
+def html_page(title: str, script: Path, call: str, data: Any) -> str:
     """Write a page that fetches nothing and holds ``data``, JSON in which no text can end or open an element.
 
     ``call`` says what to do with ``el``, an element, and ``data``: one of the ES module's functions, called.
@@ -246,7 +246,7 @@ def html_page(title: str, script: Path, call: str, data: Any, wide: int = 976) -
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{html.escape(title)}</title>\n</head>\n"
-        f'<body style="margin:16px auto;max-width:{wide}px">\n<div id="film"></div>\n'
+        f'<body style="margin:16px auto;max-width:976px">\n<div id="film"></div>\n'
         f'<script type="application/json" id="data">{text}</script>\n'
         f'<script type="module">\n{script.read_text(encoding="utf-8")}\n'
         'const el = document.getElementById("film"), data = JSON.parse(document.getElementById("data").textContent);\n'
