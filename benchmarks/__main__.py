@@ -1,8 +1,13 @@
-"""Run the benchmarks: prints Markdown tables of ratios and writes results.json beside this file."""
+"""Run the benchmarks: prints Markdown tables of ratios and writes results.json beside this file.
+
+Topics measured before stay in results.json while they are of this processor, this embedded encoder and these versions.
+With two threads a topic stands there as "training (2 threads)". README's table: ``python -m benchmarks.readme``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import sys
@@ -24,14 +29,14 @@ def _topics(quick: bool) -> dict[str, Callable[[], tuple[list[dict[str, Any]], s
 
     sizes = (64,) if quick else (64, 128, 256, 512, 1024)
     rounds = 3 if quick else 7
-    encoders = ("kit",) if quick else ("kit", "BERT-base-sized")
+    encoders = ("kit",) if quick else ("kit", "MiniLM-sized", "BERT-base-sized")
     grouped = ("kit",) if quick else ("kit", "MiniLM-sized")
     return {
         "loss-step": lambda: loss_step.measure(sizes, 3 if quick else 5),
-        "loss-share": lambda: loss_share.measure(encoders, rounds),
-        "training": lambda: training_speed.measure(8 if quick else 30, 1 if quick else 3),
+        "loss-share": lambda: loss_share.measure(encoders[::2], rounds),
+        "training": lambda: training_speed.measure(encoders, 1 if quick else 5),
         "length-groups": lambda: training_speed.measure_groups(grouped, 3),
-        "encoding": lambda: encode_speed.measure(500 if quick else 2000, rounds),
+        "encoding": lambda: encode_speed.measure(500 if quick else 2000, rounds, encoders[:2]),
         "transfer": lambda: transfer_speed.measure((64,) if quick else (320, 768), 1 if quick else 3, not quick),
         "mining": lambda: mining.measure(*((20_000, 1_000, 1, 20_000) if quick else (100_000, 10_000, 3, 1_000_000))),
         "transfer-encoding": lambda: transfer_speed.measure_encoding(20 if quick else 1),
@@ -54,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare(options.threads)
     from benchmarks.measure import facts
 
-    results: dict[str, Any] = {"machine": facts(), "kit": _kit(), "quick": options.quick}
+    now = {"machine": facts(), "kit": _kit(), "quick": options.quick}
+    results: dict[str, Any] = now | _earlier(Path(options.output), now)
+    suffix = "" if options.threads == 1 else f" ({options.threads} threads)"
     print(
         "# Benchmarks\n\n"
         + ", ".join(f"{k}: {v}" for k, v in (results["machine"] | {"kit": results["kit"]}).items())
@@ -63,10 +70,22 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for name, run in _topics(options.quick).items():
         if not topics or name in topics:
-            results[name], table = run()
+            results[name + suffix], table = run()
+            results["dates"][name + suffix] = datetime.date.today().isoformat()
             print(table, flush=True)
             _write(Path(options.output), results)
     return 0
+
+
+def _earlier(path: Path, now: dict[str, Any]) -> dict[str, Any]:
+    """Topics of a results.json and their dates, where processor, versions and encoder are today's."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        same = before["kit"] == now["kit"] and before["quick"] == now["quick"]
+        same = same and all(before["machine"][name] == now["machine"][name] for name in ("processor", "versions"))
+    except (OSError, ValueError, KeyError):
+        same = False
+    return {"dates": {}} | ({name: before[name] for name in before if name not in now} if same else {})
 
 
 def _kit() -> dict[str, Any]:

@@ -11,48 +11,58 @@ import numpy as np
 
 from benchmarks import loss_share, text
 from benchmarks.measure import interleaved, markdown, ratio, spread
-from hncse.encoder import SentenceEncoder
+from hncse.encoder import SentenceEncoder, precision
 
 __all__ = ["measure", "measure_library", "measure_size"]
 
 BATCH = 64
 
 
-def measure(n: int, rounds: int) -> tuple[list[dict[str, Any]], str]:
+def measure(n: int, rounds: int, names: tuple[str, ...] = ("kit",)) -> tuple[list[dict[str, Any]], str]:
     """Measure the kit's `encode` against the peer library's, and the kit's encoder against a larger architecture."""
-    records, table = measure_library(n, rounds)
-    more, second = measure_size(n, rounds)
-    return records + more, table + "\n" + second
+    parts = [measure_library(name, n if name == "kit" else n // 5, rounds) for name in names]
+    parts.append(measure_size(n, rounds))
+    return [record for records, _ in parts for record in records], "\n".join(table for _, table in parts)
 
 
-def measure_library(n: int, rounds: int) -> tuple[list[dict[str, Any]], str]:
-    """Encode n sentences with both libraries, without and with copies among them."""
+def measure_library(name: str, n: int, rounds: int) -> tuple[list[dict[str, Any]], str]:
+    """Encode n sentences with both libraries: STS and Wikipedia, distinct and with copies, in either precision."""
     from sentence_transformers import SentenceTransformer
 
-    encoder = SentenceEncoder.from_pretrained("kit", "mean", device="cpu")
+    encoder = loss_share.encoder(name).eval()
+    encoder.pooling = "mean"
     with tempfile.TemporaryDirectory() as folder:
         other = SentenceTransformer(str(encoder.save(Path(folder) / "encoder")), device="cpu")
+    used, why = precision.choose(encoder, "auto")
     records, rows = [], []
-    for kind, (sentences, source) in {"distinct": text.sentences(n), "a third copies": text.repeated(n)}.items():
-        gap = float(np.abs(encoder.encode(sentences[:256]) - other.encode(sentences[:256])).max())
-        times = interleaved(
-            {
-                "kit": lambda s=sentences: encoder.encode(s, BATCH, show_progress=False),  # type: ignore[misc]
-                "other": lambda s=sentences: other.encode(s, batch_size=BATCH, show_progress_bar=False),  # type: ignore[misc]
-            },
-            rounds,
-        )
-        r = ratio(times["other"], times["kit"])
-        speed = {name: n / statistics.median(seconds) for name, seconds in times.items()}
-        records.append({"sentences": kind, "per_second": speed, "ratio": r, "largest_difference": gap})
-        rows.append([f"{n:,} ({source}), {kind}", f"{speed['kit']:,.0f}", f"{speed['other']:,.0f}", spread(r)])
-    header = ("sentences", "the kit, a second", "sentence-transformers, a second", "times sentence-transformers")
-    largest = max(r["largest_difference"] for r in records)
+    kinds = {"STS": _sts(n), "distinct": text.sentences(n), "a third copies": text.repeated(n)}
+    for kind, (sentences, source) in kinds.items() if name == "kit" else [("STS", kinds["STS"])]:
+        jobs = {"fp32": "fp32", "auto": "auto"}
+        z = {job: encoder.encode(sentences[:256], precision=job) for job in jobs}
+        gaps = {"fp32": other.encode(sentences[:256]), "auto": z["fp32"]}
+        actions = {
+            job: lambda s=sentences, p=job: encoder.encode(s, precision=p, show_progress=False)  # type: ignore[misc]
+            for job in jobs
+        }
+        actions["other"] = lambda s=sentences: other.encode(s, show_progress_bar=False)  # type: ignore[misc]
+        times = interleaved(actions, rounds)
+        speed = {job: len(sentences) / statistics.median(seconds) for job, seconds in times.items()}
+        for job in jobs:
+            r, gap = ratio(times["other"], times[job]), float(np.abs(z[job] - gaps[job]).max())
+            records.append({
+                "encoder": name, "sentences": kind, "source": source, "what": job, "auto": used, "why": why,
+                "against": "sentence-transformers at its defaults", "per_second": speed[job], "ratio": r,
+                "other_per_second": speed["other"], "largest_difference": gap,
+            })  # fmt: skip
+            shown = f"auto ({used})" if job == "auto" else job
+            cells = f"{speed[job]:,.0f}", f"{speed['other']:,.0f}", spread(r), f"{gap:.0e}"
+            rows.append([f"{len(sentences):,} ({source}), {kind}", shown, *cells])
+    header = ("sentences", "the kit in", "a second", "the other, a second", "times the other", "largest difference")
     note = (
-        f"The kit's encoder, mean pooling, batch {BATCH}, fp32; {rounds} interleaved rounds. Largest difference "
-        f"between the two libraries' embeddings: {largest:.0e}."
+        f"{name}, mean pooling, both libraries' default batches, sentence-transformers in float32; {rounds} "
+        "interleaved rounds. Largest difference: of a coordinate, fp32 to sentence-transformers, auto to fp32."
     )
-    return records, markdown("Encoding throughput", header, rows, note)
+    return records, markdown(f"Encoding throughput, {name}", header, rows, note)
 
 
 def measure_size(n: int, rounds: int) -> tuple[list[dict[str, Any]], str]:

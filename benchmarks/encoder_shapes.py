@@ -124,7 +124,7 @@ def trained_score(folder: Path, sentences: list[str], seed: int, runs: Path) -> 
 
     recipe = TrainingConfig(
         loss="simcse", encoder=str(folder), pooling="mean", seed=seed, selection="stsb-dev", snapshots=0,
-        limit=len(sentences), output=str(runs), **RECIPES["kit"],
+        limit=len(sentences), output=str(runs), precision="fp32", **RECIPES["kit"],
     )  # fmt: skip
     result = train(recipe, sentences).result
     return {"simcse": round(result["stsb_dev"], 2), "kept_step": result["kept_step"]}

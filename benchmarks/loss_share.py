@@ -38,7 +38,7 @@ def training_step(model: Contrastive, sentences: list[str]) -> Action:
     """One whole step on one batch: pad, both views, loss, backward, clip, AdamW."""
     ids = model.encoder.tokenize(sentences, LENGTH)
     groups = torch.arange(len(ids))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-7)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-7, fused=True)  # as `Trainer` has it
     model.train()
 
     def run() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Ratio", "facts", "interleaved", "markdown", "peak_bytes", "ratio", "spread"]
+__all__ = ["Ratio", "ceiling", "clock", "facts", "interleaved", "markdown", "peak_bytes", "ratio", "spread"]
 
 Action = Callable[[], object]
 Ratio = dict[str, float]
@@ -24,16 +24,16 @@ Ratio = dict[str, float]
 def interleaved(actions: dict[str, Action], rounds: int, calls: dict[str, int] | None = None) -> dict[str, list[float]]:
     """Time actions in turn, round by round, so that a change in the machine's mood meets all of them.
 
-    Every other round runs backwards (A B, B A, …). The clock is the CPU time of this process: with one thread it is
-    what a stopwatch shows on an idle machine, and other people's processes do not count.
+    Every other round runs backwards (A B, B A, …); `clock` says which seconds.
 
     Args:
-        actions: Name → what to run. Each runs once before the first round, untimed.
+        actions: Name → what to run. Each runs once before the first round, untimed. One that returns a float has
+            timed itself: its own seconds count.
         rounds: How many rounds.
         calls: How often an action runs within a round; 1 where missing.
 
     Returns:
-        Name → CPU seconds a call, one entry a round.
+        Name → seconds a call, one entry a round.
     """
     times: dict[str, list[float]] = {name: [] for name in actions}
     for action in actions.values():
@@ -41,11 +41,22 @@ def interleaved(actions: dict[str, Action], rounds: int, calls: dict[str, int] |
     for turn in range(rounds):
         for name in list(actions)[:: 1 if turn % 2 == 0 else -1]:
             n = (calls or {}).get(name, 1)
-            began = time.process_time()
-            for _ in range(n):
-                actions[name]()
-            times[name].append((time.process_time() - began) / n)
+            began = clock()
+            own = [spent for _ in range(n) if isinstance(spent := actions[name](), float)]
+            times[name].append((sum(own) if own else clock() - began) / n)
     return times
+
+
+def clock() -> float:
+    """CPU seconds of this process with one thread, where other people's processes do not count; else a stopwatch's."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def ceiling(dtype: torch.dtype, width: int = 768) -> float:
+    """Floating point operations a second of a matrix product of a feed-forward layer's shape, the best of seven."""
+    a, b = torch.randn(1600, width, dtype=dtype), torch.randn(width, 4 * width, dtype=dtype)
+    seconds = min(interleaved({"product": lambda: a @ b}, 7, {"product": 3})["product"])
+    return 2 * a.numel() * b.shape[1] / seconds
 
 
 def ratio(slow: list[float], fast: list[float]) -> Ratio:
@@ -83,7 +94,7 @@ def facts() -> dict[str, Any]:
         "processor": _processor(),
         "architecture": platform.machine(),
         "threads": torch.get_num_threads(),
-        "clock": "CPU seconds of the process",
+        "clock": "CPU seconds of the process" if torch.get_num_threads() == 1 else "seconds",
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in packages if _installed(name)},
     }

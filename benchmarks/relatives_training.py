@@ -61,7 +61,7 @@ def _job(preset: str, tau: float, seed: int, encoder: str = "kit") -> Job:
     guide = "minilm" if PRESETS[preset].needs_guide else None
     config = TrainingConfig(
         loss=preset, corpus="wikipedia", temperature=tau, seed=seed, snapshots=0, encoder=encoder, guide=guide,
-        **SETTINGS[encoder][0],
+        precision="fp32", **SETTINGS[encoder][0],
     )  # fmt: skip
     return locate([config])[0]
 

@@ -81,7 +81,7 @@ def measure(changes: dict[str, Any], trains: bool, folder: str) -> dict[str, Any
     if trains:
         config = TrainingConfig(
             encoder="smollm2", loss="simcse", corpus="wikipedia", selection="last", snapshots=0, log_every=1,
-            eval_every=1000, seed=0, output=folder, **(BASE | changes),
+            eval_every=1000, seed=0, output=folder, **({"precision": "fp32"} | BASE | changes),
         )  # fmt: skip
         run = train(config)
         encoder = run.load_encoder()

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from hncse.errors import HncseError
 
 __all__ = [
+    "cache_folder",
     "expand",
     "hub",
     "hub_answers",
@@ -47,6 +48,22 @@ def expand(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise HncseError(f"path {str(path)!r} begins with a home folder that does not exist here") from error
+
+
+def cache_folder() -> Path:
+    """Folder of what can be computed again: ``$HNCSE_CACHE``, else ``embeddings/`` of the kit's own cache folder.
+
+    Raises:
+        HncseError: ``HNCSE_CACHE`` names a file.
+    """
+    if name := os.environ.get("HNCSE_CACHE"):
+        path = expand(name).absolute()
+        if path.exists() and not path.is_dir():
+            raise HncseError(f"HNCSE_CACHE is {name!r}, a file; it must name a folder, there or yet to be made")
+        return path
+    import platformdirs
+
+    return platformdirs.user_cache_path("hncse") / "embeddings"
 
 
 @contextlib.contextmanager

@@ -415,7 +415,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _grid(options: argparse.Namespace) -> dict[str, list[Any]]:
-    """Cross --grid's values with those that are the same for all; a name may stand in one place alone."""
+    """Cross --grid's values with those that are the same for all; a name may stand in one place alone.
+
+    On a CPU all is float32 unless another precision is given: recorded runs are, and seeds are paired with theirs.
+    """
+    from hncse.encoder import pick_device
+
     grid, same = parse_grid(options.grid), parse_grid(options.set, "--set")
     for name, plain in (("encoder", "kit"), ("limit", "6400")):
         given = getattr(options, name)
@@ -423,7 +428,7 @@ def _grid(options: argparse.Namespace) -> dict[str, list[Any]]:
             same[name] = [_value(name, plain if given is None else given)]
     if twice := sorted(grid.keys() & same.keys()):
         raise HncseError(f"{twice[0]} stands in --grid and has one value for all runs as well; leave out one")
-    return grid | same
+    return {"precision": ["fp32" if pick_device().type == "cpu" else "auto"]} | grid | same
 
 
 def _dry_run(jobs: Iterable[Job], judging: Judging) -> int:

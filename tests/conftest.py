@@ -34,6 +34,7 @@ if _OWNER:
         HF_HUB_DISABLE_TELEMETRY="1",
         TOKENIZERS_PARALLELISM="false",
         OMP_NUM_THREADS="1",
+        ONEDNN_MAX_CPU_ISA="AVX512_CORE",  # precision="auto" is float32, on every machine
         MPLBACKEND="Agg",
     )
 

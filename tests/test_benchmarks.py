@@ -6,13 +6,15 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks import __main__ as command
-from benchmarks import loss_step, measure, naive, references, text
+from benchmarks import growth, loss_step, measure, million, naive, readme, references, text
 from hncse import losses, mixing
+from hncse.errors import HncseError
 from hncse.miner import excluded_pairs, mine_in_batch
 from tests import tiny
 
@@ -158,3 +160,57 @@ def test_a_topic_goes_by_its_modules_name_as_well(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(command, "_prepare", lambda threads: None)
     assert command.main(["training_speed", "mining", "--output", str(tmp_path / "results.json")]) == 0
     assert measured == ["training", "mining"]
+
+
+def test_topics_of_another_encoder_or_machine_are_dropped(tmp_path) -> None:
+    now = {"machine": {"processor": "p", "versions": {}, "threads": 1}, "kit": {"fingerprint": "a"}, "quick": False}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(now | {"dates": {"mining": "2026-01-02"}, "mining": [1]}), encoding="utf-8")
+    assert command._earlier(path, now)["mining"] == [1]
+    for other in ({"kit": {"fingerprint": "b"}}, {"machine": {"processor": "q", "versions": {}}}, {"quick": True}):
+        assert command._earlier(path, now | other) == {"dates": {}}
+
+
+def test_readmes_table_of_speed_is_written_from_the_results() -> None:
+    ratio = {"median": 1.62, "q1": 1.5, "q3": 1.7}
+    results = {
+        "machine": {"processor": "a CPU"}, "kit": {"fingerprint": "abc"},
+        "dates": {"training": "2026-01-02", "training (2 threads)": "2026-01-03"},
+        "training (2 threads)": [{
+            "encoder": "kit", "what": "simcse, auto", "auto": "bf16", "against": "theirs", "ratio": ratio,
+            "per_second": 271.3, "utilisation": 0.5,
+        }],
+    }  # fmt: skip
+    text = readme.filled("before\n<!-- speed -->\nold\n<!-- end speed -->\nafter", results)
+    assert (
+        "| training, kit, simcse, auto (bf16) (271.3 sentences/s, 50% of a matrix product), 2 threads | theirs |"
+        in text
+    )
+    assert "1.62× (1.50 to 1.70)" in text and "old" not in text and text.endswith("after")
+    assert "2026-01-02 to 2026-01-03" in text
+    with pytest.raises(HncseError, match="place"):
+        readme.filled("no place", results)
+
+
+def test_growths_exponent_is_the_slope_of_the_largest_sizes() -> None:
+    rows = [
+        {"axis": axis, "size": n, "seconds": 1e-6 * n**2, "megabytes": 3.0 * n}
+        for axis in growth.AXES
+        for n in (10, 100, 1000)
+    ]
+    table = pd.DataFrame(rows)
+    assert growth.exponent(table, "STS") == pytest.approx((2, 1e-6))
+    assert growth.exponent(table, "STS", "megabytes")[0] == pytest.approx(1)
+    assert "27,778 h" in growth.extrapolated(table, 1e14)[1]  # 1e-6 · (10^7)² seconds
+    assert "STS grows as size to the 2.00" in growth.growth_figure(table).get_label()
+    with pytest.raises(HncseError, match="two sizes"):
+        growth.exponent(table[:1], "STS")
+
+
+def test_lists_of_which_all_are_looked_into_miss_nothing() -> None:
+    rows = np.random.default_rng(0).standard_normal((400, 8), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    similarity, column = million.InvertedLists(5, 5)(rows[:20], rows, 3)
+    best = np.sort(rows[:20] @ rows.T, axis=1)[:, :-4:-1]
+    np.testing.assert_allclose(similarity, best, atol=1e-6)
+    np.testing.assert_array_equal(column[:, 0], np.arange(20))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hncse import SentenceEncoder
-from hncse.encoder import POOLINGS, loading
+from hncse.encoder import POOLINGS, blocks, loading
 from hncse.errors import HncseError
 from tests import tiny
 
@@ -84,6 +84,24 @@ def test_encode_normalizes_and_takes_half_precision() -> None:
     assert half.dtype == np.float32
     exact = encoder.encode(TEXTS)
     assert 0 < np.abs(half - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_quick_dropout_keeps_the_mean_its_share_and_the_gradient_of_what_stays() -> None:
+    layer = torch.nn.Sequential(torch.nn.Dropout(0.3))
+    x = torch.ones(100_000, requires_grad=True)
+    with blocks.quick_dropout(layer):
+        torch.manual_seed(3)
+        y = layer(x)
+        torch.manual_seed(3)
+        assert torch.equal(layer(x), y) and not torch.equal(layer(x), y)
+        assert torch.equal(layer.eval()(x), x)
+    assert type(layer[0]) is torch.nn.Dropout
+    assert abs(float((y == 0).float().mean()) - 0.3) < 5 * (0.3 * 0.7 / 1e5) ** 0.5
+    assert set(y.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.7))}
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    both = (y[1:] == 0) & (y[:-1] == 0)  # neighbours are independent
+    assert abs(float(both.float().mean()) - 0.09) < 5 * (0.09 * 0.91 / 1e5) ** 0.5
 
 
 def test_encode_of_nothing_is_empty() -> None:

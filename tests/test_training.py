@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 
 from hncse import SentenceEncoder, cli, files, presets, runs, training
 from hncse.data import corpora, probe
+from hncse.encoder import blocks, precision
 from hncse.errors import HncseError
 from hncse.evaluation import probe as measure
 from hncse.training import TrainingConfig, train, trainer
@@ -219,7 +220,9 @@ def recorded() -> list[tuple[TrainingConfig, dict[str, str]]]:
 
 def test_keys_of_the_recorded_runs_are_todays(monkeypatch):
     monkeypatch.setattr(training, "selects_on_dev", lambda config: True)
-    encoder = types.SimpleNamespace(pooling="mean", causal=False, fingerprint=lambda: KIT, unusual_dropout=dict)
+    encoder = types.SimpleNamespace(
+        device=torch.device("cpu"), pooling="mean", causal=False, fingerprint=lambda: KIT, unusual_dropout=dict
+    )
     corpus = corpora.Corpus([""] * 6400, "wikipedia", WIKIPEDIA_6400)
     assert len(recorded()) == 108
     for c, row in recorded():
@@ -599,7 +602,67 @@ def test_a_precision_that_would_not_run_is_refused(make, tmp_path):
     with pytest.raises(HncseError, match="CPU"):
         train(make(precision="fp16"), TEXTS)
     assert not (tmp_path / "runs").exists()
-    assert train(make(precision="bf16", snapshots=0), TEXTS).result["precision"] == "bf16"
+    result = train(make(precision="bf16", snapshots=0), TEXTS).result
+    assert (result["precision"], result["precision_why"]) == ("bf16", "asked for")
+
+
+def test_auto_takes_bf16_where_a_trial_is_quicker_and_says_so(make, monkeypatch):
+    corpus, keys = corpora.from_sentences(TEXTS), {}
+    for quicker in (1.6, 1.0):
+        monkeypatch.setattr(precision, "native", lambda: True)
+        monkeypatch.setattr(precision, "_measured", lambda *_, value=quicker: value)
+        monkeypatch.setattr(precision, "processor", lambda name=f"a CPU of {quicker}": name)
+        c = make(precision="auto", name=f"auto-{quicker}", snapshots=0)
+        run = train(c, TEXTS)
+        assert run.result["precision"] == ("bf16" if quicker > 1.1 else "fp32")
+        assert f"{quicker:.2f} times" in run.result["precision_why"]
+        keys[run.result["precision"]] = run.config["key"]
+        monkeypatch.setattr(precision, "_measured", lambda *_: pytest.fail("tried again"))  # it was written down
+        assert training.facts(c, corpus, training.load_encoder(c))["precision"]["used"] == run.result["precision"]
+    assert keys["bf16"] != keys["fp32"]
+    c = make(precision="fp32", snapshots=0, limit=None)  # recorded runs are float32, and say auto
+    assert training.facts(c, corpus, training.load_encoder(c))["key"] == keys["fp32"]
+
+
+def test_rows_of_the_corpus_alone_train_to_what_the_whole_table_does(make, monkeypatch):
+    texts = [text.replace("river", "cat") for text in TEXTS]  # one word less than the vocabulary
+    weights = []
+    for rows in (True, False):
+        monkeypatch.setattr(blocks.TableRows, "pays", lambda *_, value=rows, **__: value)
+        run = train(make(name=f"rows-{rows}", clip=0.01), texts)
+        weights.append(load_file(run.encoder_path / "model.safetensors"))
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], atol=1e-6, rtol=1e-5)
+    table = weights[0]["embeddings.word_embeddings.weight"]
+    before = load_file(Path(make().encoder) / "model.safetensors")["embeddings.word_embeddings.weight"]
+    river = tiny.tokenizer().convert_tokens_to_ids("river")
+    assert torch.equal(table[river], before[river]) and not torch.equal(table, before)
+
+
+def test_a_small_table_and_one_that_is_needed_whole_are_trained_as_they_are():
+    table = torch.nn.Embedding(100, 8)
+    assert blocks.TableRows.pays(table, 50, least=800)
+    assert not blocks.TableRows.pays(table, 51, least=800) and not blocks.TableRows.pays(table, 50)
+    table.weight.requires_grad_(False)
+    assert not blocks.TableRows.pays(table, 50, least=800)
+
+
+def test_a_trial_leaves_encoder_and_random_states_as_they_were():
+    encoder = tiny.encoder().train()
+    state = torch.get_rng_state()
+    assert precision._measured(encoder, training=True) > 0
+    assert encoder.training and all(p.grad is None for p in encoder.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_onednn_can_be_kept_from_bf16(monkeypatch):
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags : fpu avx512_bf16 amx_tile")
+    monkeypatch.setattr(Path, "is_file", lambda *_: True)
+    for isa, there in (("AVX512_CORE", False), ("avx512_core_amx", True), ("ALL", True)):
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
+        assert precision.native() is there
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags : fpu avx512f")
+    assert not precision.native()
 
 
 # --- owners -------------------------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 import hncse
 from hncse.errors import HncseError
-from hncse.files import expand, somebody_watches, source_hash, whole_file
+from hncse.files import cache_folder as folder
+from hncse.files import somebody_watches, source_hash, whole_file
 
 __all__ = ["Encoder", "cached_encode", "folder", "key", "limit_bytes"]
 
@@ -86,18 +87,6 @@ def cached_encode(
         if path is not None and rows.nbytes <= limit_bytes():
             _write(path, rows)
     return rows if len(distinct) == len(sentences) else rows[[position[sentence] for sentence in sentences]]
-
-
-def folder() -> Path:
-    """Folder of the files: ``$HNCSE_CACHE`` (no file), else ``embeddings/`` of the kit's own cache folder."""
-    if name := os.environ.get("HNCSE_CACHE"):
-        path = expand(name).absolute()
-        if path.exists() and not path.is_dir():
-            raise HncseError(f"HNCSE_CACHE is {name!r}, a file; it must name a folder, there or yet to be made")
-        return path
-    import platformdirs
-
-    return platformdirs.user_cache_path("hncse") / "embeddings"
 
 
 def limit_bytes() -> int:

@@ -291,6 +291,7 @@ def _names_of_trained(facts: dict[str, Any]) -> dict[str, Any]:
     varied = parameters.get("sample_seed") is not None and parameters["sample_seed"] == parameters["seed"]
     sample = VARIED if varied else facts["data"]  # which sentences: drawn anew with each seed, or these
     shared = {name: value for name, value in parameters.items() if name not in IGNORED}
+    shared["precision"] = facts["precision"] or parameters["precision"]  # what ran, however it was asked for
     training = {name: value for name, value in shared.items() if name not in _OF_LOSS}
     place = [sample, facts["weights"], facts["selection"]]
     group, alike = _key([shared, *place]), _key([training, *place])

@@ -58,7 +58,9 @@ def train(
     that trains, and by that of a loss of your own. A finished run with all the same is returned as it is; an
     interrupted one is resumed from its last checkpoint; one that another process trains is waited for. The same
     machine, libraries and number of threads (``result["threads"]``, from ``OMP_NUM_THREADS``) give the same bytes
-    again, resumed or not; with other threads sums are rounded in another order, and the last bits differ.
+    again, resumed or not; with other threads sums are rounded in another order, and the last bits differ. Where
+    ``precision="auto"`` takes bf16 (``result["precision_why"]`` says why), another machine may take float32:
+    ``precision="fp32"``, which all recorded runs were made in, is the same everywhere but for the last bits.
 
     Args:
         config: What to do.
@@ -180,10 +182,14 @@ def facts(
     guide: SentenceEncoder | None = None,
 ) -> dict[str, Any]:
     """Describe a run before it starts: what config.json holds, its key among it."""
+    from hncse.encoder import precision
+
     loss = {"loss": own.name, "loss_source": own.source} if own else {}
     data = {"source": corpus.source, "sentences": len(corpus.sentences), "fingerprint": corpus.fingerprint}
     weights, selects = encoder.fingerprint(), selects_on_dev(config)
+    used, why = precision.choose(encoder, config.precision, training=True)
     deciding = config.deciding() | loss | {
+        "precision": "auto" if used == "fp32" else used,  # as recorded runs call it, which were float32 all
         "data": corpus.fingerprint, "encoder": weights, "selects": selects, "hncse": __version__,
     }  # fmt: skip
     if config.guide is not None:
@@ -196,6 +202,7 @@ def facts(
         "code": source_hash(*_CODE),
         "sources": {name: source_hash(name)[:16] for name in _CODE},
         "parameters": dataclasses.asdict(config) | loss,
+        "precision": {"used": used, "why": why},
         "pooling": encoder.pooling,
         "causal": encoder.causal,
         "data": data | {"skipped": corpus.skipped},

@@ -216,7 +216,10 @@ class TrainingConfig:
     clip: float = _option(1.0, "largest gradient norm", _POSITIVE)
     max_length: int = _option(32, "longest training input in tokens; longer sentences are cut", _whole(3))
     precision: str = _option(
-        "auto", "auto (bf16 on a GPU that has it, else fp32), fp32, bf16 or fp16", ("auto", "fp32", "bf16", "fp16")
+        "auto",
+        "auto (bf16 on a GPU that has it, on a CPU that has it where a trial is quicker; else fp32), fp32, bf16 or "
+        "fp16",
+        ("auto", "fp32", "bf16", "fp16"),
     )
     seed: int = _option(42, "seed of weights, data order, dropout and draws", _whole(0, 2**32 - 1))
     eval_every: int = _option(

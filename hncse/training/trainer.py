@@ -26,6 +26,7 @@ from transformers.integrations import TensorBoardCallback
 
 from hncse import losses
 from hncse.encoder import SentenceEncoder
+from hncse.encoder.blocks import TableRows, quick_dropout
 from hncse.errors import HncseError
 from hncse.files import somebody_watches, whole_file
 from hncse.runs import Run
@@ -275,6 +276,8 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Look, where it is time to; stop in every process, where nothing has become better for long enough."""
+        if self.encoder.rows is not None:
+            self.encoder.rows.write_back()
         if state.is_world_process_zero:
             self._look(state.global_step, last=state.global_step == state.max_steps)
         if self.config.patience is not None and state.global_step % self.config.eval_every == 0:
@@ -357,11 +360,10 @@ def fit(
         guide: The encoder that says which negatives are false, where the loss asks one.
 
     Raises:
-        HncseError: The batch does not divide among the processes, the precision is not to be had on this device, the
-            sentences are all the same to the encoder, its two views are equal, the checkpoint is of another number
-            of processes, or the disk refuses.
+        HncseError: The batch does not divide among the processes, the sentences are all the same to the encoder, its
+            two views are equal, the checkpoint is of another number of processes, or the disk refuses.
     """
-    arguments = _arguments(config, run, encoder.device.type)
+    arguments = _arguments(config, run, encoder.device.type, described["precision"]["used"])
     encoder.to(arguments.device)
     data = Sentences(encoder, corpus.sentences, config.max_length, corpus.negatives, corpus.positives)
     encoder.check_readable([data[i][1] for i in range(data.rows * (1 + data.paired))])
@@ -416,6 +418,9 @@ def _train(
         watch.adapted = lora.add(encoder, config.lora, config.lora_alpha, config.lora_targets)
     if config.gradient_checkpointing:
         _checkpointing(encoder.backbone, "enable", {"use_reentrant": False})
+    table, tokens = encoder.backbone.get_input_embeddings(), np.union1d(data.ids, [encoder.tokenizer.pad_token_id or 0])
+    if config.weight_decay == 0 and TableRows.pays(table, len(tokens)):
+        encoder.rows = TableRows(table, torch.from_numpy(tokens.astype(np.int64)))
     groups = config.length_groups or (4 if arguments.device.type == "cpu" else 1)
     trainer = ContrastiveTrainer(
         watch,
@@ -430,7 +435,8 @@ def _train(
         _report(trainer, watch)
     if checkpoint:
         trainer.resume(checkpoints.progress(Path(checkpoint)))
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with quick_dropout(encoder, arguments.bf16 and arguments.device.type == "cpu"):
+        trainer.train(resume_from_checkpoint=checkpoint)
     if trainer.is_world_process_zero():
         _finish(trainer, watch)
     trainer.accelerator.wait_for_everyone()
@@ -448,8 +454,10 @@ def _sampler(config: TrainingConfig, corpus: Corpus, encoder: SentenceEncoder, f
 
 def _finish(trainer: ContrastiveTrainer, watch: Watch) -> None:
     seconds, steps, run = trainer.seconds(), trainer.state.global_step, watch.run
+    if watch.encoder.rows is not None:
+        watch.encoder.rows.end()
     best = watch.restore_best()
-    watch.encoder.head = watch.encoder.card = None  # a run's card is made of its scores
+    watch.encoder.head = watch.encoder.card = watch.encoder.rows = None  # a run's card is made of its scores
     if watch.config.gradient_checkpointing:
         _checkpointing(watch.encoder.backbone, "disable")
     if watch.adapted is not None:
@@ -470,12 +478,12 @@ def _finish(trainer: ContrastiveTrainer, watch: Watch) -> None:
         "processes": trainer.args.world_size,
         "threads": torch.get_num_threads(),
         "precision": {"no": "fp32"}.get(trainer.accelerator.mixed_precision, trainer.accelerator.mixed_precision),
+        "precision_why": run.config["precision"]["why"],
     })  # fmt: skip
     run.tidy()
 
 
-def _arguments(config: TrainingConfig, run: Run, device: str) -> TrainingArguments:
-    precision = _precision(config.precision, device)
+def _arguments(config: TrainingConfig, run: Run, device: str, precision: str) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(run.checkpoints),
         num_train_epochs=config.epochs,
@@ -526,16 +534,6 @@ def _report(trainer: ContrastiveTrainer, watch: Watch) -> None:
         trainer.add_callback(board)
     handler = trainer.callback_handler  # it forgets that a line is due, so it is given a control of its own
     watch.report = lambda scores: handler.on_log(trainer.args, trainer.state, TrainerControl(), dict(scores))
-
-
-def _precision(wanted: str, device: str) -> str:
-    if wanted == "fp16" and device == "cpu":
-        raise HncseError("precision is 'fp16', which a CPU does not train in; take 'fp32' or 'bf16', or a GPU")
-    if wanted == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
-        raise HncseError("precision is 'bf16', which this GPU does not have; take 'fp16' or 'fp32'")
-    if wanted != "auto":
-        return wanted
-    return "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
