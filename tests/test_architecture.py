@@ -13,6 +13,7 @@ PACKAGE = ROOT / "hncse"
 #: Encoder (with loading and saving), miner, mixing, presets, losses, errors, files: they know nothing else of the kit.
 CORE = {
     "encoder", "encoder.blocks", "encoder.card", "encoder.folders", "encoder.hub", "encoder.loading", "encoder.onnx",
+    "encoder.precision",
     "errors", "files", "losses", "losses.guide", "losses.relatives", "losses.sentence_transformers", "miner", "mixing",
     "presets",
 }  # fmt: skip
