@@ -23,19 +23,9 @@ from urllib.parse import urlsplit
 from hncse.errors import HncseError
 
 __all__ = [
-    "cache_folder",
-    "expand",
-    "hub",
-    "hub_answers",
-    "is_leftover",
-    "somebody_watches",
-    "source_form",
-    "source_hash",
-    "sweep",
-    "whole_file",
-    "write_json",
-    "write_text",
-]
+    "cache_folder", "expand", "hub", "hub_answers", "is_leftover", "somebody_watches", "source_form", "source_hash",
+    "sweep", "whole_file", "write_json", "write_text",
+]  # fmt: skip
 
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{8}|\..+\.(?:json|jsonl|md|csv|txt|html)-[a-z0-9_]{8}")
 

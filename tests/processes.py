@@ -5,6 +5,7 @@ They see a probe of few groups where they begin with `begin` (a sweep's) or prel
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -21,6 +22,7 @@ __all__ = ["GROUPS", "begin", "context", "dask_setup", "few", "report", "shrink"
 
 GROUPS = data_probe.load()[:12]
 _use_threads = sweep._use_threads
+gc.freeze()  # as `tests.conftest` does for the tests' own process
 
 
 def context() -> ForkServerContext:

@@ -139,11 +139,7 @@ def test_shown_as_markdown_and_as_text():
     assert len(lines) == 4 and all(line.count("|") == 6 for line in lines)
     hostile = doctor.markdown([Finding("run folders", "good", "`/x<img src=x onerror=alert(1)>\n| a`", "y")])
     assert "<" not in hostile and len(hostile.splitlines()) == 3
-    assert doctor.text(findings).splitlines() == [
-        "○ GPU  none | here: not needed",
-        "       → see there",
-        "✓ b    x: y",
-    ]
+    assert doctor.text(findings).splitlines() == ["○ GPU  none | here: not needed", "       → see there", "✓ b    x: y"]
 
 
 def test_command_line(capsys, monkeypatch):

@@ -194,8 +194,7 @@ def configure(path: Path, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix",
-    "module. module.bert. _orig_mod. module._orig_mod. model. encoder. backbone. 0.auto_model. bert.".split(),
+    "prefix", "module. module.bert. _orig_mod. module._orig_mod. model. encoder. backbone. 0.auto_model. bert.".split()
 )
 def test_a_wrappers_prefix_is_stripped_exactly(prefix: str, tmp_path: Path) -> None:
     source = folder(tmp_path, "bert")

@@ -111,19 +111,8 @@ def toy(name: str = "77.1") -> Exercise:
         Add it
         to itself.
         """)
-    @core.exercise(
-        name,
-        "Twice",
-        difficulty=1,
-        importance=2,
-        minutes=1,
-        praise="that is all there was to it",
-    )
-    def twice(
-        value: float,
-        *,
-        other: float = 0.0,
-    ) -> float:
+    @core.exercise(name, "Twice", difficulty=1, importance=2, minutes=1, praise="that is all there was to it")
+    def twice(value: float, *, other: float = 0.0) -> float:
         """Return twice the value, plus `other`."""
         return 2 * value + other
 

@@ -775,33 +775,9 @@ def test_the_command_names_what_is_wrong(arguments: str, message: str, files, ca
 @pytest.mark.parametrize("corpus", [[], ["--corpus", "pairs", "--column", "passage"]])
 def test_the_command_mines_pairs(corpus: list[str], files, tmp_path: Path, capsys) -> None:
     out = tmp_path / "m.jsonl"
-    asked = [
-        "--encoder",
-        "encoder",
-        "--anchors",
-        "pairs",
-        "--anchor-column",
-        "query",
-        "--positives",
-        "passage",
-        *corpus,
-    ]
-    assert (
-        mining.main(
-            [
-                *(files.get(word, word) for word in asked),
-                "--negatives",
-                "2",
-                "--guide",
-                files["encoder"],
-                "--margin",
-                "-2",
-                "--out",
-                str(out),
-            ]
-        )
-        == 0
-    )
+    asked = "--encoder encoder --anchors pairs --anchor-column query --positives passage --guide encoder --margin -2"
+    words = [files.get(word, word) for word in [*asked.split(), *corpus]]
+    assert mining.main([*words, "--negatives", "2", "--out", str(out)]) == 0
     table = load(out)
     assert table.column_names == ["anchor", "positive", "negative_1", "negative_2"]  # as trainers take them
     assert list(zip(table["anchor"], table["positive"], strict=True)) == [*QA, QA[0]]

@@ -66,11 +66,7 @@ def test_captions_take_another_caption_of_the_image_as_anchor(home):
         ("cad-nli/test.tsv", "a\tb\tc\na\tb\tmaybe\n", "line 2: .*entailment, neutral, contradiction"),
         ("cad-nli/test.tsv", "sentence1\tsentence2\tgold_label\na\tb\tneutral\n", "holds no triplet"),
         ("sugarcrepe/swap_obj.json", "[1]", "swap_obj.json is not SugarCrepe's"),
-        (
-            "sugarcrepe/swap_obj.json",
-            '{"0": {"filename": "x"}}',
-            "its entries have filename, caption and negative",
-        ),
+        ("sugarcrepe/swap_obj.json", '{"0": {"filename": "x"}}', "its entries have filename, caption and negative"),
         ("sugarcrepe/swap_obj.json", "{", "swap_obj.json is not SugarCrepe's"),
         ("sugarcrepe/swap_obj.json", None, "there is no file .*SugarCrepe|there is no file .*sugar-crepe"),
     ],

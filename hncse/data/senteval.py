@@ -458,8 +458,7 @@ def _install(source: Path, target: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="hncse benchmark-files",
-        description="Fetch the benchmark files once, count them, and print the counts.",
+        prog="hncse benchmark-files", description="Fetch the benchmark files once, count them, and print the counts."
     )
     parser.add_argument("--transfer", action="store_true", help="the transfer tasks' files besides those of STS")
     parser.add_argument("--allow-other-files", action="store_true", default=None, help=OTHER_FILES_HELP)

@@ -218,7 +218,4 @@ def _by_torch(anchors: Floats, rows: Floats, width: int) -> tuple[Floats, Intege
 
 
 #: (anchors (q, d), rows (m, d), width w) → similarities (q, w), falling, and rows (q, w).
-BACKENDS: dict[str, Callable[[Floats, Floats, int], tuple[Floats, Integers]]] = {
-    "faiss": _by_faiss,
-    "torch": _by_torch,
-}
+BACKENDS: dict[str, Callable[[Floats, Floats, int], tuple[Floats, Integers]]] = {"faiss": _by_faiss, "torch": _by_torch}

@@ -189,10 +189,7 @@ def test_intervals_and_majority_by_hand():
         (lambda x, y: (x[:, 0], y), r"features of shape \(80,\) for 80 rows"),
         (lambda x, y: (x, np.ones_like(y)), "every training label is 1; a classifier needs two classes"),
         (lambda x, y: (x, y - 1), "a label is -1; classes are numbered from 0"),
-        (
-            lambda x, y: (x, (np.arange(80) < 5).astype(int)),
-            "need two classes with 10 rows each; there are 75",
-        ),
+        (lambda x, y: (x, (np.arange(80) < 5).astype(int)), "need two classes with 10 rows each; there are 75"),
     ],
 )
 def test_bad_input_is_named(change, says):
