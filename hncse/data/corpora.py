@@ -220,7 +220,9 @@ def _rows(name: str, columns: Columns, limit: int | None, seed: int, notes: Tall
     """Open a source; what its rows hold is not looked at yet."""
     if not _is_named(name):
         path = _existing(name)
-        names = columns.named(*readers.head(path), str(path), notes) if columns.in_order else columns.names
+        names: Sequence[str | None] = columns.names
+        if columns.in_order:
+            names = columns.named(*readers.head(path), str(path), notes)
         return readers.read_columns(path, names, notes)
     if name.startswith("hf:"):
         return _hugging_face(name, columns, limit, seed, notes)
