@@ -61,9 +61,9 @@ def pages(source: Path, executed: Path | None) -> None:
     )
     text, terms = notebooks.glossary(glossary)
     terms |= {f"`{name}`": f"{results.page_of(name)}.md" for name in PRESETS}
-    (source / "GLOSSARY.md").write_text(text, encoding="utf-8")
+    (source / "GLOSSARY.md").write_text(results.WIDE + text, encoding="utf-8")
     (source / "READING.md").write_text(reading, encoding="utf-8")
-    (source / "ideas.md").write_text(_ideas(site, glossary, terms, files), encoding="utf-8")
+    (source / "ideas.md").write_text(results.WIDE + _ideas(site, glossary, terms, files), encoding="utf-8")
     site.place("figures/decision_boundary.png")  # the first page shows it
     (source / "downloads").mkdir()
     for path in files:

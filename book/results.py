@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EQUATIONS", "page_of", "write"]
 
+#: Begins a page that needs the whole width.
+WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n"
 #: What each preset minimises, LaTeX.
 EQUATIONS: dict[str, str] = {
     name: equation
@@ -82,14 +84,13 @@ def write(folder: Path, shown: Path) -> list[str]:
 
 def _page(table: tables.Table, name: str, introduction: str) -> str:
     """A table with its caption as a paragraph: beside a wide table it would run out of sight."""
-    wide = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n"
     shown = dataclasses.replace(table, caption=name)
     rows = f"[`sweep.csv`]({repository()}/blob/main/hncse/data/results/sweep.csv)"
     ours = (
         f"Ours: {rows}, printed by `hncse tables --csv sweep.csv`. A published row's number leads to its source: "
         "a paper, a repository or an issue, with the commit that was read."
     )
-    return f"{wide}# {name}\n\n{introduction} {ours}\n\n{_html(shown)}\n{markdown(table.caption)}\n"
+    return f"{WIDE}# {name}\n\n{introduction} {ours}\n\n{_html(shown)}\n{markdown(table.caption)}\n"
 
 
 def _html(table: tables.Table) -> str:
@@ -104,7 +105,10 @@ def _forest(frames: Mapping[str, pd.DataFrame], shown: Path) -> str:
     """Differences from SimCSE with their intervals, of every file of recorded runs that has some."""
     from hncse.visual import differences, style
 
-    parts = ["# Differences from SimCSE", "Paired by seed, with 95 % intervals and verdicts after Holm's correction."]
+    parts = [
+        WIDE + "# Differences from SimCSE",
+        "Paired by seed, with 95 % intervals and verdicts after Holm's correction.",
+    ]
     for name, frame in frames.items():
         effects = differences.effects(frame, measures=("sts", "transfer", "probe", "stsb-dev"))
         if not len(effects):

@@ -208,15 +208,17 @@ def test_a_film_of_the_page_is_the_kits(typed):
     from hncse.visual.study import Study
 
     (name, run), *_ = typed.evaluate("() => Object.entries(document.getElementById('type').tools.models)")
-    page = typed.evaluate(
+    anchor, page = typed.evaluate(
         """async (name) => {
+            const [[anchor]] = await (await fetch("_static/films/anchors.json")).json();
             const { scenes } = await import(new URL("_static/anchors.js", location));
-            const answer = await fetch("_static/films/sport-03.bin");
-            return scenes(await new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).json())[name];
+            const answer = await fetch(`_static/films/${anchor}.bin`);
+            const film = await new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).json();
+            return [anchor, scenes(film)[name]];
         }""",
         name,
     )
-    kit = explorer.scenes(Study({name: runs.find(str(RUNS / run))}).film("sport-03"))[name]
+    kit = explorer.scenes(Study({name: runs.find(str(RUNS / run))}).film(anchor))[name]
     assert [scene["says"] for scene in page] == [scene["says"] for scene in kit]
     for shown, scene in zip(page, kit, strict=True):
         own = [{p["id"]: (p["tip"], p["angle"]) for p in s["points"] if p["id"][0] == "s"} for s in (shown, scene)]
