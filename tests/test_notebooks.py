@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import nbformat
 import papermill
@@ -36,8 +37,6 @@ def test_contract(path):
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_linked_files_exist(path):
-    import re
-
     for cell in READ[path].cells:
         if cell.cell_type == "markdown":
             for target in re.findall(r"\]\(([^)#\s]+)", cell.source):
@@ -79,16 +78,16 @@ def test_in_a_kernel_a_wrong_name_is_three_lines_and_nothing_else_ran(tmp_path):
 
 
 @pytest.mark.usefixtures("small_probe")
-def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
+def test_train_notebook_leaves_a_whole_run_and_rows_of_an_own_loss_and_reopens_them(tmp_path):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("\n".join(tiny.sentences(300)))
     parameters = {
         "corpus": str(corpus), "encoder": str(tiny.folder(tmp_path)), "limit": 300, "batch_size": 32, "eval_every": 5,
         "evaluate": "probe", "name": "first", "loss": "three-view", "learning_rate": 1e-3, "pooling": "last_two",
-        "own_seeds": 0,
+        "own_seeds": 2,
     }  # fmt: skip
     done = run_notebook("03_train", tmp_path, **parameters)
-    (run,) = runs.list_runs(tmp_path / "runs")
+    run = runs.find("first")
     assert run.finished and run.load_encoder().pooling == "last_two"
     for name in ("probe", "baseline"):
         assert run.has(name)
@@ -104,6 +103,9 @@ def test_train_notebook_leaves_a_whole_run_and_reopens_it(tmp_path):
     before = (run.path / "history.jsonl").read_bytes(), (run.path / "probe.json").stat().st_mtime_ns
     run_notebook("03_train", tmp_path, **parameters)
     assert before == ((run.path / "history.jsonl").read_bytes(), (run.path / "probe.json").stat().st_mtime_ns)
+
+    own = run_notebook("05_sts_table", tmp_path).text  # the loss of exercise 03.5, the kit's while it is open
+    assert re.search(r"\| my_hnm \| +probe \| +2 \| +[-\d.]+ \| +\[", own), own[-2000:]
 
 
 def test_table_notebook_without_runs_says_what_to_run(tmp_path):

@@ -50,7 +50,7 @@ def lab(tmp_path_factory):
         port = free.getsockname()[1]
     private = {name: str(home / folder) for name, folder in (
         ("JUPYTER_CONFIG_DIR", "config"), ("JUPYTERLAB_SETTINGS_DIR", "settings"), ("IPYTHONDIR", "ipython"),
-        ("JUPYTERLAB_WORKSPACES_DIR", "workspaces"), ("JUPYTER_RUNTIME_DIR", "runtime"),
+        ("JUPYTERLAB_WORKSPACES_DIR", "workspaces"), ("JUPYTER_RUNTIME_DIR", "runtime"), ("HNCSE_RUNS", "runs"),
     )}  # fmt: skip
     environment = os.environ | private | {"JUPYTER_PREFER_ENV_PATH": "1"}
     with (home / "log").open("w") as log:
@@ -61,7 +61,7 @@ def lab(tmp_path_factory):
         )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
+        for _ in range(600):  # half a minute, or minutes on a busy machine
             try:
                 urllib.request.urlopen(f"{address}/api", timeout=5).close()
                 break
