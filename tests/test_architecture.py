@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import networkx
@@ -32,6 +33,7 @@ def in_type_checking(tree: ast.Module) -> set[ast.AST]:
     return {inner for block in blocks for statement in block.body for inner in ast.walk(statement)}
 
 
+@functools.cache
 def imports(name: str) -> set[str]:
     """Modules of this repository that a module imports anywhere in its source, for use and not for types alone."""
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
