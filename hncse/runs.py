@@ -36,11 +36,16 @@ from hncse.errors import HncseError, command, unknown
 from hncse.files import expand, is_leftover, sweep, write_json, write_text
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from hncse.encoder import SentenceEncoder
     from hncse.presets import LossOptions
 
-__all__ = ["Run", "RunBusyError", "find", "list_runs", "root"]
+__all__ = ["RECORDED", "Run", "RunBusyError", "find", "list_runs", "root"]
 
+#: Runs that come with the kit, without their weights: see `tools.record_run`.
+RECORDED = Path(__file__).resolve().parent / "data" / "runs"
 _LOG = logging.getLogger(__name__)
 _OWNED: dict[Path, tuple[int, int]] = {}  # lock files that this process holds: process and thread
 _OF_NOBODY = (".lock", ".owner", ".DS_Store")  # a folder with no more than these is a run's that just began
@@ -246,6 +251,20 @@ class Run:
         files = (self.path / "snapshots").glob("step-*.safetensors")
         return sorted((int(file.stem.removeprefix("step-")), file) for file in files)
 
+    @property
+    def thinned(self) -> int:
+        """Snapshots hold every n-th of the probe's groups: n is 1, and more in a recorded run."""
+        return int(self.read("recorded")["every"]) if self.has("recorded") else 1
+
+    @staticmethod
+    def embeddings(snapshot: Path) -> NDArray[np.float64]:
+        """A snapshot's rows, (n, d): float16, or bytes with a factor for each row in a recorded run."""
+        import numpy as np
+        from safetensors.numpy import load_file
+
+        stored = load_file(snapshot)
+        return stored["embeddings"].astype(np.float64) * stored.get("scale", np.ones(1))
+
 
 @functools.lru_cache(maxsize=4096)
 def _parsed(path: Path, _changed_ns: int, _size: int, _inode: int) -> dict[str, Any]:
@@ -276,18 +295,18 @@ def _warn_once(text: str) -> None:
 
 
 def find(name: str, folder: str | Path | None = None) -> Run:
-    """Find a run by name or path; ``"latest"`` is the youngest. HncseError names the nearest."""
+    """Find a run by name or path, or one of the kit; ``"latest"`` is the youngest. It names the nearest."""
     folder = root() if folder is None else expand(folder)
     runs = list_runs(folder)
     if name == "latest" and runs:
         return runs[-1]
-    for run in (Run(folder / name), Run(name)):
+    for run in (Run(folder / name), Run(name), Run(RECORDED / name)):
         with contextlib.suppress(OSError):  # a name longer than the system allows
             if run.has("config") and "parameters" in run.config:
                 return run
-    if not runs:
+    if not runs and name == "latest":
         raise HncseError(f"no run {name!r}: {folder} holds no runs yet; `make train` makes one")
-    raise unknown("run", name, [run.name for run in runs])
+    raise unknown("run", name, [run.name for run in (*runs, *list_runs(RECORDED))])
 
 
 @command

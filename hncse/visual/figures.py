@@ -109,8 +109,31 @@ def _score_panel(
     label_right(axes, [(float(y[-1]), name, looks[name][0]) for name, (_, y) in scores.items()])
 
 
-def case_fractions(run: Run) -> Figure:
-    """Draw the shares of anchors in HNCSE's cases A, B and C over training, stacked to 100 %."""
+def case_fractions(runs: Run | Mapping[str, Run]) -> Figure:
+    """Draw the shares of anchors in HNCSE's cases A, B and C over training, stacked to 100 %.
+
+    Args:
+        runs: One, or several with their names, side by side.
+
+    Raises:
+        HncseError: A run's history holds no cases.
+    """
+    named = {"How close to the decision boundary were the anchors?": runs} if isinstance(runs, Run) else runs
+    told = []
+    with styled():
+        fig, panels = figure(8.2, 3.4, columns=len(named), sharey=True)
+        for axes, (title, run) in zip(panels, named.items(), strict=True):
+            shares = _case_areas(axes, run, CASE_NAMES if len(named) == 1 else {case: case for case in "ABC"})
+            axes.set_title(title)
+            ends = ", ".join(f"{CASE_NAMES[c]} {shares[c][0]:.0f} % to {shares[c][-1]:.0f} %" for c in "ABC")
+            told.append(ends if len(named) == 1 else f"{title}: {ends}")
+        panels[0].set_ylabel("% of anchors")
+    fig.set_label(f"Stacked areas over training steps; from the first to the last: {'; '.join(told)}.")
+    return fig
+
+
+def _case_areas(axes: Axes, run: Run, names: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Fill one panel; returns each case's % at the logged steps."""
     steps, _ = _series(run, "case_a")
     shares = {case: 100 * _series(run, f"case_{case.lower()}")[1] for case in "CAB"}  # bottom to top
     if not len(steps):
@@ -118,28 +141,24 @@ def case_fractions(run: Run) -> Figure:
     if len(steps) == 1:  # one point makes no area
         steps = np.array([0, steps[0]])
         shares = {case: np.repeat(y, 2) for case, y in shares.items()}
-    with styled():
-        fig, (axes,) = figure(8.2, 3.4)
-        tops = np.cumsum(list(shares.values()), axis=0)  # (3, steps)
-        bottoms = tops - np.array(list(shares.values()))
-        axes.set_xlim(steps[0], steps[-1])
-        axes.set_ylim(0, 100)
-        for case, low, high in zip(shares, bottoms, tops, strict=True):
-            axes.fill_between(steps, low, high, color=CASE_COLOURS[case], edgecolor="white", linewidth=1.2)
-        _name_areas(axes, steps, bottoms, tops)
-        axes.set_title("How close to the decision boundary were the anchors?")
-        axes.set_ylabel("% of anchors")
-        _step_axis(axes)
-    ends = ", ".join(f"{CASE_NAMES[c]} {shares[c][0]:.0f} % to {shares[c][-1]:.0f} %" for c in "ABC")
-    fig.set_label(f"Stacked areas over training steps; from the first to the last: {ends}.")
-    return fig
+    tops = np.cumsum(list(shares.values()), axis=0)  # (3, steps)
+    bottoms = tops - np.array(list(shares.values()))
+    axes.set_xlim(steps[0], steps[-1])
+    axes.set_ylim(0, 100)
+    for case, low, high in zip(shares, bottoms, tops, strict=True):
+        axes.fill_between(steps, low, high, color=CASE_COLOURS[case], edgecolor="white", linewidth=1.2)
+    _name_areas(axes, steps, bottoms, tops, names)
+    _step_axis(axes)
+    return shares
 
 
-def _name_areas(axes: Axes, steps: NDArray[Any], bottoms: NDArray[Any], tops: NDArray[Any]) -> None:
+def _name_areas(
+    axes: Axes, steps: NDArray[Any], bottoms: NDArray[Any], tops: NDArray[Any], names: Mapping[str, str]
+) -> None:
     """Write each area's name into it where it fits, else beside its right end."""
     outside = []
     for case, low, high in zip("CAB", bottoms, tops, strict=True):
-        name, ink = CASE_NAMES[case], "black" if case == "A" else "white"
+        name, ink = names[case], "black" if case == "A" else "white"
         place = _room(steps, low, high, width=0.016 * len(name))
         if place is None:
             outside.append((float((low[-1] + high[-1]) / 2), name, INK, CASE_COLOURS[case]))

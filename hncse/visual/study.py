@@ -72,7 +72,8 @@ class Study:
         Args:
             runs: Name → run; all with the same groups and width.
             neighbours: How many sentences of other groups a film holds.
-            groups: The anchors with their sentences; None is the embedded probe.
+            groups: The anchors with their sentences; None is the embedded probe, or of it the groups that are left in
+                a recorded run.
 
         Raises:
             HncseError: No runs, or one whose snapshots are missing, hold NaN or are not of these groups.
@@ -81,9 +82,13 @@ class Study:
             raise HncseError("there are no runs to look at")
         if isinstance(neighbours, bool) or not isinstance(neighbours, int) or neighbours < 0:
             raise HncseError(f"neighbours is {neighbours!r}; it must be a whole number of 0 or more")
-        self.neighbours, self.groups = neighbours, list(groups) if groups is not None else probe.load()
+        whole = list(groups) if groups is not None else probe.load()
+        every = max((run.thinned for run in runs.values() if isinstance(run, Run)), default=1)
+        self.neighbours, self.groups = neighbours, whole[::every]
         self._start = np.cumsum([0, *(len(group.sentences) for group in self.groups)])
-        self.runs = {name: _read(name, run, int(self._start[-1])) for name, run in runs.items()}
+        sizes = [len(group.sentences) for group in whole]
+        rows = np.repeat(np.arange(len(whole)) % every == 0, sizes)  # of all sentences, those of the groups kept
+        self.runs = {name: _read(name, run, rows) for name, run in runs.items()}
         self._films: dict[str, Film] = {}
 
     def search(self, words: str, name: str | None = None) -> list[probe.Group]:
@@ -243,15 +248,15 @@ def _findable(group: probe.Group) -> list[str]:
     return [group.id, group.anchor, *names, *(name.replace("_", " ") for name in names)]
 
 
-def _read(name: str, run: Run | Snapshots, n: int) -> Snapshots:
-    """A run's snapshots of n sentences, checked."""
-    from safetensors.numpy import load_file
-
+def _read(name: str, run: Run | Snapshots, rows: NDArray[np.bool_]) -> Snapshots:
+    """A run's snapshots, checked: of all sentences, those in ``rows``."""
+    n = int(rows.sum())
     if isinstance(run, Run):
         stored = run.snapshots()
         if len(stored) < 2:
             raise HncseError(f"run {name!r} has no snapshots to show; train with snapshots=9")
-        z = [load_file(path)["embeddings"].astype(np.float64) for _, path in stored]
+        z = [run.embeddings(path) for _, path in stored]
+        z = [each[rows] if len(each) == len(rows) else each for each in z]
         accumulate = run.config["parameters"].get("accumulate", 1)
         run = Snapshots([step for step, _ in stored], z, run.loss_options, accumulate)
     for step, rows in zip(run.steps, run.embeddings, strict=True):
