@@ -104,6 +104,7 @@ export async function start(box, folder) {
     const sentences = field("candidates").value.split("\n").map((s) => s.trim()).filter(Boolean).slice(0, 30);
     const [anchor, paraphrase] = [field("anchor").value.trim(), field("paraphrase").value.trim()];
     if (!anchor || !paraphrase) { status.textContent = "Type an anchor and a paraphrase."; return; }
+    for (const name of ["ratio", "alpha"]) field(name).nextElementSibling.value = field(name).value;
     const options = { ratio: +field("ratio").value, alpha: +field("alpha").value }, before = vectors.size, clock = performance.now();
     const names = Object.keys(tools.encoders);
     const verdicts = names.map((name) => judge(vector(name, anchor), vector(name, paraphrase), sentences.map((s) => vector(name, s)), options));
