@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hncse.encoder import blocks
 from hncse.errors import HncseError, unknown
 from hncse.files import cache_folder, write_json
 
@@ -32,7 +33,8 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 GAIN = 1.1
 #: Trials of this machine, in ``HNCSE_CACHE``.
 FILE = "precision.json"
-_ROWS, _LENGTH, _SECONDS = 32, 24, 1.5  # of a trial's batch; it ends with the round in which it has taken so long
+_ROWS, _LARGE, _LENGTH = 64, 16, 24  # of a trial's batch; an encoder beyond 30 million weights gets fewer rows
+_SECONDS, _ROUNDS = 1.5, 2  # it ends with the round in which it has taken so long and been tried so often
 _FLAGS = re.compile(r"^(?:flags|Features)\s*:.*\b(?:avx512_bf16|amx_bf16|bf16)\b", re.MULTILINE)
 
 
@@ -110,20 +112,22 @@ _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermedia
 
 
 def _measured(encoder: SentenceEncoder, training: bool) -> float:
-    """Least seconds of either over rounds in turn, without dropout: random states, mode and gradients stay."""
-    rows, width = (_ROWS, min(_LENGTH, encoder.max_length))
+    """Least seconds of either over rounds in turn; random states, mode and gradients stay."""
+    rows = _ROWS if sum(p.numel() for p in encoder.parameters()) < 3e7 else _LARGE
+    width = min(_LENGTH, encoder.max_length)
     table = encoder.backbone.get_input_embeddings().weight
     ids = torch.arange(rows * width).reshape(rows, width) % table.shape[0]
     weights = [p for p in encoder.parameters() if p.requires_grad]
     mode = encoder.training
-    encoder.eval()
+    encoder.train(training)  # dropout costs as well, and attention takes another way with it
     one = functools.partial(_seconds, encoder, ids, weights if training else [])
     try:
         one(torch.bfloat16)
         one(None)
         best = [float("inf")] * 2
-        began = time.perf_counter()
-        while time.perf_counter() - began < _SECONDS:
+        began, rounds = time.perf_counter(), 0
+        while time.perf_counter() - began < _SECONDS or rounds < _ROUNDS:
+            rounds += 1
             best = [min(a, one(dtype)) for a, dtype in zip(best, (None, torch.bfloat16), strict=True)]
     finally:
         encoder.train(mode)
@@ -133,10 +137,15 @@ def _measured(encoder: SentenceEncoder, training: bool) -> float:
 def _seconds(
     encoder: SentenceEncoder, ids: torch.Tensor, weights: list[torch.nn.Parameter], dtype: torch.dtype | None
 ) -> float:
-    began = time.perf_counter()
-    with torch.set_grad_enabled(bool(weights)):
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter  # not other programs'
+    began = clock()
+    with (
+        torch.random.fork_rng([]),
+        blocks.quick_dropout(encoder, dtype is not None),
+        torch.set_grad_enabled(bool(weights)),
+    ):
         with torch.autocast("cpu", dtype=dtype, enabled=dtype is not None):
             z = encoder(ids, torch.ones_like(ids))  # (rows, d)
         if weights:
             torch.autograd.grad(z.float().square().sum(), weights, allow_unused=True)
-    return time.perf_counter() - began
+    return clock() - began
