@@ -1,6 +1,6 @@
-"""Which hard-negative losses are only a colder softmax: every preset's gradient beside SimCSE's at 33 temperatures.
+"""Which hard-negative losses are only a colder softmax: every preset's gradient beside SimCSE's at 57 temperatures.
 
-    python -m benchmarks.relatives            # about ten minutes of one core; writes hncse/data/results/relatives.csv
+    python -m benchmarks.relatives            # five minutes of one core; writes hncse/data/results/relatives.csv
 
 Seven batches of 64 probe sentences, dropout on, the embedded encoder as it is, after a quarter of an epoch and after a
 whole one of SimCSE (docstrings, defaults). A row: the preset at τ, the SimCSE temperature whose gradient is nearest
@@ -14,10 +14,9 @@ import argparse
 import csv
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +24,6 @@ from hncse import TrainingConfig, presets, train
 from hncse.data import probe
 from hncse.encoder import SentenceEncoder
 from hncse.evaluation import temperature
-from hncse.evaluation.defects import gradient
 from hncse.files import whole_file
 
 __all__ = ["COLUMNS", "TAUS", "anchors", "compare", "guide_vectors", "main", "rows"]
@@ -50,43 +48,33 @@ def guide_vectors() -> list[Tensor]:
 def rows(encoder: SentenceEncoder, stage: str, taus: tuple[float, ...] = TAUS) -> list[dict[str, str]]:
     """Compare every preset of two views with SimCSE, as `compare` does, on an encoder's two dropout views."""
     views = temperature.batches(encoder, anchors())
-    return [
-        row
-        for preset in presets.PRESETS
-        if preset not in _LEFT_OUT
-        for row in compare(views, stage, preset, taus, guide_vectors())
-    ]
+    compared = [preset for preset in presets.PRESETS if preset not in _LEFT_OUT]
+    return compare(views, stage, dict.fromkeys(compared, taus), guide_vectors())
 
 
 def compare(
     views: Sequence[tuple[Tensor, Tensor]],
     stage: str,
-    preset: str,
-    taus: Sequence[float],
+    taus: Mapping[str, Sequence[float]],
     guides: Sequence[Tensor] | None = None,
 ) -> list[dict[str, str]]:
-    """Compare a preset's gradient with SimCSE's.
+    """Compare presets' gradients with SimCSE's.
 
     Args:
         views: From `hncse.evaluation.temperature.batches`.
         stage: What to call the encoder they are of.
-        preset: A loss of two views.
-        taus: Its temperatures.
-        guides: A guide's vectors of each batch, for a preset that asks one.
+        taus: A loss of two views → its temperatures.
+        guides: A guide's vectors of each batch, for presets that ask one.
 
     Returns:
         A row for each τ, with `COLUMNS`.
     """
-    out = []
-    for match in temperature.matches(views, preset, taus, guides=guides):
-        setting, lengths = {"temperature": match.temperature}, []
-        for i, view in enumerate(views):
-            pair = [z.double() for z in view]
-            length = gradient(*pair, preset, setting, guides[i] if guides else None)[1].norm()
-            lengths.append(float(length / gradient(*pair, "simcse", setting)[1].norm()))
-        numbers = (match.alike, match.spread, float(match.cosines.max()), float(np.mean(lengths)))
-        named = dict(zip(COLUMNS[3:], (f"{value:.4g}" for value in numbers), strict=True))
-        out.append({"stage": stage, "preset": preset, "tau": f"{match.temperature:g}"} | named)
+    beside, out = temperature.directions(views), []
+    for preset, own in taus.items():
+        for m in temperature.matches(views, preset, own, guides=guides, beside=beside):
+            numbers = (m.alike, m.spread, float(m.cosines.max()), m.length)
+            named = dict(zip(COLUMNS[3:], (f"{value:.4g}" for value in numbers), strict=True))
+            out.append({"stage": stage, "preset": preset, "tau": f"{m.temperature:g}"} | named)
     return out
 
 

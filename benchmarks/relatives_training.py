@@ -105,7 +105,7 @@ def along(preset: str, tau: float, encoder: str = "kit") -> list[dict[str, str]]
     return [
         row
         for stage, seen in encoders.items()
-        for row in compare(temperature.batches(seen, anchors()), stage, preset, (tau,), guides)
+        for row in compare(temperature.batches(seen, anchors()), stage, {preset: (tau,)}, guides)
     ]
 
 

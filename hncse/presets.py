@@ -123,6 +123,11 @@ class LossOptions:
         """Whether the loss asks a guide which negatives are false."""
         return self.guide_above is not None or self.guide_margin is not None
 
+    @property
+    def masked(self) -> float:
+        """Logit of a negative that is left out: -∞, or 0 as MixCSE and DCLR were released."""
+        return 0.0 if self.masked_logit == "zero" else -math.inf
+
     def changed(self) -> dict[str, Any]:
         """Options that differ from SimCSE's, by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}

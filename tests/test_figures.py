@@ -198,7 +198,7 @@ def _hostile_pictures():
     views = [DropoutViews(q, cloud, 0.9, 0.2) for q in (0.1, 0.3)]
     entry = {"value": 60.0, "interval": None}
     row = {"name": HOSTILE, "probe": 30.0, "probe_interval": [29.0, 31.0], "stsb_dev": None}
-    match = Match(HOSTILE, 0.1, np.array([0.1, 0.2]), np.array([0.9, 0.8]), 0.1, 0.0)
+    match = Match(HOSTILE, 0.1, np.array([0.1, 0.2]), np.array([0.9, 0.8]), 0.1, 0.0, 1.0)
     yield contrastive.similarity_matrix(two, [HOSTILE, "b"], 0.1)
     yield contrastive.temperature_curves([0.9, 0.2, 0.1], 0, [HOSTILE] * 3, 0.1)
     yield contrastive.dropout_cloud(*contrastive.dropout_parts(views, [HOSTILE, "b"], shown=2))

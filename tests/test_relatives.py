@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import math
-import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +10,10 @@ from torch import Tensor
 
 from hncse import losses, presets
 from hncse.errors import HncseError
+from hncse.losses import relatives
 from tests.oracles import loss_oracle
 from tests.oracles import relatives_oracle as oracle
-from tests.test_losses import assert_same, batch, circle
+from tests.test_losses import assert_same, batch
 
 RELATIVES = [name for name in presets.PRESETS if name not in presets.OWN_PRESETS]
 GROUPS = [0, 1, 2, 0, 3, 4, 1, 5]
@@ -166,16 +164,35 @@ def test_a_guide_that_does_not_fit_is_refused(preset: str, given: dict[str, Tens
         losses.build(preset)(*batch(3, 4), **given)
 
 
-def test_hardness_is_a_colder_softmax_of_the_negatives() -> None:
-    # its gradient on the negatives is softmax(s/τ') / τ, τ' = τ/(1+ατ), but for the positive's share
-    tau, alpha = 0.1, 9.0
-    z1, z2 = circle(0, 5, 60, 130), circle(3, 50, 80, 170).requires_grad_()
-    s = (z1 @ z2.T).detach().requires_grad_()
-    weights = (s / tau + alpha * s.detach()).masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf).softmax(dim=1)
-    colder = (s / (tau / (1 + alpha * tau))).masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf).softmax(dim=1)
-    assert torch.allclose(weights, colder)
-    out = losses.build("hardness", hardness=alpha, temperature=tau)(z1, z2)
-    assert_same(out.loss, oracle.hardness(z1, z2, alpha, tau), [z2])
+def test_the_laws_of_hardness_decoupled_and_hcl_hold() -> None:
+    # gradients by cosines, as the docstring of hncse.losses.relatives writes them
+    tau, alpha, beta, n = 0.5, 9.0, 1.0, 5
+    cosine = 2 * torch.rand(n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 1
+    own, p = torch.eye(n, dtype=torch.bool), cosine.diagonal() / tau
+
+    def pulls(**options) -> torch.Tensor:
+        s = cosine.clone().requires_grad_()
+        relatives.objective(s, None, presets.LossOptions(temperature=tau, **options), 8).backward()
+        return n * tau * s.grad
+
+    def softmax(times: float) -> torch.Tensor:
+        return (times * cosine / tau).masked_fill(own, -torch.inf).softmax(dim=1)
+
+    def share(total: torch.Tensor) -> torch.Tensor:
+        return (p - torch.logaddexp(p, total)).exp()[:, None]  # (n, 1) of the positive
+
+    x = (cosine / tau).masked_fill(own, -torch.inf)
+    sums = {c: (c * x).logsumexp(dim=1) for c in (1 + alpha * tau, 1 + beta, beta, 1.0)}
+    hcl = share(math.log(n - 1) + sums[1 + beta] - sums[beta])
+    wanted = {
+        "softmax": (1 - share(sums[1.0])) * softmax(1.0),
+        "decoupled": softmax(1.0),
+        "hcl": (1 - hcl) * ((1 + beta) * softmax(1 + beta) - beta * softmax(beta)),
+    }
+    for denominator, law in wanted.items():
+        torch.testing.assert_close(pulls(denominator=denominator, beta=beta)[~own], law[~own])
+    colder = (1 - share(sums[1 + alpha * tau])) * softmax(1 + alpha * tau)  # τ' = τ/(1+ατ)
+    torch.testing.assert_close(pulls(hardness=alpha)[~own], colder[~own])
 
 
 def test_the_published_prior_ends_the_gradient_where_positives_are_close() -> None:
@@ -241,20 +258,3 @@ def test_the_weight_of_mined_negatives_is_added_to_a_logit_whatever_the_loss() -
 def test_values_out_of_range_are_refused(options, text: str) -> None:
     with pytest.raises(HncseError, match=text):
         losses.build("simcse", **options)
-
-
-def test_the_readmes_table_is_that_of_the_recorded_rows() -> None:
-    root = Path(__file__).resolve().parents[1]
-    with (root / "hncse" / "data" / "results" / "relatives.csv").open(encoding="utf-8") as file:
-        rows = {(row["stage"], row["preset"], row["tau"]): row for row in csv.DictReader(file)}
-    table = re.findall(
-        r"\| `(\S+)` \| (\S+), (\S+) \| (\S+), (\S+) \| (\S+) \|", (root / "README.md").read_text(encoding="utf-8")
-    )
-    assert {preset for preset, *_ in table} == {*{row[1] for row in rows}} - set(presets.OWN_PRESETS) | {
-        "hnm-no-replacement"
-    }
-    for preset, *numbers in table:
-        first, last = (rows[stage, preset, "0.1"] for stage in ("untrained", "one epoch"))
-        recorded = [first["alike"], first["cosine"], last["alike"], last["cosine"]]
-        assert numbers[:4] == [f"{float(value):.2f}" for value in recorded], preset
-        assert numbers[4] == f"{float(first['length']):.2g}", preset

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -42,3 +45,29 @@ def test_where_each_is_most_alike_is_recorded_along_its_own_training() -> None:
     rows = relatives.along()
     assert set(rows["stage"]) == {"start", "middle", "end"}
     assert rows["cosine"].between(0, 1.0001).all() and (rows["alike"] > 0).all()
+
+
+def test_the_readme_says_of_each_relative_what_its_row_says() -> None:
+    text = " ".join((Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8").split())
+    said = {
+        "equal": "Shown to be equal to SimCSE on STS, within half a point:", "worse": "Worse:",
+        "neither": "Neither told apart nor shown to be equal:",
+    }  # fmt: skip
+    listed = {kind: set(re.findall(r"`([^`]+)`", text.split(words)[1].split(".")[0])) for kind, words in said.items()}
+    rows = {row["loss"]: row["STS against simcse"] for row in relatives.trained().rows}
+    cells = {loss: cell for loss, cell in rows.items() if loss not in OWN_PRESETS}
+    worse = {loss for loss, cell in cells.items() if "worse" in cell}
+    equal = {loss for loss, cell in cells.items() if "equal within" in cell}
+    assert listed == {"equal": equal, "worse": worse, "neither": set(cells) - equal - worse}
+    found = [row[f"{score} against simcse"] for row in relatives.trained().rows for score in ("STS", "probe")]
+    assert not any("better" in cell for cell in found)
+    alike = relatives.along().query("stage == 'end'").set_index("preset")["alike"]
+    assert set(alike[alike.between(0.09, 0.21)].index) == equal | listed["neither"]
+    for preset, at in (
+        ("hardness", "0.14"),
+        ("hcl", "0.10"),
+        ("mochi", "0.20"),
+        ("focal", "0.05"),
+        ("debiased", "0.44"),
+    ):
+        assert f"{alike[preset]:.2f}" == at and preset in text and at in text

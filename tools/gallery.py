@@ -161,7 +161,7 @@ def _of_notebook_08(settings: dict[str, Any]) -> dict[str, Figure]:
             {name: trace.loss for name, trace in traces.items()},
             {name: trace.steps for name, trace in traces.items()},
             {name: trace.series("spearman") for name, trace in traces.items()},
-            {name: (trace.series("low")[-1], trace.series("high")[-1]) for name, trace in traces.items()},
+            {name: (trace.seen[-1]["low"], trace.seen[-1]["high"]) for name, trace in traces.items()},
         ),
     }
 

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hncse.data.text import Markup, markdown, table
 from hncse.errors import HncseError, command, unknown
-from hncse.evaluation import results, tables
-from hncse.evaluation.relatives import MARGIN
+from hncse.evaluation import relatives, results, tables
 from hncse.files import write_text
 from hncse.presets import PRESETS
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 TABLES: dict[str, Callable[[pd.DataFrame], tables.Table]] = {
     "sts": lambda frame: tables.sts(frame, published="none"),
     "transfer": lambda frame: tables.transfer(frame, published="none"), "probe": tables.probe, "dev": tables.dev,
-    "tuned": tables.tuned, "equal": lambda frame: tables.tuned(frame, margin=MARGIN), "cases": tables.cases,
+    "tuned": tables.tuned, "cases": tables.cases,
 }  # fmt: skip
 _PLACE = re.compile(r"(<!-- table (\w+) (\S+)((?: \S+=\S+)*) -->\n).*?(<!-- end table -->)", re.DOTALL)
 _FACTS = ("backbone", "corpus", "sentences")  # the same in all rows of such a table: the text around it says them
@@ -56,10 +55,10 @@ def filled(text: str, folder: Path) -> str:
 
 
 def _table(name: str, path: Path, options: Mapping[str, str]) -> str:
-    if name == "references":
-        return _references(path)
+    if name in _WHOLE:
+        return _WHOLE[name](path)
     if name not in TABLES:
-        raise unknown("table", name, [*TABLES, "references"])
+        raise unknown("table", name, [*TABLES, *_WHOLE])
     for option in options:
         if option != "methods":
             raise unknown("option of a table", option, ["methods"])
@@ -94,6 +93,21 @@ def _references(path: Path) -> str:
         size = f"{row['megabytes']:.1f}"
         body.append([row["encoder"], size, row["supervised"], row["pooling"], seeds, *scores, *spans])
     return table(head, body)
+
+
+def _gradients(_path: Path) -> str:
+    """HNM's relatives beside the SimCSE that each one's gradient is most like."""
+    head = ["preset at τ = 0.1", "like SimCSE at τ", "cosine", "after one epoch", "cosine", "length"]
+    body = [
+        [Markup(f"`{preset}`"), *(f"{row[c]:.2f}" for c in ("alike", "cosine", "alike_after", "cosine_after")),
+         f"{row['length']:.2g}"]
+        for preset, row in relatives.nearest().iterrows()
+    ]  # fmt: skip
+    return table(head, body, left=1)
+
+
+#: Tables of other files than results.
+_WHOLE: dict[str, Callable[[Path], str]] = {"references": _references, "gradients": _gradients}
 
 
 def _name(row: Mapping[str, Any]) -> str:

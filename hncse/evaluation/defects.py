@@ -32,8 +32,8 @@ from hncse.evaluation.geometry import normalised, uniformity
 
 __all__ = [
     "ELSEWHERE", "PRESETS", "RELEASED", "STRENGTHS", "Comparison", "compare", "distinct_mixes", "elsewhere",
-    "first_last", "gradient", "label_alignments", "mask_of_zero", "own_positive_among_hardest", "raw_views",
-    "search_terms", "shift", "table",
+    "first_last", "gradient", "label_alignments", "mask_of_zero", "masks_of_zero", "own_positive_among_hardest",
+    "raw_views", "search_terms", "shift", "table",
 ]  # fmt: skip
 
 #: How much of a common part the notebook's pictures give all vectors.
@@ -289,6 +289,13 @@ def mask_of_zero(z1: Tensor, z2: Tensor, temperature: float = 0.05, masked: floa
         )
         shares[name] = -math.expm1(-max(0.0, float((released - meant).detach())))
     return shares
+
+
+def masks_of_zero(
+    z1: Tensor, z2: Tensor, temperatures: Sequence[float] = (0.05, 0.1, 0.2, 0.5, 1.0)
+) -> dict[float, dict[str, float]]:
+    """`mask_of_zero` in float64 at several temperatures."""
+    return {t: mask_of_zero(z1.double(), z2.double(), t) for t in temperatures}
 
 
 def elsewhere(z1: Tensor, z2: Tensor) -> list[tuple[str, ...]]:

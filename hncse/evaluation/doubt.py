@@ -1,7 +1,7 @@
 """Two doubts at once, and one number for many tasks: seeds and sentence pairs; how often a method beats another.
 
-    value, low, high = seeds_and_pairs(hnm_runs, simcse_runs)        # STS average, points
-    improvement(results.recorded("sweep"))                           # a row a method
+    seeds_and_pairs({"simcse": runs, "hnm-no-replacement": others}, "simcse")     # STS average, points
+    improvement(results.recorded("sweep"))                                        # a row a method
 
 A t-interval over seeds takes the benchmark's sentences as given, a bootstrap over its pairs the trained weights. A
 difference that other seeds and other sentences would show must stand both.
@@ -9,13 +9,14 @@ difference that other seeds and other sentences would show must stand both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hncse.errors import HncseError
+from hncse.errors import HncseError, unknown
 from hncse.evaluation import results
 from hncse.evaluation.resampling import draw_groups, interval, spearman
 
@@ -24,14 +25,16 @@ if TYPE_CHECKING:
 
     from hncse.runs import Run
 
-__all__ = ["Task", "crossed", "improvement", "seeds_and_pairs"]
+__all__ = ["RESAMPLES", "Task", "cosines", "crossed", "improvement", "seeds_and_pairs"]
+
+RESAMPLES = 1000  # of seeds and pairs
 
 Floats = NDArray[np.float64]
 #: Cosines (S, P) of a method's S runs on a task's P pairs, the baseline's with the same seeds, gold scores (P,).
 Task = tuple[Floats, Floats, Floats]
 
 
-def crossed(tasks: Sequence[Task], resamples: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+def crossed(tasks: Sequence[Task], resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float, float]:
     """Bootstrap a difference of mean Spearman × 100 over seeds and pairs at once.
 
     Each resample draws seeds, the same for all tasks and for both arms, and of each task its pairs, the same for all
@@ -55,47 +58,96 @@ def crossed(tasks: Sequence[Task], resamples: int = 1000, seed: int = 0) -> tupl
         raise HncseError(
             f"arms have shapes {sorted(shapes)}; both need the same seeds, two or more, and the same pairs"
         )
-    (count,) = seeds
-    whole, drawn = np.zeros(count), np.zeros((count, resamples))
-    for place, (method, baseline, gold) in enumerate(tasks):
+    method, baseline = _drawn([(np.stack([a, b]), gold) for a, b, gold in tasks], resamples, seed)
+    return _over_seeds(method - baseline, seed + len(tasks))
+
+
+def _drawn(tasks: Sequence[tuple[Floats, Floats]], resamples: int, seed: int) -> Floats:
+    """Spearman × 100, mean over tasks, of cosines (…, P) with gold (P,): (…, 1 + B), the data themselves first."""
+    total: Floats = np.zeros(())
+    for place, (cosine, gold) in enumerate(tasks):
         pair = np.arange(len(gold))  # each pair is a group of its own
         counts = np.vstack([np.ones(len(pair)), draw_groups(len(pair), resamples, seed + place)])
-        for i, (a, b) in enumerate(zip(method, baseline, strict=True)):
-            each = 100 * (spearman(a, gold, pair, counts) - spearman(b, gold, pair, counts)) / len(tasks)  # (1 + B,)
-            whole[i] += each[0]
-            drawn[i] += each[1:]
-    weight = draw_groups(count, resamples, seed + len(tasks)).T / count  # (S, B)
+        total = total + 100 * spearman(cosine, gold, pair, counts) / len(tasks)
+    return total
+
+
+def _over_seeds(difference: Floats, seed: int) -> tuple[float, float, float]:
+    """Mean and interval of differences (S, 1 + B), from `_drawn`, seeds drawn as well."""
+    count, drawn = len(difference), difference[:, 1:]
+    weight = draw_groups(count, drawn.shape[1], seed).T / count  # (S, B)
     middle = drawn.mean(axis=0)  # (B,)
     values = middle + ((drawn - middle) * weight).sum(axis=0) * (count / (count - 1)) ** 0.5
     low, high = interval(values) or (np.nan, np.nan)
-    return float(whole.mean()), float(low), float(high)
+    return float(difference[:, 0].mean()), float(low), float(high)
 
 
 def seeds_and_pairs(
-    method: Sequence[Run], baseline: Sequence[Run], names: Sequence[str] | None = None, resamples: int = 1000
-) -> tuple[float, float, float]:
-    """`crossed` on the STS test splits, from finished runs of two methods; runs are paired by their seeds.
+    arms: Mapping[str, Sequence[Run]],
+    baseline: str,
+    names: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+) -> dict[str, tuple[int, float, float, float]]:
+    """`crossed` on the STS test splits, of several methods' finished runs against one; paired by their seeds.
 
     Args:
-        method: Runs of one method, one a seed.
-        baseline: Runs of the other.
+        arms: Method → its runs, one a seed.
+        baseline: One of them.
         names: Tasks; None: all seven.
         resamples: B.
 
+    Returns:
+        Each other method → seeds in common, difference of the mean over tasks, and the ends of its 95 % interval.
+
     Raises:
-        HncseError: Fewer than two seeds in common.
+        HncseError: No such baseline, fewer than two seeds in common, or runs scored on other pairs.
+    """
+    if baseline not in arms:
+        raise unknown("baseline", baseline, arms)
+    seeds = {name: {run.config["seed"]: run for run in runs} for name, runs in arms.items()}
+    common = {name: sorted(own.keys() & seeds[baseline].keys()) for name, own in seeds.items()}
+    for name, both in common.items():
+        if len(both) < 2:
+            given = f"seeds {sorted(seeds[name])} of {name} and {sorted(seeds[baseline])} of {baseline}"
+            raise HncseError(f"{given} have {len(both)} in common; two are needed")
+    used = {(name, seed): seeds[name][seed] for name, both in common.items() for seed in both}
+    scored = [cosines(run, names, f"{place} of {len(used)}") for place, run in enumerate(used.values(), 1)]
+    for run, own in zip(used.values(), scored, strict=True):
+        if any(not np.array_equal(gold, scored[0][task][1]) for task, (_, gold) in own.items()):
+            raise HncseError(f"run {run.name!r} was scored on other pairs than the first; remove its cosines.json")
+    tasks = [(np.stack([own[task][0] for own in scored]), gold) for task, (_, gold) in scored[0].items()]
+    rows = dict(zip(used, _drawn(tasks, resamples, 0), strict=True))
+    return {
+        name: (
+            len(both),
+            *_over_seeds(np.stack([rows[name, seed] - rows[baseline, seed] for seed in both]), len(tasks)),
+        )
+        for name, both in common.items()
+        if name != baseline
+    }
+
+
+def cosines(run: Run, names: Sequence[str] | None = None, place: str = "") -> dict[str, tuple[Floats, Floats]]:
+    """Cosines and gold scores (P,) of each STS task's test pairs, by a finished run's encoder.
+
+    They are kept in the run's cosines.json: a task that is there is not embedded again, and needs no benchmark files.
+
+    Args:
+        run: The run.
+        names: Tasks; None: all seven.
+        place: Which of how many runs, for the line on stderr that says what is embedded.
     """
     from hncse.evaluation import sts
 
-    arms = [{run.config["seed"]: run for run in runs} for runs in (method, baseline)]
-    common = sorted(arms[0].keys() & arms[1].keys())
-    if len(common) < 2:
-        raise HncseError(f"seeds {sorted(arms[0])} and {sorted(arms[1])} have {len(common)} in common; two are needed")
-    scored = [[sts.similarities(arm[seed].load_encoder(), names) for seed in common] for arm in arms]
-    tasks = [
-        (*(np.stack([run[task][0] for run in runs]) for runs in scored), scored[0][0][task][1]) for task in scored[0][0]
-    ]
-    return crossed(tasks, resamples)  # type: ignore[arg-type]
+    wanted = sts.chosen(names, "test")
+    stored = run.read("cosines") if run.has("cosines") else {"key": None, "tasks": {}}
+    known = stored["tasks"] if stored["key"] == run.config.get("key") else {}
+    if missing := [task for task in wanted if task not in known]:
+        sys.stderr.write(f"embedding {', '.join(missing)}: {run.name} {place}".rstrip() + "\n")
+        fresh = sts.similarities(run.load_encoder(), missing)
+        known |= {task: {"cosine": c.tolist(), "gold": g.tolist()} for task, (c, g) in fresh.items()}
+        run.write("cosines", {"key": run.config.get("key"), "tasks": known})
+    return {task: (np.array(known[task]["cosine"]), np.array(known[task]["gold"])) for task in wanted}
 
 
 def improvement(

@@ -16,15 +16,28 @@ from hncse.evaluation import results, statistics, tables
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MARGIN", "along", "gradients", "recorded", "trained"]
-
-#: Points of STS, transfer or probe for which nobody would choose a method: "equal" is said within so many.
-MARGIN = 0.5
+__all__ = ["along", "gradients", "nearest", "recorded", "trained"]
 
 
 def gradients() -> pd.DataFrame:
     """Rows of `benchmarks.relatives`: stage, preset, tau, alike, alike_sd, cosine, length; its docstring says what."""
     return _read("relatives")
+
+
+def nearest(tau: float = 0.1) -> pd.DataFrame:
+    """Of each preset at τ, the most alike first: the SimCSE temperature its gradient is nearest to, and how near.
+
+    PM's presets are left out: on the embedded encoder every anchor is in case B, and PM is SimCSE.
+
+    Returns:
+        A row a preset, its name the index: ``alike`` and ``cosine`` before any training, ``alike_after`` and
+        ``cosine_after`` one epoch, ``length`` of the gradient in units of SimCSE's at the same τ, before.
+    """
+    rows = gradients()
+    rows = rows[(rows["tau"] == tau) & ~rows["preset"].str.startswith(("pm-", "pm+", "hnm-as"))].set_index("preset")
+    first, last = (rows[rows["stage"] == stage] for stage in ("untrained", "one epoch"))
+    both = first[["alike", "cosine", "length"]].join(last[["alike", "cosine"]], rsuffix="_after")
+    return both.sort_values("cosine", ascending=False)
 
 
 def along() -> pd.DataFrame:
@@ -41,9 +54,9 @@ def recorded() -> pd.DataFrame:
     return frame[frame["group"].isin(statistics.tuned(frame))]
 
 
-def trained(margin: float = MARGIN) -> tables.Table:
+def trained() -> tables.Table:
     """Each preset at its own best τ, chosen on STS-B dev, then read on test; `hncse.evaluation.tables.tuned`."""
-    return tables.tuned(_all(), margin=margin)
+    return tables.tuned(_all())
 
 
 def _all() -> pd.DataFrame:

@@ -72,18 +72,20 @@ def spearman(x: Floats, y: Floats, group: NDArray[np.int64], counts: Floats) -> 
     """Spearman's ρ of every resample, ties sharing their mean rank.
 
     Args:
-        x: (P,) values.
+        x: (…, P) values; several rows are each correlated with y.
         y: (P,) values.
         group: (P,) the group of each pair.
         counts: (B, G) from `draw_groups`, or ones (1, G) for the data themselves.
 
     Returns:
-        (B,); 0 where x or y has a single value and ρ is undefined.
+        (…, B); 0 where x or y has a single value and ρ is undefined.
     """
-    rho = np.empty(len(counts))
+    rho = np.empty((*x.shape[:-1], len(counts)))
     for start in range(0, len(counts), _CHUNK):
         weights = counts[start : start + _CHUNK, group]  # (b, P)
-        rho[start : start + _CHUNK] = _pearson(_midranks(x, weights), _midranks(y, weights), weights)
+        ranks = _midranks(y, weights)
+        for place in np.ndindex(x.shape[:-1]):
+            rho[(*place, slice(start, start + _CHUNK))] = _pearson(_midranks(x[place], weights), ranks, weights)
     return rho
 
 

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "COLUMNS", "IGNORED", "MEASURES", "RECORDED", "SCOPE", "SOLVERS", "STS", "TRANSFER", "VARIED", "best_solver",
-    "defaults", "from_csv", "from_runs", "load", "measure_name", "method_name", "named", "recorded", "recorded_with",
-    "scopes", "select", "tell_apart", "to_csv", "trainings", "transfer_results", "transfer_solver", "uncommon", "usual",
+    "COLUMNS", "IGNORED", "MARGIN", "MEASURES", "RECORDED", "SCOPE", "SOLVERS", "STS", "TRANSFER", "VARIED",
+    "best_solver", "defaults", "from_csv", "from_runs", "load", "measure_name", "method_name", "named", "recorded",
+    "recorded_with", "sampled", "scopes", "select", "tell_apart", "to_csv", "trainings", "transfer_results",
+    "transfer_solver", "uncommon", "usual",
 ]  # fmt: skip
 
 #: What a run can be compared by. Higher is better in all of them.
@@ -54,6 +55,8 @@ MEASURES: dict[str, str] = {
 }
 #: Solvers of the transfer tasks: SentEval's own, which published rows are compared with, and a quick one for choosing.
 SOLVERS = ("senteval", "fast")
+#: Points of STS, transfer or probe for which nobody would choose a method: tables say "equal" within so many.
+MARGIN = 0.5
 #: Files of results that come with the kit.
 RECORDED = ("sweep", "ablation", "regimes", "minilm", "smollm2", "relatives_training")
 #: Parameters that are no part of what a method is.
@@ -413,6 +416,16 @@ def scopes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     keys = [f" (encoder {row['weights'][:6]}, data {row['sample'][:6]})" for row in firsts]
     names = [text if words.count(text) == 1 else text + key for text, key in zip(words, keys, strict=True)]
     return dict(zip(names, parts, strict=True))
+
+
+def sampled(frame: pd.DataFrame) -> str:
+    """Say of a table's trained rows whether the seed decided the training sentences, too."""
+    varied = set(frame.loc[frame["kind"] == "trained", "sample"] == VARIED)
+    if varied == {True, False}:
+        return "Some rows draw their training sentences anew with each seed, others have the same with every seed."
+    said = {True: "Training sentences are drawn anew with each seed.",
+            False: "The same training sentences with every seed."}  # fmt: skip
+    return "".join(said[bool(each)] for each in varied)  # nothing where nothing was trained
 
 
 def _differing(parameters: Sequence[Mapping[str, Any]], ignored: Sequence[str]) -> list[str]:

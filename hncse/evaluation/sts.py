@@ -210,7 +210,7 @@ def _compared(
     encoder: Encoder, tasks: Sequence[str] | None, split: str, batch_size: int | None, others: bool | None, cache: bool
 ) -> tuple[dict[str, Subsets], int]:
     """Every pair of some tasks, and how many distinct sentences there were."""
-    loaded = {task: _load(task, split, others) for task in _chosen(tasks, split)}
+    loaded = {task: _load(task, split, others) for task in chosen(tasks, split)}
     every = [subset for subsets in loaded.values() for subset in subsets]
     texts = [text for subset in every for text in (*subset.first, *subset.second)]
     z = embed(encoder, texts, batch_size, cache=cache)  # (2·pairs, d)
@@ -221,7 +221,8 @@ def _compared(
     return compared, len(set(texts))
 
 
-def _chosen(tasks: Sequence[str] | None, split: str) -> list[str]:
+def chosen(tasks: Sequence[str] | None, split: str) -> list[str]:
+    """Names of tasks, each once: None is all that have the split."""
     if tasks is None:
         chosen = [task for task in STS_TASKS if split in senteval.splits(task)]
         if not chosen:
@@ -333,7 +334,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise HncseError("--columns are those of a file given with --pairs")
     options.split = options.split or "test"
     check_resampling(options.bootstrap, options.seed, _MOST_PAIRS)
-    for task in _chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
+    for task in chosen(options.tasks, options.split):  # a typo is an error before anything is loaded
         senteval.present(task, options.split)
     encoder, run = open_encoder(options.encoder, options.pooling)
     result = evaluate_full(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARGUMENT", "COLUMNS", "FORMATS", "LANDMARKS", "PROBE", "STS", "TRANSFER", "Table", "ablation", "cases", "dev",
-    "everything", "landmarks", "markdown", "probe", "sampled", "sts", "sts_table", "transfer", "transfer_table",
+    "everything", "landmarks", "markdown", "probe", "sts", "sts_table", "transfer", "transfer_table",
     "tuned", "verdict", "verdicts", "with_recorded",
 ]  # fmt: skip
 
@@ -245,7 +245,7 @@ def sts(
     """
     table = sts_table(frame, published != "none", backbone=backbone)
     text = 'STS, test split, Spearman × 100 of cosine similarity, "all" aggregation; avg: mean of the seven tasks.'
-    return _printed("sts", text, table, _verdicts(frame, "sts", baseline), baseline, published, sampled(frame))
+    return _printed("sts", text, table, _verdicts(frame, "sts", baseline), baseline, published, results.sampled(frame))
 
 
 def transfer(
@@ -266,7 +266,7 @@ def transfer(
     if allowed != published:
         text += f" Published rows are of SentEval's solver and do not stand beside results of {solver}."
     said = _verdicts(frame, "transfer", baseline, solver)
-    return _printed("transfer", text, table, said, baseline, allowed, sampled(frame))
+    return _printed("transfer", text, table, said, baseline, allowed, results.sampled(frame))
 
 
 def _printed(
@@ -332,7 +332,7 @@ def probe(frame: pd.DataFrame, baseline: str = "simcse", phenomenon: str | None 
     caption = (
         f"Probe, {len(embedded)} groups: Spearman × 100 with the grades; % of hard negatives outranked by the "
         "close, the far, either, both paraphrases (50 is chance for the first three); mean over seeds ± half the 95 % "
-        f"t-interval. {_verdict_caption(baseline, 'Spearman')} {sampled(frame)}"
+        f"t-interval. {_verdict_caption(baseline, 'Spearman')} {results.sampled(frame)}"
     )
     head = ["method", "backbone", "pooling", "sentences", "seeds", *measures]
     if phenomenon is not None:
@@ -359,7 +359,7 @@ def dev(frame: pd.DataFrame, baseline: str = "simcse", exploring: bool = False) 
         "STS-B dev, Spearman × 100 of the weights that were kept because they score best there, and the probe's "
         "Spearman × 100 of the same weights: good for choosing, dev is too high for reporting; mean over seeds ± "
         "half the 95 % t-interval. A, B, C: % of training's anchors in each case. "
-        + f"{_verdict_caption(baseline, 'each score', exploring)} {sampled(frame)}"
+        + f"{_verdict_caption(baseline, 'each score', exploring)} {results.sampled(frame)}"
     )
     if len(common) > 2:
         caption += f" Where not named: {', '.join(f'{name}={value}' for name, value in common.items())}."
@@ -368,7 +368,7 @@ def dev(frame: pd.DataFrame, baseline: str = "simcse", exploring: bool = False) 
 
 
 def tuned(
-    frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None = None, margin: float | None = None
+    frame: pd.DataFrame, baseline: str = "simcse", *, solver: str | None = None, margin: float = results.MARGIN
 ) -> Table:
     """Each loss in the setting that STS-B dev prefers, then read on test; empty where no loss has two settings.
 
@@ -395,10 +395,9 @@ def tuned(
         "Each method in that one of its trainings which scores best on STS-B dev (mean over seeds), then read on test: "
         f"{MEASURES['sts']}; {results.measure_name('transfer', solver)}; {MEASURES['probe']}. Against {baseline}, "
         "which stands at its own best as well: difference over the same seeds, 95 % interval, Holm's correction over "
-        f"the methods of this table. {sampled(frame)}"
+        f"the methods of this table. {results.sampled(frame)}"
     )
-    if margin is not None:
-        caption += f" Equal within ±{margin:g}: two one-sided t-tests at 0.05 (TOST), corrected likewise."
+    caption += f" Equal within ±{margin:g}: two one-sided t-tests at 0.05 (TOST), corrected likewise."
     head = [*_HEAD, "STS-B dev"]
     head += [text for name in ("STS", "transfer", "probe") for text in (name, f"{name} {_against(baseline)}")]
     return Table("tuned", caption, head, rows, text=4)
@@ -477,19 +476,11 @@ def verdicts(
     return "\n".join(parts)
 
 
-def sampled(frame: pd.DataFrame) -> str:
-    """Say of a table's trained rows whether the seed decided the training sentences, too."""
-    varied = set(frame.loc[frame["kind"] == "trained", "sample"] == results.VARIED)
-    if varied == {True, False}:
-        return "Some rows draw their training sentences anew with each seed, others have the same with every seed."
-    said = {True: "Training sentences are drawn anew with each seed.",
-            False: "The same training sentences with every seed."}  # fmt: skip
-    return "".join(said[bool(each)] for each in varied)  # nothing where nothing was trained
-
-
 def _verdict_caption(baseline: str, measure: str, exploring: bool = False) -> str:
     rests = "exploration, so no verdict is given" if exploring else (
-        "better or worse where p after Holm's correction is at most 0.05"
+        "better or worse where p is at most 0.05 after Holm's correction over the methods trained alike, those of "
+        f"fewer than {statistics.FEWEST} seeds for themselves; equal within ±{results.MARGIN:g} where two one-sided "
+        "t-tests say so (TOST, corrected likewise)"
     )  # fmt: skip
     return (
         f"Against {baseline}: difference of {measure} from {baseline} trained alike, over the same seeds, 95 % "
@@ -526,7 +517,8 @@ def _verdicts(
     """Group → its verdict in a cell."""
     import pandas as pd
 
-    compared = statistics.against(frame, measure, baseline, solver=solver, resamples=0)  # cells show no bootstrap
+    settings = {"resamples": 0, "margin": None if exploring else results.MARGIN}  # cells show no bootstrap
+    compared = statistics.against(frame, measure, baseline, solver=solver, **settings)
     cells = [verdict(compared, key, exploring) for key in compared.index]
     return pd.Series(cells, index=compared.index, dtype=object)
 

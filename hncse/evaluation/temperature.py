@@ -20,10 +20,10 @@ from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
 from hncse.evaluation.defects import gradient, raw_views
 
-__all__ = ["CANDIDATES", "TAUS", "Match", "batches", "matches"]
+__all__ = ["CANDIDATES", "TAUS", "Match", "batches", "directions", "matches"]
 
-#: Temperatures of the baseline that are tried, each 9 % above the one before.
-CANDIDATES: tuple[float, ...] = tuple(round(float(t), 4) for t in np.geomspace(0.04, 0.6, 33))
+#: Temperatures of the baseline that are tried, 0.02 to 2.3, each 9 % above the one before.
+CANDIDATES: tuple[float, ...] = tuple(round(float(t), 4) for t in 0.04 * 15 ** (np.arange(-8, 49) / 32))
 
 #: Temperatures of the notebook's picture.
 TAUS = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -40,6 +40,7 @@ class Match:
         cosines: (C,) cosine of the two gradients, mean over batches.
         alike: τ at which the baseline's gradient is nearest, mean over batches of the best candidate.
         spread: Standard deviation of that over batches; NaN for one batch.
+        length: Of its gradient, in units of the baseline's at the same τ, mean over batches.
     """
 
     preset: str
@@ -48,6 +49,7 @@ class Match:
     cosines: NDArray[np.float64]
     alike: float
     spread: float
+    length: float
 
 
 def batches(
@@ -70,6 +72,13 @@ def batches(
     return [raw_views(encoder, sentences[at : at + size], seed + i) for i, at in enumerate(starts)]
 
 
+def directions(
+    views: Sequence[tuple[Tensor, Tensor]], baseline: str = "simcse", candidates: Sequence[float] = CANDIDATES
+) -> list[NDArray[np.float64]]:
+    """The baseline's gradients of unit length (C, 2·N·d) of each batch, for several `matches` on the same views."""
+    return [np.stack([_unit(_pull(pair, baseline, t)) for t in candidates]) for pair in views]
+
+
 def matches(
     views: Sequence[tuple[Tensor, Tensor]],
     preset: str,
@@ -77,6 +86,7 @@ def matches(
     baseline: str = "simcse",
     candidates: Sequence[float] = CANDIDATES,
     guides: Sequence[Tensor] | None = None,
+    beside: Sequence[NDArray[np.float64]] | None = None,
 ) -> list[Match]:
     """Compare gradients over both views of a batch, direction only: an optimiser like Adam divides the length out.
 
@@ -87,6 +97,7 @@ def matches(
         baseline: What it is compared with.
         candidates: τ of the baseline.
         guides: (N, d') of each batch, for a preset that asks a guide.
+        beside: `directions` of the same views, baseline and candidates; None computes them.
 
     Returns:
         One match for each of ``temperatures``.
@@ -97,24 +108,25 @@ def matches(
     if not views or not len(candidates):
         raise HncseError(f"{len(views)} batches and {len(candidates)} candidates compare nothing; give some of both")
     tried = np.asarray(candidates, dtype=np.float64)  # (C,)
-    baselines = [np.stack([_direction(pair, baseline, t) for t in tried]) for pair in views]  # B times (C, 2·N·d)
-    results = []
-    for temperature in temperatures:
-        cosines = np.stack(
-            [
-                rows @ _direction(pair, preset, temperature, guides[i] if guides else None)
-                for i, (pair, rows) in enumerate(zip(views, baselines, strict=True))
-            ]
-        )  # (B, C)
+    beside = directions(views, baseline, candidates) if beside is None else beside
+    found = []
+    for t in temperatures:
+        pulls = [_pull(pair, preset, t, guides[i] if guides else None) for i, pair in enumerate(views)]
+        cosines = np.stack([rows @ _unit(pull) for rows, pull in zip(beside, pulls, strict=True)])  # (B, C)
         best = tried[cosines.argmax(axis=1)]  # (B,)
-        spread = float(best.std(ddof=1)) if len(best) > 1 else float("nan")
-        results.append(Match(preset, temperature, tried, cosines.mean(axis=0), float(best.mean()), spread))
-    return results
+        spread = float(best.std(ddof=1)) * bool(np.ptp(best)) if len(best) > 1 else float("nan")  # equal: 0 exactly
+        plain = [np.linalg.norm(_pull(pair, baseline, t)) for pair in views]
+        length = float(np.mean([np.linalg.norm(pull) / one for pull, one in zip(pulls, plain, strict=True)]))
+        found.append(Match(preset, t, tried, cosines.mean(axis=0), float(best.mean()), spread, length))
+    return found
 
 
-def _direction(
+def _pull(
     pair: tuple[Tensor, Tensor], preset: str, temperature: float, guide: Tensor | None = None
 ) -> NDArray[np.float64]:
     z1, z2 = (z.double() for z in pair)  # at a low τ nearly all weights are far below float32's last digit
-    flat = gradient(z1, z2, preset, {"temperature": temperature}, guide)[1].numpy()
+    return gradient(z1, z2, preset, {"temperature": temperature}, guide)[1].numpy()
+
+
+def _unit(flat: NDArray[np.float64]) -> NDArray[np.float64]:
     return flat / max(float(np.linalg.norm(flat)), 1e-300)

@@ -135,7 +135,6 @@ class ContrastiveLoss(nn.Module):
         super().__init__()
         self.options = options or LossOptions()
         self.views: int = self.options.views
-        self._masked = 0.0 if self.options.masked_logit == "zero" else -math.inf
         self.step = 0  # random draws depend on (seed, step) alone, so a resumed run draws as an unbroken one
 
     def forward(
@@ -195,7 +194,7 @@ class ContrastiveLoss(nn.Module):
                 negatives = gather_batch(_exact(negatives))
                 mined = self._mined_columns(full[0], negatives, (groups, positive_groups), negative_groups)  # (N, N·m)
                 if false_mined is not None:
-                    mined = mined.masked_fill(false_mined & mined.isfinite(), self._masked)
+                    mined = mined.masked_fill(false_mined & mined.isfinite(), self.options.masked)
             out = self._loss(full[0], full[1], excluded, mined, false)
             if self.views == 3:
                 second = self._loss(full[1], full[2], excluded, None, false)
@@ -212,7 +211,7 @@ class ContrastiveLoss(nn.Module):
     ) -> LossOutput:
         o = self.options
         own = torch.eye(len(z1), dtype=torch.bool, device=z1.device)
-        if false is not None and self._masked < 0:  # as copies are: neither negatives nor mined nor mixed
+        if false is not None and o.masked < 0:  # as copies are: neither negatives nor mined nor mixed
             excluded = excluded | false
         pm, hnm = o.positive_mixing, o.hard_negative_mixing
         if o.unit_mixes:
@@ -230,8 +229,8 @@ class ContrastiveLoss(nn.Module):
         mixes = self._synthetic(z1, z2, g, logits, excluded)
         if false is not None:
             diagnostics["masked"] = (false & ~own).sum() / (~own).sum()
-            if self._masked == 0:
-                logits = logits.masked_fill(false & ~excluded & logits.isfinite(), self._masked)
+            if o.masked == 0:
+                logits = logits.masked_fill(false & ~excluded & logits.isfinite(), 0.0)
         if mixes:
             diagnostics["mix_hardness"] = _finite_mean(torch.cat(mixes, dim=1).detach())
             logits = torch.cat([logits, *mixes], dim=1)  # (N, N+s)

@@ -29,6 +29,11 @@ negatives, mixed positives of other rows, are weighted by hardness.
 **Hardness is a colder softmax of the negatives.** With sg(s) = s in value, s/τ + α sg(s) = s (1+ατ)/τ = s/τ'. The
 gradient of -log(…) by s_ij, sg held still, is (1/τ) e^{s_ij/τ'} / (e^{p/τ} + Σ_k e^{s_ik/τ'}). Over j≠i that is
 proportional to e^{s_ij/τ'}, as SimCSE's is at τ' = τ/(1+ατ); only the positive's share e^{p/τ} is weighed at τ.
+
+**Two more laws**, with x = s/τ and q_i the positive's share of the loss's denominator. SimCSE's gradient by p is
+-(1-q_i)/τ and by s_ij, j≠i, (1-q_i)/τ softmax(x)_j; the decoupled loss's is the same without (1-q_i): SimCSE at its own
+τ whose anchors all count alike, however well they are told apart. HCL's by s_ij, where neither prior nor floor acts, is
+(1-q_i)/τ [(1+β) softmax((1+β)x)_j - β softmax(βx)_j]: a softmax at τ/(1+β) less one at τ/β.
 """
 
 from __future__ import annotations
@@ -165,7 +170,7 @@ def all_mixes(z1: Tensor, z2: Tensor, excluded: Tensor, o: LossOptions) -> Tenso
     mix1, mix2 = (F.normalize(share * z + (1 - share) * z.roll(-1, 0), dim=1, eps=EPS).detach() for z in (z1, z2))
     cosine = torch.cat([unit1 @ mix2.T, mix1 @ unit2.T], dim=1)  # (N, 2N)
     masked = torch.cat([excluded.roll(-1, 1), excluded.roll(-1, 0)], dim=1)
-    return cosine.masked_fill(masked, 0.0 if o.masked_logit == "zero" else -torch.inf)
+    return cosine.masked_fill(masked, o.masked)
 
 
 def neighbour_mix(g: Gram, excluded: Tensor, weight: float) -> Tensor:

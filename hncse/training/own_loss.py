@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from hncse import presets
 from hncse.errors import HncseError
 from hncse.files import source_form, source_hash
-from hncse.losses import ContrastiveLoss, LossOutput, gather_batch
+from hncse.losses import ContrastiveLoss, LossOutput
 
 __all__ = ["OwnLoss", "fingerprint"]
 
@@ -87,9 +87,12 @@ class OwnLoss(ContrastiveLoss):
 
     def forward(self, z1: Tensor, z2: Tensor, z3: Tensor | None = None, **more: Any) -> LossOutput:
         """Compute it, on the whole batch of all processes; see `ContrastiveLoss`."""
-        hard = more.get("negatives")
-        self._negatives = None if hard is None else gather_batch(hard.reshape(len(z1), -1, z1.shape[1]).float())
+        self._negatives = None
         return super().forward(z1, z2, z3, **more)
+
+    def _mined_columns(self, z1: Tensor, negatives: Tensor, *groups: Any) -> Tensor:
+        self._negatives = negatives  # (N, m, d) of all processes
+        return super()._mined_columns(z1, negatives, *groups)
 
     def extra_repr(self) -> str:
         """Show its name."""

@@ -221,6 +221,7 @@ def _of_the_kit() -> dict[str, Figure]:
     return {
         "search_terms": drawn.search_figure(terms),
         "anisotropy": drawn.anisotropy_figure(defects.STRENGTHS, rows),
+        "mask_of_zero": drawn.mask_figure(defects.masks_of_zero(*views)),
         "colder_softmax": drawn.colder_figure(temperature.matches(batches, "hnm-no-replacement", temperature.TAUS)),
     }
 

@@ -6,11 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hncse.data import probe
-from hncse.encoder import SentenceEncoder
 from hncse.errors import HncseError
-from hncse.evaluation import defects, doubt, relatives
-from hncse.visual import defects as drawn
+from hncse.evaluation import doubt, relatives
 from hncse.visual.style import INK, MUTED, OKABE_ITO, SERIES, figure, log_axis, styled
 
 __all__ = ["SAME", "chance", "gallery_figures", "only_colder"]
@@ -103,12 +100,8 @@ def chance(table: pd.DataFrame, baseline: str = "simcse") -> Figure:
 
 
 def gallery_figures() -> dict[str, Figure]:
-    """The pictures from the recorded rows, by name, and the masks of MixCSE's and DCLR's code on 64 probe sentences."""
-    anchors = [group.anchor for group in probe.load()][:64]
-    z1, z2 = (z.double() for z in defects.raw_views(SentenceEncoder.from_pretrained("kit", device="cpu"), anchors))
-    masks = drawn.mask_figure({tau: defects.mask_of_zero(z1, z2, tau) for tau in (0.05, 0.1, 0.2, 0.5, 1.0)})
+    """The pictures from the recorded rows, by name."""
     return {
-        "mask_of_zero": masks,
         "relatives_softmax": only_colder(),
         "relatives_chance": chance(doubt.improvement(relatives.recorded())),
     }

@@ -8,9 +8,12 @@ import pytest
 from scipy import stats
 
 from hncse.errors import HncseError
-from hncse.evaluation import doubt, results
+from hncse.evaluation import doubt, results, sts
 from hncse.evaluation import statistics as s
+from hncse.runs import Run
+from tests.data import benchmark
 from tests.evaluation.test_statistics import seeded, tidy
+from tests.evaluation.test_tables import fake_run
 
 
 def study(rng: np.random.Generator, seeds: int, pairs: int, spread: float):
@@ -106,3 +109,53 @@ def test_methods_of_three_seeds_do_not_weigh_on_those_of_twelve() -> None:
     assert (table.loc["tried0":, "tests"] == 5).all() or (table.filter(like="tried", axis=0)["tests"] == 5).all()
     assert "over the 5 of fewer than 6 seeds for themselves" in s.to_markdown(table.reset_index())
     assert results.STS[0] == "STS12"
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """Twelve runs on a small benchmark: a method's cosines are nearer to gold than the baseline's, seed by seed."""
+    benchmark.shrink(monkeypatch)
+    monkeypatch.setenv("HNCSE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("HNCSE_OTHER_BENCHMARKS", "1")
+    asked: list[list[str]] = []
+
+    def similarities(encoder, names):
+        asked.append(names)
+        loss, seed = encoder
+        draw = np.random.default_rng([seed, loss == "simcse"])
+        gold = np.linspace(0, 5, 40)
+        return {name: (gold + draw.normal(0, 3 if loss == "simcse" else 0.5, 40), gold) for name in names}
+
+    monkeypatch.setattr(sts, "similarities", similarities)
+    monkeypatch.setattr(Run, "load_encoder", lambda run: (run.config["parameters"]["loss"], run.config["seed"]))
+    made = [
+        fake_run(tmp_path / "runs" / f"{loss}{seed}", loss=loss, seed=seed, score=60 + seed)
+        for loss in ("simcse", "hnm-no-replacement")
+        for seed in range(6)
+    ]
+    return made, asked
+
+
+def test_seeds_and_pairs_of_runs_are_crossed_and_their_cosines_stay(judged, capsys) -> None:
+    made, asked = judged
+    arms = {"simcse": made[:6], "hnm": made[6:]}
+    count, *span = doubt.seeds_and_pairs(arms, "simcse", ["STS12", "STSB"], 100)["hnm"]
+    cosines = [doubt.cosines(run, ["STS12", "STSB"]) for run in made]
+    tasks = [
+        (np.stack([c[t][0] for c in cosines[6:]]), np.stack([c[t][0] for c in cosines[:6]]), cosines[0][t][1])
+        for t in ("STS12", "STSB")
+    ]
+    assert count == 6 and span == pytest.approx(doubt.crossed(tasks, 100)) and span[1] > 0
+    assert len(asked) == 12  # each run embedded once, however often it is asked
+    doubt.cosines(made[0], ["STSB", "SICKR"])
+    assert asked[-1] == ["SICKR"] and "embedding SICKR: simcse0" in capsys.readouterr().err
+    made[0].write("cosines", made[0].read("cosines") | {"key": "of another training"})
+    doubt.cosines(made[0], ["STSB"])
+    assert asked[-1] == ["STSB"]
+    with pytest.raises(HncseError, match="have 1 in common"):
+        doubt.seeds_and_pairs({"simcse": made[:6], "hnm": made[6:7]}, "simcse", ["STSB"])
+    stored = made[1].read("cosines")
+    stored["tasks"]["STSB"]["gold"][0] = 4.5
+    made[1].write("cosines", stored)
+    with pytest.raises(HncseError, match="'simcse1' was scored on other pairs"):
+        doubt.seeds_and_pairs(arms, "simcse", ["STSB"])

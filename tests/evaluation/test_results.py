@@ -198,7 +198,7 @@ def test_a_sample_drawn_with_the_seed_is_one_group_and_tables_say_so(tmp_path) -
     assert len(results.scopes(frame)) == 2
     assert "drawn anew with each seed" in tables.sts(varied).caption
     assert "The same training sentences" in tables.sts(frame[frame["sample"] == "data"]).caption
-    assert "Some rows" in tables.sampled(frame)
+    assert "Some rows" in results.sampled(frame)
     path = tmp_path / "all.csv"
     path.write_text(results.to_csv(frame), encoding="utf-8")
     assert set(results.from_csv(path)["sample"]) == set(frame["sample"]) and "data0" in path.read_text(encoding="utf-8")

@@ -19,8 +19,10 @@ from tests.evaluation.test_defects import views
 
 def test_a_loss_is_most_like_itself_at_its_own_temperature() -> None:
     candidates = (0.05, 0.08, 0.1, 0.2, 0.4)
-    for match in temperature.matches([views(seed=1), views(seed=2)], "simcse", [0.08, 0.2], candidates=candidates):
-        assert match.alike == match.temperature and match.spread == 0
+    two = [views(seed=1), views(seed=2)]
+    beside = temperature.directions(two, "simcse", candidates)
+    for match in temperature.matches(two, "simcse", [0.08, 0.2], candidates=candidates, beside=beside):
+        assert match.alike == match.temperature and match.spread == 0 and match.length == 1
         own = candidates.index(match.temperature)
         assert match.cosines[own] == pytest.approx(1) and max(np.delete(match.cosines, own)) < 0.9999
 
