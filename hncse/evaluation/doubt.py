@@ -4,7 +4,7 @@
     improvement(results.recorded("sweep"))                                        # a row a method
 
 A t-interval over seeds takes the benchmark's sentences as given, a bootstrap over its pairs the trained weights. A
-difference that other seeds and other sentences would show must stand both.
+difference that other seeds and other sentences would show must stand both (``hncse statistics --pairs``).
 """
 
 from __future__ import annotations

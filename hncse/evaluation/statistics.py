@@ -15,8 +15,8 @@ Student's t assumes scores that are normal over seeds. Beside it stands the boot
 (`hncse.evaluation.resampling.bootstrap_t`), which does not, from six seeds on.
 
 ``hncse statistics --baseline simcse`` prints the verdicts for the runs there are, each training for itself
-(``--across``: all trainings of one encoder and corpus together); ``--seeds-needed EFFECT --sd SD`` counts seeds. Taught
-in notebooks/07a_luck_and_verdicts.ipynb.
+(``--across``: all trainings of one encoder and corpus together); ``--pairs`` varies the sentence pairs with the seeds;
+``--seeds-needed EFFECT --sd SD`` counts seeds. Taught in notebooks/07a_luck_and_verdicts.ipynb.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ from hncse.evaluation.luck import (
 )
 from hncse.evaluation.resampling import bootstrap_t
 from hncse.presets import OPTION_NAMES, PRESETS, resolve
-from hncse.runs import find
+from hncse.runs import find, list_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "FEWEST", "POWER", "Difference", "against", "best_of", "best_of_normal", "compare", "curves", "difference",
-    "half_width", "holm", "luck", "luck_normal", "means", "power", "seeds_needed", "sentence", "t_interval",
-    "to_markdown", "tuned",
+    "FEWEST", "POWER", "Difference", "against", "best_of", "best_of_normal", "compare", "curves",
+    "difference", "half_width", "holm", "luck", "luck_normal", "means", "power", "seeds_needed", "sentence",
+    "t_interval", "to_markdown", "tuned",
 ]  # fmt: skip
 
 FEWEST = 6  # seeds in each arm, for a bootstrap
@@ -501,6 +501,8 @@ def to_markdown(
         f"{markdown(first['baseline'])} with {level} intervals (t; bootstrap-t, from {FEWEST} seeds on), two-sided p, "
         f"and p after Holm's correction over {tested}, on which verdicts rest (alpha {first['alpha']:g})."
     )
+    if first["margin"]:
+        caption += f" Equal within ±{first['margin']:g}: two one-sided t-tests (TOST), corrected likewise."
     words = [
         f"- **{markdown(row[by])}**: {sentence(row, effect, target)}." for row in rows if row["verdict"] != "baseline"
     ]
@@ -592,13 +594,34 @@ def _verdict_texts(options: argparse.Namespace) -> Iterator[str]:
         if options.baseline not in set(part["name"]):
             yield f"{setting}: no run of {options.baseline}; only {', '.join(dict.fromkeys(part['name']))}.\n"
             continue
+        if options.pairs:
+            yield from _seeds_and_pairs(setting, part, options)
+            continue
         family = None if options.across else "family"
         compared = compare(
             part, options.baseline, by="name", family=family, alpha=options.alpha, margin=options.margin,
-            resamples=options.resamples,
+            resamples=RESAMPLES if options.resamples is None else options.resamples,
         )  # fmt: skip
-        about = f"{setting}; {results.measure_name(measure, solver)}"
+        about = f"{setting}; {results.measure_name(measure, solver)}. {results.sampled(part).rstrip('.')}"
         yield to_markdown(compared, about, by="name", effect=options.effect, target=options.power)
+
+
+def _seeds_and_pairs(setting: str, part: pd.DataFrame, options: argparse.Namespace) -> Iterator[str]:
+    """Every method less the baseline, over seeds and sentence pairs together."""
+    from hncse.evaluation import doubt
+
+    known = {run.name: run for run in (map(find, options.runs) if options.runs else list_runs())}
+    arms = {name: [known[run] for run in rows["run"]] for name, rows in part.groupby("name", sort=False)}
+    resamples = doubt.RESAMPLES if options.resamples is None else options.resamples
+    compared = doubt.seeds_and_pairs(arms, options.baseline, options.tasks, resamples)
+    of = "average of the seven STS tasks" if options.tasks is None else f"mean of {', '.join(options.tasks)}"
+    yield (
+        f"{markdown(setting)}; {of}, test split, Spearman × 100. Differences from {markdown(options.baseline)} over "
+        f"the same seeds; 95 % intervals over seeds and sentence pairs together, {resamples} resamples, each method "
+        f"for itself (no correction for how many there are). {results.sampled(part)}\n"
+    )
+    body = [[name, str(n), f"{value:+.2f}", _span(low, high)] for name, (n, value, low, high) in compared.items()]
+    yield table(["method", "seeds", "difference", "95 %"], body)
 
 
 def _check_probe(scored: pd.DataFrame, measure: str) -> None:
@@ -631,12 +654,23 @@ def main(arguments: list[str] | None = None) -> int:
     add("--alpha", type=float, default=0.05, help="chance of a false verdict in a table (default 0.05)")
     add("--power", type=float, default=POWER, help=f"wanted when seeds are counted (default {POWER})")
     add("--effect", type=float, help="a difference that matters: say what it takes to see it")
-    add("--margin", type=float, help="a difference that would not matter: test whether each is smaller (TOST)")
-    add("--resamples", type=int, default=RESAMPLES, help=f"of the bootstrap (default {RESAMPLES})")
+    add("--margin", type=float, default=results.MARGIN,
+        help=f"a difference that would not matter: test whether each is smaller (TOST; default {results.MARGIN})",
+    )  # fmt: skip
+    add("--resamples", type=int, help=f"of the bootstrap (default {RESAMPLES}; with --pairs 1000)")
+    add("--pairs", action="store_true",
+        help="STS: resample the benchmark's sentence pairs together with the seeds; embeds them by each run's encoder, "
+        "once, and keeps the cosines in its folder",
+    )  # fmt: skip
+    add("--tasks", nargs="+", metavar="TASK", help="with --pairs: these STS tasks alone, which is quicker")
     add("--seeds-needed", type=float, metavar="EFFECT", help="count the seeds for this difference")
     add("--sd", type=float, help="with --seeds-needed: standard deviation over seeds")
     add("--paired", action="store_true", help="with --seeds-needed: SD is that of paired differences")
     options = parser.parse_args(arguments)
+    if options.tasks and not options.pairs:
+        raise HncseError("--tasks are those of --pairs; name a single task with --measure STS12")
+    if options.pairs and (options.csv or options.measure != "sts"):
+        raise HncseError("--pairs embeds STS sentences by the encoders of run folders: leave out --csv and --measure")
     texts = _verdict_texts(options) if options.seeds_needed is None else _seed_lines(options)
     sys.stdout.write("\n".join(texts).rstrip("\n") + "\n")
     return 0

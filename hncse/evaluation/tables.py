@@ -454,7 +454,7 @@ def verdict(compared: pd.DataFrame, key: object, exploring: bool = False) -> str
 
 def verdicts(
     frame: pd.DataFrame, baseline: str = "simcse", measures: Iterable[str] = ("sts", "transfer", "probe", "stsb-dev"),
-    effect: float = 1.0, margin: float | None = None,
+    effect: float = 1.0, margin: float = results.MARGIN,
 ) -> str:  # fmt: skip
     """The tables of verdicts in words, as Markdown: one for each training and measure that the runs have.
 
@@ -470,7 +470,7 @@ def verdicts(
         for measure in measures:
             scores = results.named(results.select(part, measure, solver))
             if baseline in set(scores["name"]) != {baseline}:
-                about = f"{words}; {results.measure_name(measure, solver)}"
+                about = f"{words}; {results.measure_name(measure, solver)}. {results.sampled(part).rstrip('.')}"
                 compared = statistics.compare(scores, baseline, by="name", family="family", margin=margin)
                 parts.append(statistics.to_markdown(compared, about, by="name", effect=effect))
     return "\n".join(parts)

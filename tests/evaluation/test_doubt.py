@@ -159,3 +159,18 @@ def test_seeds_and_pairs_of_runs_are_crossed_and_their_cosines_stay(judged, caps
     made[1].write("cosines", stored)
     with pytest.raises(HncseError, match="'simcse1' was scored on other pairs"):
         doubt.seeds_and_pairs(arms, "simcse", ["STSB"])
+
+
+def test_the_command_varies_seeds_and_pairs(judged, capsys) -> None:
+    assert s.main(["--pairs", "--tasks", "STSB", "--resamples", "50"]) == 0
+    out = capsys.readouterr().out
+    assert "mean of STSB" in out and "seeds and sentence pairs together, 50 resamples" in out
+    line = next(line for line in out.splitlines() if "hnm-no-replacement" in line)
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1] == "6" and float(cells[2]) > 5
+    for arguments, why in (
+        (["--tasks", "STSB"], "are those of --pairs"),
+        (["--pairs", "--csv", "x.csv"], "run folder"),
+    ):
+        assert s.main(arguments) == 2
+        assert why in capsys.readouterr().err
