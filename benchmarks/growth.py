@@ -176,10 +176,12 @@ def extrapolated(table: pd.DataFrame, gpu: float) -> list[str]:
 
 def growth_figure(table: pd.DataFrame) -> Figure:
     """Draw seconds and megabytes over size, both axes logarithmic, a panel an axis, with the fitted exponent."""
+    from matplotlib.ticker import NullFormatter
+
     from hncse.visual.style import OKABE_ITO, figure, styled
 
     with styled():
-        picture, panels = figure(9.5, 5.6, rows=2, columns=3)
+        picture, panels = figure(11, 6.4, rows=2, columns=3)
         words = []
         for panel, (axis, unit) in zip(panels, AXES.items(), strict=True):
             rows = table[table["axis"] == axis].sort_values("size")
@@ -190,9 +192,12 @@ def growth_figure(table: pd.DataFrame) -> Figure:
                 other = panel.twinx()
                 other.loglog(rows["size"], rows["megabytes"], "s--", color=OKABE_ITO["vermillion"])
                 other.set_ylabel("peak MB (squares)")
+                other.yaxis.set_minor_formatter(NullFormatter())
             panel.set_title(f"{axis}: size^{b:.2f}")
             panel.set_xlabel(unit)
             panel.set_ylabel("seconds (circles)")
+            for way in (panel.xaxis, panel.yaxis):
+                way.set_minor_formatter(NullFormatter())
             words.append(f"{axis} grows as size to the {b:.2f}")
         picture.set_label("Six panels of seconds over size, both logarithmic. " + "; ".join(words) + ".")
     return picture
