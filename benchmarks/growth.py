@@ -176,7 +176,7 @@ def extrapolated(table: pd.DataFrame, gpu: float) -> list[str]:
 
 def growth_figure(table: pd.DataFrame) -> Figure:
     """Draw seconds and megabytes over size, both axes logarithmic, a panel an axis, with the fitted exponent."""
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     from hncse.visual.style import OKABE_ITO, figure, styled
 
@@ -193,11 +193,13 @@ def growth_figure(table: pd.DataFrame) -> Figure:
                 other.loglog(rows["size"], rows["megabytes"], "s--", color=OKABE_ITO["vermillion"])
                 other.set_ylabel("peak MB (squares)")
                 other.yaxis.set_minor_formatter(NullFormatter())
+                other.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             panel.set_title(f"{axis}: size^{b:.2f}")
             panel.set_xlabel(unit)
             panel.set_ylabel("seconds (circles)")
             for way in (panel.xaxis, panel.yaxis):
                 way.set_minor_formatter(NullFormatter())
+                way.set_major_formatter(StrMethodFormatter("{x:g}"))
             words.append(f"{axis} grows as size to the {b:.2f}")
         picture.set_label("Six panels of seconds over size, both logarithmic. " + "; ".join(words) + ".")
     return picture
