@@ -248,15 +248,15 @@ def _findable(group: probe.Group) -> list[str]:
     return [group.id, group.anchor, *names, *(name.replace("_", " ") for name in names)]
 
 
-def _read(name: str, run: Run | Snapshots, rows: NDArray[np.bool_]) -> Snapshots:
-    """A run's snapshots, checked: of all sentences, those in ``rows``."""
-    n = int(rows.sum())
+def _read(name: str, run: Run | Snapshots, of: NDArray[np.bool_]) -> Snapshots:
+    """A run's snapshots, checked: of all sentences, those in ``of``."""
+    n = int(of.sum())
     if isinstance(run, Run):
         stored = run.snapshots()
         if len(stored) < 2:
             raise HncseError(f"run {name!r} has no snapshots to show; train with snapshots=9")
         z = [run.embeddings(path) for _, path in stored]
-        z = [each[rows] if len(each) == len(rows) else each for each in z]
+        z = [each[of] if len(each) == len(of) else each for each in z]
         accumulate = run.config["parameters"].get("accumulate", 1)
         run = Snapshots([step for step, _ in stored], z, run.loss_options, accumulate)
     for step, rows in zip(run.steps, run.embeddings, strict=True):
