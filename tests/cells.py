@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,12 +39,14 @@ def shell(folder) -> Iterator[Any]:
         InteractiveShell.clear_instance()
 
 
-def run_notebook(notebook: str, folder, /, **parameters: Any) -> Shown:
-    """Run a notebook of the repository from top to bottom; an error in a cell is raised here."""
+def run_notebook(notebook: str, folder, /, *, without: Collection[str] = (), **parameters: Any) -> Shown:
+    """Run a notebook of the repository from top to bottom but for some cells; an error in a cell is raised here."""
     from IPython.utils.capture import capture_output
 
     (path,) = notebook_files.find([notebook])
-    sources = [cell.source for cell in notebook_files.read(path).cells if cell.cell_type == "code"]
+    sources = [
+        cell.source for cell in notebook_files.read(path).cells if cell.cell_type == "code" and cell.id not in without
+    ]
     given = "\n".join(["# Parameters", *(f"{key} = {value!r}" for key, value in parameters.items())])
     shown = Shown()
     with shell(folder) as made:

@@ -112,7 +112,11 @@ def toy(name: str = "77.1") -> Exercise:
         to itself.
         """)
     @core.exercise(name, "Twice", difficulty=1, importance=2, minutes=1, praise="that is all there was to it")
-    def twice(value: float, *, other: float = 0.0) -> float:
+    def twice(
+        value: float,
+        *,
+        other: float = 0.0,
+    ) -> float:
         """Return twice the value, plus `other`."""
         return 2 * value + other
 

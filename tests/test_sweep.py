@@ -141,7 +141,7 @@ def test_values_are_read_exactly():
         "limit": [None, 10],
     }
     (crossed,) = [sweep._grid(sweep._parser().parse_args(["--grid", "encoder=kit,minilm"]))]
-    assert crossed == {"encoder": ["kit", "minilm"], "limit": [6400]}
+    assert crossed == {"precision": ["fp32"], "encoder": ["kit", "minilm"], "limit": [6400]}
 
 
 def test_without_benchmark_files_nothing_is_trained(capsys):

@@ -14,7 +14,7 @@ from hncse.exercises.core import exercise, hint
     Turn each direction into a similarity: the cosine of the difference of two angles. Then compare with that of the
     positive. The cosine also knows that 350° and 10° are neighbours.""")
 @exercise("04.1", "Which side of the boundary?", difficulty=1, importance=3, minutes=5,
-    praise="On a sphere of 512 dimensions it is the same comparison: `hncse.evaluation.geometry.lead`.")  # fmt: skip
+    praise="On a sphere of 512 dimensions it is the same comparison: `hncse.miner.mine_in_batch`.")  # fmt: skip
 def nearer_than_positive(anchor: float, positive: float, others: list[float]) -> list[int]:
     """Return the positions in `others` of the sentences that the anchor would take for its positive.
 
