@@ -71,7 +71,8 @@ def pages(source: Path, executed: Path | None) -> None:
         copy = executed / path.name if executed else path
         if not copy.is_file():
             raise HncseError(f"{copy} is not there; `python -m tools.notebooks run` executes the notebooks")
-        shown = notebooks.page(notebook_files.read(copy), path.stem, site, terms)
+        text = copy.read_text(encoding="utf-8").replace(str(runs.root()), "runs")  # no place on this machine is printed
+        shown = notebooks.page(nbformat.reads(text, as_version=4), path.stem, site, terms)
         (source / path.name).write_text(nbformat.writes(shown), encoding="utf-8")
     made = results.write(source, source / "_shown")
     groups = {

@@ -12,6 +12,7 @@ extensions = ["myst_nb"]
 myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # `make notebooks` has run them
+nb_render_markdown_format = "myst"  # tables that a notebook prints are tables
 exclude_patterns = ["downloads", "_shown"]
 nitpicky = True
 
