@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -443,3 +445,22 @@ def test_lower_casing_is_applied_as_sentence_transformers_does(tmp_path: Path) -
 def test_minilm_runs_as_published() -> None:
     encoder = SentenceEncoder.from_pretrained("minilm")
     assert (encoder.pooling, encoder.max_length, encoder.prompt) == ("mean", 256, "")
+
+
+def test_threads_load_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers unties weights in a global while it loads; two threads at once would leave it untied."""
+    source, inside, most, real = folder(tmp_path, "bert"), [], [], T.AutoModel.from_pretrained
+
+    def slow(*args: Any, **options: Any) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.02)
+        loaded = real(*args, **options)
+        inside.pop()
+        return loaded
+
+    monkeypatch.setattr(T.AutoModel, "from_pretrained", slow)
+    tie = T.PreTrainedModel.tie_weights
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: SentenceEncoder.from_pretrained(source, device="cpu"), range(4)))
+    assert most == [1, 1, 1, 1] and T.PreTrainedModel.tie_weights is tie

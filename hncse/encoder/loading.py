@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _NAMES = ("kit", "minilm", "smollm2")
 _LOG = logging.getLogger(__name__)
+# While it loads, transformers puts a no-op in the place of `tie_weights`, in a global; of two threads that load at once
+# the later one would put it back for good, and models made afterwards in this process had their weights untied.
+_LOADING = threading.Lock()
 _DIGITS = re.compile(r"\.\d+\.")
 _BUFFERS = ("position_ids", "inv_freq", "masked_bias", "attn.bias", "attention.bias")
 # what data-parallel training, torch.compile, sentence-transformers and this kit put before a weight's name
@@ -147,7 +151,8 @@ def _smollm2() -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".smollm2-", dir=folder.parent) as work, folders.quiet():
-            packed = AutoModel.from_pretrained(wheel, gguf_file=_GGUF, dtype=torch.float32)
+            with _LOADING:
+                packed = AutoModel.from_pretrained(wheel, gguf_file=_GGUF, dtype=torch.float32)
             plain = AutoModel.from_config(type(packed.config)(**_without_quantisation(packed.config)))
             plain.load_state_dict(packed.state_dict())
             plain.save_pretrained(f"{work}/whole")
@@ -217,10 +222,11 @@ def _load_model(name: str, source: str, config: Any, options: dict[str, Any], cu
     own = {"add_pooling_layer": False} if folders.has_own_pooler(config) else {}
 
     def read(**more: Any) -> tuple[Any, dict[str, Any]]:
-        return loader.from_pretrained(
-            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
-            ignore_mismatched_sizes=True, **own, **options, **more,
-        )  # fmt: skip
+        with _LOADING:
+            return loader.from_pretrained(
+                source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
+                ignore_mismatched_sizes=True, **own, **options, **more,
+            )  # fmt: skip
 
     model, info = read()
     missing = [key for key in sorted(info["missing_keys"]) if not key.startswith("pooler.")]
