@@ -31,7 +31,10 @@ def encoder(name: str) -> SentenceEncoder:
     if name == "kit":
         return SentenceEncoder.from_pretrained("kit", device="cpu")
     backbone = BertModel(BertConfig(**SIZES[name]), add_pooling_layer=False)
-    return SentenceEncoder(backbone, AutoTokenizer.from_pretrained(KIT), "cls", LENGTH)
+    tokenizer = AutoTokenizer.from_pretrained(KIT)
+    rows = range(backbone.config.vocab_size - len(tokenizer))
+    tokenizer.add_tokens([f"[unused{i}]" for i in rows])  # or it would not be this model's
+    return SentenceEncoder(backbone, tokenizer, "cls", LENGTH)
 
 
 def training_step(model: Contrastive, sentences: list[str]) -> Action:
