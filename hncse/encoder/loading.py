@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import os
 import re
 import tempfile
 import threading
@@ -29,8 +30,11 @@ _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _NAMES = ("kit", "minilm", "smollm2")
 _LOG = logging.getLogger(__name__)
 # While it loads, transformers puts a no-op in the place of `tie_weights`, in a global; of two threads that load at once
-# the later one would put it back for good, and models made afterwards in this process had their weights untied.
-_LOADING = threading.Lock()
+# the later one would put it back for good, and models made afterwards in this process had their weights untied. A fork
+# waits, too, or the child would begin with the no-op.
+_LOADING = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_LOADING.release)
 _DIGITS = re.compile(r"\.\d+\.")
 _BUFFERS = ("position_ids", "inv_freq", "masked_bias", "attn.bias", "attention.bias")
 # what data-parallel training, torch.compile, sentence-transformers and this kit put before a weight's name
