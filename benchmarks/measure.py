@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from hncse.encoder.precision import processor
 
 __all__ = ["Ratio", "ceiling", "clock", "facts", "interleaved", "markdown", "peak_bytes", "ratio", "spread"]
 
@@ -91,7 +92,7 @@ def facts() -> dict[str, Any]:
     """What a reader needs to judge the figures: processor, threads, versions. No names of machines, no paths."""
     packages = ("hncse", "torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "architecture": platform.machine(),
         "threads": torch.get_num_threads(),
         "clock": "CPU seconds of the process" if torch.get_num_threads() == 1 else "seconds",
@@ -134,12 +135,3 @@ def _installed(name: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _processor() -> str:
-    table = Path("/proc/cpuinfo")
-    if table.is_file():
-        for line in table.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"

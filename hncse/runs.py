@@ -195,6 +195,11 @@ class Run:
         from hncse import model_card
         from hncse.encoder import SentenceEncoder
 
+        if self.has("recorded"):
+            raise HncseError(
+                f"run {self.name!r} came with the kit, without its weights; {self.path / 'config.json'} says how to "
+                "train it again"
+            )
         if not self.encoder_path.is_dir():
             raise HncseError(f"run {self.name!r} has no encoder/ yet: it was interrupted; train again to resume it")
         encoder = SentenceEncoder.from_pretrained(self.encoder_path)

@@ -67,3 +67,30 @@ def test_a_copy_keeps_angles_and_every_nth_group(tmp_path: Path, monkeypatch: py
     )
     with pytest.raises(HncseError, match="small"):
         runs.find("smal")
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", ""])
+def test_a_copy_never_lands_or_deletes_elsewhere(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RECORDED", tmp_path / "recorded")
+    (tmp_path / "recorded" / "mine").mkdir(parents=True)
+    for refused in (name, "mine"):
+        with pytest.raises(HncseError):
+            record_run.record(runs.Run(tmp_path), refused, 2, 5)
+    assert (tmp_path / "recorded" / "mine").is_dir()
+
+
+def test_a_copy_has_no_weights_and_says_so() -> None:
+    with pytest.raises(HncseError, match="without its weights"):
+        runs.find(NAMES[0]).load_encoder()
+
+
+def test_readme_says_of_recorded_runs_what_they_hold() -> None:
+    text = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    simcse, pm, hnm = (runs.find(f"smollm2-{loss}") for loss in ("simcse", "pm-intended", "hnm-no-replacement"))
+    averages = [f"{run.read('sts')['avg']:.2f}" for run in (simcse, pm, hnm)]
+    assert "SimCSE {}, PM {}, HNM {} on STS".format(*averages) in text
+    probes = [f"{run.read('probe')['spearman']:.1f}" for run in (simcse, pm, hnm)]
+    assert "to {}, {} and {}".format(*probes) in text
+    cases = [[line for line in run.history if line.get("case_a") is not None] for run in (simcse, pm, hnm)]
+    assert {f"{100 * lines[0]['case_a']:.0f}" for lines in cases} == {"89"} and "89 % of anchors" in text
+    assert min(lines[-1]["case_b"] for lines in cases) > 0.985

@@ -639,6 +639,15 @@ def test_rows_of_the_corpus_alone_train_to_what_the_whole_table_does(make, monke
     assert torch.equal(table[river], before[river]) and not torch.equal(table, before)
 
 
+def test_rows_of_the_corpus_alone_resume_to_the_same_bytes(make, monkeypatch):
+    monkeypatch.setattr(blocks.TableRows, "pays", lambda *_, **__: True)
+    settings = {"loss": "simcse", "eval_every": 2}
+    whole = train(make(name="whole-rows", **settings), TEXTS)
+    run = cut(monkeypatch, 5, make(name="cut-rows", **settings))
+    assert not run.finished
+    assert everything(train(make(name="cut-rows", **settings), TEXTS)) == everything(whole)
+
+
 def test_a_small_table_and_one_that_is_needed_whole_are_trained_as_they_are():
     table = torch.nn.Embedding(100, 8)
     assert blocks.TableRows.pays(table, 50, least=800)

@@ -19,20 +19,32 @@ from safetensors.numpy import save_file
 
 from hncse import runs
 from hncse.data import probe
+from hncse.errors import HncseError
 
-_FILES = ("config.json", "history.jsonl", "result.json", "baseline.json", "probe.json", "sts.json", "summary.md")
+_FILES = ("config.json", "history.jsonl", "result.json", "probe.json", "sts.json", "summary.md")
 
 
 def record(run: runs.Run, name: str, moments: int, every: int) -> runs.Run:
-    """Copy a run under ``hncse/data/runs``; an older copy of that name is replaced.
+    """Copy a run under ``hncse/data/runs``; an older copy of that name is replaced, and nothing else.
 
     Args:
         run: Finished, judged, with snapshots.
         name: Of the copy.
         moments: Snapshots kept, the first and the last among them.
         every: Of the probe's groups, each ``every``-th is kept.
+
+    Raises:
+        HncseError: A name that is a path, or of a folder that is no copy; a run without snapshots, or a copy itself.
     """
     copy = runs.Run(runs.RECORDED / name)
+    if copy.path.parent != runs.RECORDED or name in ("", ".", ".."):
+        raise HncseError(f"the copy's name is {name!r}; it must be a plain name, for a folder in {runs.RECORDED}")
+    if copy.path.exists() and not copy.has("recorded"):
+        raise HncseError(f"{copy.path} is no recorded run, and is left as it is; give another name")
+    if run.thinned > 1 or len(run.snapshots()) < moments:
+        raise HncseError(
+            f"{run} is itself a copy, or has fewer than {moments} snapshots; train with snapshots={moments}"
+        )
     shutil.rmtree(copy.path, ignore_errors=True)
     (copy.path / "snapshots").mkdir(parents=True)
     for file in _FILES:

@@ -35,6 +35,7 @@ GAIN = 1.1
 FILE = "precision.json"
 _ROWS, _LARGE, _LENGTH = 64, 16, 24  # of a trial's batch; an encoder beyond 30 million weights gets fewer rows
 _SECONDS, _ROUNDS = 1.5, 2  # it ends with the round in which it has taken so long and been tried so often
+_TRIED: dict[str, float] = {}  # of this process: where the cache cannot be written, one run still has one precision
 _FLAGS = re.compile(r"^(?:flags|Features)\s*:.*\b(?:avx512_bf16|amx_bf16|bf16)\b", re.MULTILINE)
 
 
@@ -97,6 +98,8 @@ def gain(encoder: SentenceEncoder, training: bool) -> float:
     key = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, " + (
         f"{'training' if training else 'encoding'}, " + " ".join(f"{name}={value}" for name, value in sizes)
     )
+    if key in _TRIED:
+        return _TRIED[key]
     path = cache_folder() / FILE
     known = {}
     with contextlib.suppress(OSError, ValueError):
@@ -105,7 +108,8 @@ def gain(encoder: SentenceEncoder, training: bool) -> float:
         known[key] = round(_measured(encoder, training), 3)
         with contextlib.suppress(OSError, HncseError):
             write_json(path, known)
-    return float(known[key])
+    _TRIED[key] = known[key]
+    return _TRIED[key]
 
 
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")

@@ -63,10 +63,11 @@ class Table:
     """A table, ready to print.
 
     Attributes:
-        name: File name without ending, and the LaTeX label. caption: What the numbers are: measure, split, pooling,
-        seeds, interval. head: Names of the printed columns. rows: A dictionary a row: printed cells under their names
-        ("" where a figure is not given), "block" (the title it
-            stands under), and not printed "note" (a number, from 1), and of our rows "loss", "options" and "setting".
+        name: File name without ending, and the LaTeX label.
+        caption: What the numbers are: measure, split, pooling, seeds, interval.
+        head: Names of the printed columns.
+        rows: A dictionary a row: printed cells under their names ("" where a figure is not given), "block" (the title
+            it stands under), and not printed "note" (a number, from 1), and of our rows "loss", "options", "setting".
         text: How many columns, from the first, are text and not numbers.
         notes: Numbered from 1.
     """
