@@ -42,8 +42,6 @@ _SIZES = {
     "encoding": (1000, 4000, 16_000, 64_000), "mining, exact": (2000, 8000, 32_000, 64_000),
     "STS": (1000, 4000, 16_000), "transfer, one task": (500, 2000, 8000),
 }  # fmt: skip
-_BERT_LAYERS = 85_054_464  # weights of BERT-base's linear layers
-_TOKENS = 23.0  # word pieces a Wikipedia sentence, cut at 32
 Task = Callable[[], object]
 
 
@@ -154,11 +152,16 @@ def exponent(table: pd.DataFrame, axis: str, column: str = "seconds") -> tuple[f
 def extrapolated(table: pd.DataFrame, gpu: float) -> list[str]:
     """Say what larger work would cost if it grows as measured; every number is a calculation, none is measured.
 
+    The paper's run is counted by BERT-base's linear layers, and by the word pieces of the benchmarks' sentences.
+
     Args:
         table: Of growth.csv.
         gpu: Floating point operations a second that a GPU does in training, all losses counted.
     """
-    operations = 12 * _BERT_LAYERS * _TOKENS * 1e6  # forward and backward of two views
+    from benchmarks import loss_share, training_speed
+
+    tokens = sum(map(len, loss_share.encoder("kit").tokenize(text.sentences(2000)[0], 32))) / 2000
+    operations = 12 * training_speed.linear("BERT-base-sized") * tokens * 1e6  # forward and backward of two views
     lines = [
         f"The paper's run (BERT-base, a million sentences once): {operations:.1e} operations, "
         f"{operations / gpu / 60:.0f} minutes of one GPU at {gpu:.0e} a second (`torchrun` divides them)."

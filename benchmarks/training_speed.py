@@ -20,7 +20,7 @@ from hncse import losses
 from hncse.encoder import SentenceEncoder
 from hncse.training import TrainingConfig, train, trainer
 
-__all__ = ["measure", "measure_groups", "ours", "theirs"]
+__all__ = ["linear", "measure", "measure_groups", "ours", "theirs"]
 
 _GROUPS = (1, 2, 4, 8)
 _STEPS = {"kit": (20, BATCH), "MiniLM-sized": (4, BATCH), "BERT-base-sized": (3, 16)}  # steps, batch
@@ -128,7 +128,7 @@ def _of_encoder(name: str, rounds: int) -> tuple[list[dict[str, Any]], list[list
             _HALF: theirs(folder, sentences, batch, bf16=True),
         }
         times = interleaved(jobs, rounds)
-        operations = 12 * _linear(name) * sum(map(len, encoder(name).tokenize(sentences, LENGTH)))
+        operations = 12 * linear(name) * sum(map(len, encoder(name).tokenize(sentences, LENGTH)))
         auto, why = _auto(folder)
     most = {dtype: ceiling(getattr(torch, dtype)) for dtype in ("float32", "bfloat16")}
     against = {job: _HALF if job.endswith("bf16") else _DEFAULT for job in jobs if job not in (_DEFAULT, _HALF)}
@@ -152,7 +152,7 @@ def _of_encoder(name: str, rounds: int) -> tuple[list[dict[str, Any]], list[list
     return records, rows
 
 
-def _linear(name: str) -> int:
+def linear(name: str) -> int:
     """Weights of the linear layers."""
     return sum(m.weight.numel() for m in encoder(name).backbone.encoder.modules() if isinstance(m, torch.nn.Linear))
 

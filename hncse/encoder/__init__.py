@@ -325,7 +325,8 @@ class SentenceEncoder(nn.Module):
             batch_size: Sentences in a forward pass.
             normalize: Scale rows to length 1.
             precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast; the result is float32 either way), or ``"auto"``:
-                bf16 where it is quicker here (`hncse.encoder.precision`), which moves a coordinate by about 1 %.
+                bf16 where it is quicker here (`hncse.encoder.precision`); ``python -m benchmarks encoding`` says how
+                far that moves a coordinate.
             show_progress: A progress bar; None shows one on long work.
 
         Returns:

@@ -133,7 +133,7 @@ def set_direction(config: Any, bidirectional: bool) -> None:
 class QuickDropout(nn.Dropout):
     """`nn.Dropout` with masks of 16 random bits an element: the chance of a zero is p within 1e-5.
 
-    PyTorch's own masks on a CPU cost a third of a bf16 step of the kit encoder (issue 20). The bits are another
+    PyTorch draws 32 bits an element on a CPU, which weighs more beside bf16's quick products. The bits are another
     stream, seeded at every call from PyTorch's, so runs repeat and resume; float32 training keeps PyTorch's own.
     """
 
