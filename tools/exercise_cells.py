@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Any
 
 from hncse.exercises import lesson
@@ -20,6 +21,7 @@ from hncse.exercises.core import Exercise
 from tools.notebook_files import find, lesson_number, parse, read
 
 PARTS = ("task", "code", "help")
+GUESS = "*My prediction:* … (double-click here and write it down)"
 PREDICT = "> **Predict"
 _MARKER = re.compile(r"<!-- exercise ([0-9A-Z]+\.\d+) -->")
 _ID = re.compile(rf"ex-([0-9A-Za-z]+)-(\d+)-({'|'.join(PARTS)})")
@@ -86,13 +88,11 @@ def with_guesses(notebook: Any) -> Any:
     """Put a cell to write in under every cell that asks for a prediction, where there is none; the same object."""
     from nbformat.v4 import new_markdown_cell
 
-    known = {cell.get("id") for cell in notebook.cells}
     cells = []
-    for cell in notebook.cells:
+    for cell, after in zip_longest(notebook.cells, notebook.cells[1:]):
         cells.append(cell)
-        identity = f"{cell.get('id')}-guess"
-        if cell.cell_type == "markdown" and PREDICT in cell.source and identity not in known:
-            cells.append(new_markdown_cell("*My prediction:* … (double-click here and write it down)", id=identity))
+        if cell.cell_type == "markdown" and PREDICT in cell.source and (after is None or after.source != GUESS):
+            cells.append(new_markdown_cell(GUESS, id=f"{cell.get('id')}-guess"))
     notebook.cells = cells
     return notebook
 
